@@ -1,0 +1,100 @@
+//! Topics, behind one seam: real Kafka, or the embedded topic log on local disk.
+//!
+//! [`connect`] gives either. A [`Source`] is one member of a consumer group and is driven by one
+//! thread; a [`Producer`] is its topic's only one. Both promise what `conformance` asks of them.
+
+use crate::error::Error;
+use crate::model::time::{EventTime, Micros};
+use std::time::Duration;
+
+/// The header whose presence makes a message a mark; its value is the event time in microseconds,
+/// as decimal text. A mark has no payload: "no event before this will follow".
+pub const MARK_HEADER: &str = "tidemill-mark";
+
+/// One message, borrowed from the buffers that it arrived in.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    pub topic_partition: u32,
+    pub offset: i64,
+    /// When it arrived in Kafka, by the broker's or the producer's clock.
+    pub arrived: Option<Micros>,
+    pub key: Option<&'a [u8]>,
+    /// `None` is a tombstone, or a mark.
+    pub payload: Option<&'a [u8]>,
+    pub mark: Option<EventTime>,
+}
+
+/// What happened to a group member's topic partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Now ours: call [`Source::start`] for each before messages flow.
+    Assigned(Vec<u32>),
+    /// To be given up: commit, then call [`Source::release`]. Others wait for it.
+    Revoked(Vec<u32>),
+    /// Already somebody else's: drop what is not committed, then call [`Source::release`].
+    Lost(Vec<u32>),
+}
+
+/// What the topic is, as its broker tells it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicFacts {
+    /// Changes when a topic is deleted and created again. 32 hexadecimal digits.
+    pub id: String,
+    pub partitions: u32,
+}
+
+/// One member of a consumer group that reads one topic.
+pub trait Source: Send {
+    /// Waits at most `wait` for messages or a change, hands over what is there (at most about
+    /// `max` messages) and returns the changes. Must be called at least every few seconds, or the
+    /// group takes this member for dead.
+    ///
+    /// An offset out of range is an error of kind `Data`; it never skips.
+    fn poll(
+        &mut self,
+        wait: Duration,
+        max: usize,
+        each: &mut dyn FnMut(Message<'_>),
+    ) -> Result<Vec<Change>, Error>;
+
+    /// Begins to read an assigned topic partition at `offset`.
+    fn start(&mut self, topic_partition: u32, offset: i64) -> Result<(), Error>;
+
+    /// Gives topic partitions up after `Revoked` or `Lost`.
+    fn release(&mut self, topic_partitions: &[u32]) -> Result<(), Error>;
+
+    /// The offset after everything handed over, transaction markers and compacted gaps included.
+    fn position(&mut self, topic_partition: u32) -> Result<i64, Error>;
+
+    /// The first offset still kept, and the end offset (high watermark, uncommitted included).
+    fn offsets(&mut self, topic_partition: u32) -> Result<(i64, i64), Error>;
+
+    /// The first offset whose message arrived at or after `at`; the end offset if there is none.
+    fn offset_at(&mut self, topic_partition: u32, at: Micros) -> Result<i64, Error>;
+
+    /// Tells the group how far the lake has come; for lag only, losing it changes nothing.
+    fn commit_advisory(&mut self, offsets: &[(u32, i64)]) -> Result<(), Error>;
+
+    fn facts(&mut self) -> Result<TopicFacts, Error>;
+}
+
+/// A message to send.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outgoing<'a> {
+    pub topic_partition: u32,
+    pub key: Option<&'a [u8]>,
+    /// `None` without `mark` is a tombstone.
+    pub payload: Option<&'a [u8]>,
+    pub mark: Option<EventTime>,
+}
+
+/// The only producer of one topic.
+pub trait Producer: Send {
+    /// Queues a message; blocks while the queue is full.
+    fn send(&mut self, message: Outgoing<'_>) -> Result<(), Error>;
+
+    /// Returns when everything sent is durable, each message once and in order.
+    fn flush(&mut self) -> Result<(), Error>;
+
+    fn partitions(&self) -> u32;
+}

@@ -1,0 +1,13 @@
+//! Tidemill: from Kafka to closed hours in the warehouse, in one binary.
+//!
+//! The modules stand in the order of their layers; ARCHITECTURE.md says who may use whom, and
+//! `tests/tidy.rs` checks it.
+
+pub mod error;
+
+pub mod clock;
+pub mod services;
+
+pub mod model;
+
+pub mod kafka;

@@ -1,0 +1,137 @@
+//! The entries of the lake's log and the closings made from them: formats that last for ever.
+//!
+//! They are JSON, one object each, created if absent and never changed. A reader refuses a `format`
+//! that it does not know.
+
+use super::hive::{PartitionBy, PartitionKey};
+use super::name::{TableName, TopicName};
+use super::time::Micros;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The number of the format written today.
+pub const FORMAT: u32 = 1;
+
+/// Entry `seq` of one topic partition's log: the one place where offsets, files and watermark
+/// become true together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    pub format: u32,
+    /// Counted from 1, without gaps.
+    pub seq: u64,
+    pub output: TableName,
+    pub topic: TopicName,
+    pub topic_id: String,
+    pub topic_partition: u32,
+    /// Half-open range of offsets. The end is the fetch position, so that transaction markers and
+    /// compacted gaps are covered; the next record starts there.
+    pub start: i64,
+    pub end: i64,
+    /// Number of the table's schema in `schema/<k>.json`.
+    pub schema: u32,
+    pub partition_by: PartitionBy,
+    pub files: Vec<File>,
+    pub quarantine: Option<File>,
+    /// Before this event time the topic partition expects no more rows. Never goes back.
+    pub watermark: Option<Micros>,
+    /// Whether a mark has been seen: such a topic partition never moves on by the clock.
+    pub marked: bool,
+    /// Rows before `start` exist or existed that this table never got.
+    pub cut: bool,
+    pub counts: Counts,
+    /// Rows dropped or quarantined, by rule or reason.
+    pub reasons: BTreeMap<String, u64>,
+    /// Content hash of the job that wrote it.
+    pub job: String,
+    /// Random for each process, so that another writer's bytes differ from ours.
+    pub writer: String,
+}
+
+/// `read = landed + quarantined + dropped + tombstones + marks`, checked before every create.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    pub read: u64,
+    pub landed: u64,
+    pub quarantined: u64,
+    pub dropped: u64,
+    pub tombstones: u64,
+    pub marks: u64,
+}
+
+impl Counts {
+    pub fn add_up(&self) -> bool {
+        self.read == self.landed + self.quarantined + self.dropped + self.tombstones + self.marks
+    }
+}
+
+/// A file of a record: staged under one name, published under another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// The hive partition; `None` for a quarantine file.
+    pub key: Option<PartitionKey>,
+    /// Object names from the lake's root.
+    pub staged: String,
+    pub published: String,
+    pub bytes: u64,
+    /// SHA-256, in hexadecimal.
+    pub checksum: String,
+    pub rows: u64,
+    pub event_time_min: Option<Micros>,
+    pub event_time_max: Option<Micros>,
+}
+
+/// The `n`-th time that a hive partition was declared complete: `closed/<key>/<n>.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closing {
+    pub format: u32,
+    pub table: TableName,
+    pub key: PartitionKey,
+    /// Counted from 1.
+    pub n: u32,
+    /// Cut by the first offset, or closed by force.
+    pub partial: bool,
+    /// Every file of the hive partition, by its published name, in that order.
+    pub files: Vec<ClosedFile>,
+    pub rows: u64,
+    /// The frontier when it was decided.
+    pub frontier: Micros,
+    /// For a table written by a batch: the closing of its input that it was made from.
+    pub made_from: Option<MadeFrom>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ClosedFile {
+    pub published: String,
+    pub topic_id: String,
+    pub topic_partition: u32,
+    pub seq: u64,
+    pub rows: u64,
+    pub bytes: u64,
+    pub checksum: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeFrom {
+    pub table: TableName,
+    pub key: PartitionKey,
+    pub n: u32,
+    pub run: String,
+}
+
+/// The topic partitions that a table's watermark waits for: `sources/<k>.json`, the newest counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Members {
+    pub format: u32,
+    pub topic: TopicName,
+    pub topic_id: String,
+    pub topic_partitions: u32,
+}
+
+/// `_tidemill/lake.json`: which lake this is, and whose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LakeIdentity {
+    pub format: u32,
+    /// Four hexadecimal digits are part of consumer groups.
+    pub lake_id: String,
+    pub project: String,
+}

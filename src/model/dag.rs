@@ -1,0 +1,138 @@
+//! A DAG as it is meant: every name resolved, every edge checked.
+
+use super::hive::Grain;
+use super::job::Job;
+use super::name::{Name, TableName, TopicName};
+use super::time::Micros;
+use super::topic::Topic;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dag {
+    pub name: Name,
+    pub doc: String,
+    pub owner: String,
+    /// Streams by name, each with its job. A stream's id is `dag.stream`.
+    pub streams: BTreeMap<Name, Name>,
+    pub schedule: Schedule,
+    /// In topological order.
+    pub tasks: Vec<Task>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// Only by `dags trigger`.
+    Manual,
+    OnClose(OnClose),
+}
+
+/// One run for each hive partition that closes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OnClose {
+    pub table: TableName,
+    /// The table's own grain or a coarser one.
+    pub grain: Grain,
+    /// Whose days or months are meant; the table's own timezone.
+    pub timezone: String,
+    pub on_late: OnLate,
+    pub empty: Empty,
+    /// Partitions that start before it make no run.
+    pub start: Option<Micros>,
+    pub max_active_runs: u32,
+}
+
+/// What a DAG does with a closing that late rows made.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLate {
+    /// Makes a run that waits for a person.
+    Hold,
+    /// Runs.
+    Refresh,
+    /// Counts.
+    Ignore,
+}
+
+/// What a closed hive partition without rows does.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Empty {
+    Skip,
+    Run,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    pub name: Name,
+    pub after: Vec<Name>,
+    pub work: Work,
+    pub retries: u32,
+    /// Doubles with each try, at most an hour.
+    pub retry_delay: Duration,
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// A batch job, by name.
+    Batch(Name),
+    /// argv, never a shell line; `{…}` fills one item.
+    Exec { argv: Vec<String>, env: BTreeMap<String, EnvValue> },
+    /// SQL that must return no rows.
+    Test(String),
+}
+
+/// The value of an environment variable of an exec task; secrets are resolved at launch only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnvValue {
+    Text(String),
+    Secret(super::settings::Secret),
+}
+
+/// A DAG with all it needs to work, without secrets; what a run is pinned to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DagVersion {
+    pub dag: Dag,
+    pub jobs: BTreeMap<Name, Job>,
+    /// The topics that its streams read and its feeds fill, and those whose tables its batches read.
+    pub topics: BTreeMap<TopicName, Topic>,
+    /// Who writes the tables that its batches and tests read, and how those are laid out.
+    pub tables: BTreeMap<TableName, Table>,
+}
+
+/// A lake table of the project.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    pub name: TableName,
+    pub writer: Name,
+    pub partition_by: super::hive::PartitionBy,
+    pub content: TableContent,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TableContent {
+    /// Written by a stream: the topic's columns, then `_partition` and `_offset`.
+    Topic(TopicName),
+    /// Written by a batch job: its start column, then what its query returns.
+    Query,
+}
+
+impl DagVersion {
+    /// 7 hexadecimal digits of it are shown to people.
+    pub fn hash(&self) -> String {
+        content_hash(self)
+    }
+}
+
+/// The SHA-256 of a value's JSON, in hexadecimal.
+pub fn content_hash(value: &impl Serialize) -> String {
+    let json = serde_json::to_vec(value).expect("model types have string keys and finite numbers");
+    Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect()
+}

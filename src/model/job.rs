@@ -1,0 +1,119 @@
+//! What a task does: `jobs/<job>/job.toml`, checked.
+
+use super::hive::PartitionBy;
+use super::name::{Name, TableName, TopicName};
+use super::time::Micros;
+use super::topic::Expect;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    pub name: Name,
+    pub kind: JobKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    Feed(FeedJob),
+    Stream(StreamJob),
+    Batch(BatchJob),
+}
+
+/// The world -> a topic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FeedJob {
+    pub from: FeedFrom,
+    pub topic: TopicName,
+    /// The path of the field whose value is written once only: `["meta", "id"]`.
+    pub unique: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeedFrom {
+    Replay(Replay),
+    Simulate(Simulate),
+}
+
+/// JSON lines, plain or gzip, in the file's order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Replay {
+    /// Absolute, or from the project's folder.
+    pub file: String,
+    /// Seconds of event time a second; `None`: as fast as it goes.
+    pub speed: Option<f64>,
+}
+
+/// Made-up events of a known shape.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Simulate {
+    pub model: SimulateModel,
+    pub seed: u64,
+    /// Events a second of wall time.
+    pub rate: f64,
+    /// Where event time begins.
+    pub from: Micros,
+    /// How much event time there is; then the feed ends with its end mark. `None`: for ever.
+    pub span: Option<Duration>,
+    /// Seconds of event time a second. With `span` and no `speed`: the speed at which `per_hour`
+    /// events fall into an hour is implied by `rate`.
+    pub speed: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SimulateModel {
+    Recentchange,
+}
+
+/// A topic -> a lake table, without end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StreamJob {
+    pub topic: TopicName,
+    pub start: Start,
+    pub table: TableName,
+    pub partition_by: PartitionBy,
+    /// A hive partition closes when the watermark is this far past its end.
+    pub close_after: Duration,
+    /// Quiet time after the last late row before a partition closes again.
+    pub late_quiet: Duration,
+    pub roll: Roll,
+}
+
+/// Where to begin while no commit exists.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    Earliest,
+    Latest,
+    At(Micros),
+}
+
+/// When to commit, whichever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Roll {
+    pub every: Duration,
+    pub size_bytes: u64,
+}
+
+/// SQL over closed hive partitions -> a table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BatchJob {
+    /// The first is the table whose closing is worked on; the others are pinned.
+    pub reads: Vec<TableName>,
+    pub sql: String,
+    pub expects: Vec<Expect>,
+    pub to_lake: Option<TableName>,
+    pub to_warehouse: Option<WarehouseTable>,
+    /// Cut of the output; the schedule's grain.
+    pub partition_by: PartitionBy,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WarehouseTable {
+    pub table: TableName,
+    pub cluster_by: Vec<String>,
+    pub expire: Option<Duration>,
+}
