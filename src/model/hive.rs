@@ -82,7 +82,9 @@ impl PartitionBy {
         let start = match self.grain {
             Grain::Hour => local.date().at(local.hour(), 0, 0, 0),
             Grain::Day => local.date().to_datetime(jiff::civil::Time::midnight()),
-            Grain::Month => local.date().first_of_month().to_datetime(jiff::civil::Time::midnight()),
+            Grain::Month => {
+                local.date().first_of_month().to_datetime(jiff::civil::Time::midnight())
+            }
         };
         PartitionKey { grain: self.grain, start }
     }

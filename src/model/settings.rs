@@ -1,9 +1,9 @@
 //! `tidemill.toml` with its environment laid over it, checked.
 
-use super::name::{Name, ProjectName, TopicName};
 use super::dag::{Dag, Table};
 use super::job::Job;
 use super::name::TableName;
+use super::name::{Name, ProjectName, TopicName};
 use super::topic::Topic;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -42,8 +42,14 @@ pub struct Settings {
 #[serde(rename_all = "snake_case")]
 pub enum Kafka {
     /// Topics as files under this folder.
-    Embedded { dir: PathBuf, keep_bytes: u64 },
-    Brokers { servers: String, properties: BTreeMap<String, EnvOrText> },
+    Embedded {
+        dir: PathBuf,
+        keep_bytes: u64,
+    },
+    Brokers {
+        servers: String,
+        properties: BTreeMap<String, EnvOrText>,
+    },
 }
 
 /// A setting that may be a secret.
