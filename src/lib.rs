@@ -6,8 +6,12 @@
 pub mod error;
 
 pub mod clock;
+pub mod ping;
 pub mod services;
+pub mod telemetry;
 
 pub mod model;
 
 pub mod kafka;
+
+pub mod supervisor;

@@ -1,0 +1,156 @@
+//! Knows processes by more than their number, and ends those that an attempt left behind.
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::Path;
+
+/// The variable by which every process of an attempt is found again, whatever session or group it
+/// has moved to. Its value is the attempt's folder, which no other project shares.
+pub const ATTEMPT_VARIABLE: &str = "TIDEMILL_ATTEMPT_DIR";
+
+/// A process that no later one with the same number is taken for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessId {
+    pub pid: i32,
+    /// Clock ticks from the machine's start to the process's.
+    pub started: u64,
+    /// Which start of the machine.
+    pub boot: String,
+}
+
+impl ProcessId {
+    /// `None` if no such process is there.
+    pub fn of(pid: i32) -> Option<Self> {
+        Some(Self { pid, started: Stat::read(pid)?.started, boot: boot_id() })
+    }
+
+    pub fn own() -> Option<Self> {
+        Self::of(i32::try_from(std::process::id()).ok()?)
+    }
+
+    /// Whether it still runs; a zombie does not.
+    pub fn alive(&self) -> bool {
+        let stat = Stat::read(self.pid);
+        stat.is_some_and(|stat| stat.started == self.started && !stat.zombie)
+            && boot_id() == self.boot
+    }
+
+    /// Signals its process group, which it leads, if it is still the process that was meant.
+    pub fn signal_group(&self, signal: Signal) {
+        if self.alive()
+            && let Some(pid) = Pid::from_raw(self.pid)
+        {
+            let _ = kill_process_group(pid, signal); // Gone in between is what we wanted.
+        }
+    }
+}
+
+/// Kills what is left of an attempt: every process that carries its folder or lives in the session of
+/// its shim. Returns how many there were.
+pub fn sweep(attempt: &Path, session: Option<&ProcessId>) -> usize {
+    let mark = format!("{ATTEMPT_VARIABLE}={}", attempt.display()).into_bytes();
+    let boot = boot_id();
+    let session = session.filter(|shim| shim.boot == boot);
+    let belongs = |pid: i32| {
+        let carries = fs::read(format!("/proc/{pid}/environ"))
+            .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|entry| entry == mark));
+        let lives_there = || {
+            session.is_some_and(|shim| {
+                Stat::read(pid)
+                    .is_some_and(|stat| stat.session == shim.pid && stat.started >= shim.started)
+            })
+        };
+        carries || lives_there()
+    };
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let left: Vec<Pid> = every_process()
+        .into_iter()
+        .filter(|pid| *pid != own && belongs(*pid))
+        .filter_map(Pid::from_raw)
+        .collect();
+    for pid in &left {
+        let _ = kill_process(*pid, Signal::KILL); // Gone in between is what we wanted.
+    }
+    left.len()
+}
+
+fn every_process() -> Vec<i32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// What `/proc/<pid>/stat` says of interest.
+struct Stat {
+    zombie: bool,
+    session: i32,
+    started: u64,
+}
+
+impl Stat {
+    fn read(pid: i32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The name of the program stands in brackets and may itself hold brackets and blanks.
+    fn parse(text: &str) -> Option<Self> {
+        let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
+        Some(Self {
+            zombie: matches!(*fields.first()?, "Z" | "X"),
+            session: fields.get(3)?.parse().ok()?,
+            started: fields.get(19)?.parse().ok()?,
+        })
+    }
+}
+
+/// Changes with every start of the machine.
+pub fn boot_id() -> String {
+    fs::read_to_string(Path::new("/proc/sys/kernel/random/boot_id"))
+        .map(|text| text.trim().to_owned())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Child, Command};
+
+    fn sleeper(attempt: &str) -> Child {
+        Command::new("sleep").arg("1000").env(ATTEMPT_VARIABLE, attempt).spawn().unwrap()
+    }
+
+    #[test]
+    fn a_program_name_with_brackets_does_not_confuse() {
+        let text = "7 (a) b (c)) S 1 7 6 0 -1 0 0 0 0 0 1 2 3 4 20 0 1 0 4711 0";
+        let stat = Stat::parse(text).unwrap();
+        assert_eq!((stat.zombie, stat.session, stat.started), (false, 6, 4711));
+    }
+
+    #[test]
+    fn a_process_is_alive_until_it_has_ended() {
+        let mut child = sleeper("alive");
+        let id = ProcessId::of(i32::try_from(child.id()).unwrap()).unwrap();
+        assert!(id.alive());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!id.alive());
+    }
+
+    #[test]
+    fn another_process_with_the_same_number_is_not_taken_for_it() {
+        let own = ProcessId::own().unwrap();
+        assert!(own.alive());
+        assert!(!ProcessId { started: own.started + 1, ..own.clone() }.alive());
+        assert!(!ProcessId { boot: "another".into(), ..own }.alive());
+    }
+
+    #[test]
+    fn a_sweep_ends_the_attempt_and_no_other() {
+        let (mut ours, mut other) = (sleeper("/nowhere/1"), sleeper("/nowhere/10"));
+        assert_eq!(sweep(Path::new("/nowhere/1"), None), 1);
+        assert!(!ours.wait().unwrap().success());
+        assert!(other.try_wait().unwrap().is_none());
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
+}

@@ -1,0 +1,135 @@
+//! The parent of an attempt's process: it outlives the daemon and sees the true end.
+//!
+//! It starts before any runtime, does little, and needs nobody: it owns a session, adopts whatever
+//! its child leaves behind, waits, and writes down how it ended. Nobody signals it; to stop an
+//! attempt the child's process group is signalled, and the shim tells the end as any other.
+
+use super::folder::{Claim, End, Folder, Spec, Status};
+use super::process::ProcessId;
+use crate::clock::Clock;
+use crate::error::{Doing, Error, ErrorKind};
+use crate::ping;
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, setsid, wait,
+};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Runs the attempt whose folder is `path` to its end, with the environment that we were given.
+pub fn run(path: &Path) -> Result<(), Error> {
+    // Both fail only where we lead a group already, as under a shell: then we are apart as well.
+    let _ = setsid();
+    let _ = set_child_subreaper(Some(getpid()));
+    let folder = Folder::at(path);
+    let own = ProcessId::own().ok_or_else(|| Error::new(ErrorKind::Bug, "/proc is not there"))?;
+    if folder.claim(Claim::Shim(own.clone()))? != Claim::Shim(own) {
+        return Ok(()); // Too late: the attempt was given up, or is another shim's.
+    }
+    let end = match start(&folder) {
+        Ok(child) => wait_for(child)?,
+        Err(error) => End::NotStarted(error.to_string()),
+    };
+    end_what_is_left();
+    folder.put_status(&Status { ended: Clock::system().now().into(), end })?;
+    if let Some(home) = path.parent().and_then(Path::parent) {
+        let attempt = path.file_name().unwrap_or_default();
+        ping::send(home, &attempt.to_string_lossy());
+    }
+    Ok(())
+}
+
+fn start(folder: &Folder) -> Result<Pid, Error> {
+    let spec = folder.spec()?;
+    let log = open_log(&folder.log())?;
+    spawn(&spec, &log, folder).inspect_err(|error| {
+        drop(writeln!(&log, "error: {error}"));
+    })
+}
+
+/// Only its owner may read the log: programs print secrets.
+fn open_log(path: &Path) -> Result<File, Error> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| Error::new(ErrorKind::Input, error))
+        .doing(|| format!("open the log {}", path.display()))
+}
+
+fn spawn(spec: &Spec, log: &File, folder: &Folder) -> Result<Pid, Error> {
+    let input = |error| Error::new(ErrorKind::Input, error);
+    let (program, arguments) = spec
+        .argv
+        .split_first()
+        .ok_or_else(|| Error::new(ErrorKind::Input, "`exec` names no program"))?;
+    let child = Command::new(program)
+        .args(arguments)
+        .current_dir(&spec.cwd)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().map_err(input)?)
+        .stderr(log.try_clone().map_err(input)?)
+        .process_group(0)
+        .spawn()
+        .map_err(input)
+        .doing(|| format!("start {program} in {}", spec.cwd.display()))?;
+    let pid = i32::try_from(child.id()).expect("a process id fits");
+    if let Some(id) = ProcessId::of(pid) {
+        // Without it a stop sweeps by the attempt's folder instead.
+        drop(folder.put_child(&id));
+    }
+    Ok(Pid::from_child(&child))
+}
+
+/// Waits for the child, and reaps what it leaves to us meanwhile.
+fn wait_for(child: Pid) -> Result<End, Error> {
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid == child => return Ok(end_of(status)),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => {
+                return Err(Error::new(ErrorKind::Bug, error))
+                    .doing(|| format!("wait for {child:?}"));
+            }
+        }
+    }
+}
+
+fn end_of(status: WaitStatus) -> End {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => End::Exited(code),
+        (None, signal) => End::Signalled(signal.unwrap_or(0)),
+    }
+}
+
+/// Kills what outlived the child: an attempt that is told to have ended has no process any more
+/// that could still write. The orphans of our descendants are our children, one level at a time.
+fn end_what_is_left() {
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Err(_) => return, // No child is left.
+            Ok(None) => {
+                let left = children();
+                if left.is_empty() {
+                    return; // The kernel does not tell; a sweep by the daemon would find them.
+                }
+                for pid in left {
+                    let _ = kill_process(pid, Signal::KILL); // Gone is what we want.
+                }
+                let _ = wait(WaitOptions::empty());
+            }
+        }
+    }
+}
+
+fn children() -> Vec<Pid> {
+    let own = std::process::id();
+    let list = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
+}

@@ -1,0 +1,36 @@
+//! Writes what happens to stderr, for people or for machines.
+
+use crate::error::{Error, ErrorKind};
+use std::io::IsTerminal;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt;
+
+/// `TIDEMILL_LOG` says which lines, in the words of `tracing`: `debug`, `tidemill::stream=trace`.
+const FILTER_VARIABLE: &str = "TIDEMILL_LOG";
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts logging for this process, once; `quiet` leaves warnings and errors only.
+pub fn start(format: Format, quiet: bool) -> Result<(), Error> {
+    let default = if quiet { "warn" } else { "info,sqlx=warn,tokio_cron_scheduler=warn" };
+    let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| default.into());
+    let lines = fmt::Subscriber::builder().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        Format::Human => {
+            let lines = lines.with_target(false).with_ansi(std::io::stderr().is_terminal());
+            tracing::subscriber::set_global_default(lines.finish())
+        }
+        Format::Json => {
+            let lines = lines.json().flatten_event(true);
+            tracing::subscriber::set_global_default(lines.finish())
+        }
+    };
+    started.map_err(|error| Error::new(ErrorKind::Bug, error))
+}

@@ -1,0 +1,4 @@
+//! The tests that start processes; one binary, so that it is linked once.
+#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+mod shim;
