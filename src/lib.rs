@@ -13,5 +13,6 @@ pub mod telemetry;
 pub mod model;
 
 pub mod kafka;
+pub mod sql;
 
 pub mod supervisor;

@@ -1,0 +1,136 @@
+//! What is wrong with a SQL text, with its place, so that `check` can underline it.
+
+use crate::error::Error;
+use crate::error::ErrorKind;
+use datafusion::common::DataFusionError;
+use datafusion::common::Diagnostic;
+use datafusion::common::Location;
+use datafusion::common::SchemaError;
+use std::fmt;
+use std::ops::Range;
+
+/// A text that does not compile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlProblem {
+    /// `no column is named `lenght_new``
+    pub message: String,
+    /// The bytes of the text that are meant, where they are known.
+    pub at: Option<Range<usize>>,
+    /// ``did you mean `length_new`?``
+    pub help: Option<String>,
+}
+
+impl SqlProblem {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), at: None, help: None }
+    }
+
+    #[must_use]
+    pub fn at(mut self, at: Option<Range<usize>>) -> Self {
+        self.at = at;
+        self
+    }
+
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Reads what DataFusion says of `text`.
+    pub fn of(text: &str, err: &DataFusionError) -> Self {
+        let span = err.diagnostic().and_then(|diagnostic| span(text, diagnostic));
+        match err.find_root() {
+            DataFusionError::SchemaError(inner, _) => match inner.as_ref() {
+                SchemaError::FieldNotFound { field, valid_fields } => {
+                    let names: Vec<&str> =
+                        valid_fields.iter().map(|field| field.name.as_str()).collect();
+                    Self::unknown_column(&field.name, &names).at(span)
+                }
+                other => Self::new(other.to_string()).at(span),
+            },
+            DataFusionError::SQL(parser, _) => {
+                let told = parser.to_string();
+                let told = told.trim_start_matches("sql parser error: ");
+                let (message, place) = split_place(text, told);
+                Self::new(message).at(place)
+            }
+            other => {
+                let told = other.message().into_owned();
+                let (message, help) = match told.split_once(".\nDid you mean ") {
+                    Some((message, name)) => {
+                        let name = name.trim_matches(['\'', '?']);
+                        (message.to_owned(), Some(format!("did you mean `{name}`?")))
+                    }
+                    None => (told, None),
+                };
+                Self { message: message.replace('\'', "`"), at: span, help }
+            }
+        }
+    }
+
+    fn unknown_column(name: &str, columns: &[&str]) -> Self {
+        let problem = Self::new(format!("no column is named `{name}`"));
+        let close = columns
+            .iter()
+            .map(|column| (strsim::damerau_levenshtein(name, column), column))
+            .filter(|(distance, column)| *distance <= 1 + column.len() / 4)
+            .min_by_key(|(distance, _)| *distance);
+        match close {
+            Some((_, column)) => problem.help(format!("did you mean `{column}`?")),
+            None if columns.is_empty() => problem,
+            None => problem.help(format!("the columns are: {}", columns.join(", "))),
+        }
+    }
+}
+
+impl fmt::Display for SqlProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for SqlProblem {}
+
+impl From<SqlProblem> for Error {
+    fn from(problem: SqlProblem) -> Self {
+        let help = problem.help.clone();
+        let err = Self::new(ErrorKind::Input, problem);
+        match help {
+            Some(help) => err.remedy(help),
+            None => err,
+        }
+    }
+}
+
+fn span(text: &str, diagnostic: &Diagnostic) -> Option<Range<usize>> {
+    let span = diagnostic.span?;
+    Some(byte_at(text, span.start)?..byte_at(text, span.end)?)
+}
+
+/// The byte where a line and a column lie, both counted from 1, columns in characters.
+fn byte_at(text: &str, place: Location) -> Option<usize> {
+    let line = usize::try_from(place.line).ok()?.checked_sub(1)?;
+    let column = usize::try_from(place.column).ok()?.checked_sub(1)?;
+    let before: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
+    let rest = text.get(before..)?;
+    Some(before + rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at))
+}
+
+/// Cuts ` at Line: 1, Column: 5` off a parser's message.
+fn split_place(text: &str, told: &str) -> (String, Option<Range<usize>>) {
+    let Some((message, place)) = told.rsplit_once(" at Line: ") else {
+        return (told.to_owned(), Some(text.len()..text.len()));
+    };
+    let at = place.split_once(", Column: ").and_then(|(line, column)| {
+        let column = column.split(|c: char| !c.is_ascii_digit()).next()?;
+        let place = Location { line: line.parse().ok()?, column: column.parse().ok()? };
+        byte_at(text, place)
+    });
+    let word = |start: usize| {
+        let rest = &text[start..];
+        let len = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        start..start + len.max(rest.chars().next().map_or(0, char::len_utf8))
+    };
+    (message.to_owned(), at.map(word))
+}
