@@ -3,6 +3,7 @@
 //! They are JSON, one object each, created if absent and never changed. A reader refuses a `format`
 //! that it does not know.
 
+use super::column::{Column, ColumnType};
 use super::hive::{PartitionBy, PartitionKey};
 use super::name::{TableName, TopicName};
 use super::time::Micros;
@@ -134,4 +135,50 @@ pub struct LakeIdentity {
     /// Four hexadecimal digits are part of consumer groups.
     pub lake_id: String,
     pub project: String,
+}
+
+/// What the files of a table hold: `schema/<k>.json`. Columns are only ever added at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schema {
+    pub format: u32,
+    /// The user's, without those that Tidemill adds.
+    pub columns: Vec<SchemaColumn>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaColumn {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub kind: ColumnType,
+}
+
+impl Schema {
+    pub fn of(columns: &[Column]) -> Self {
+        let column =
+            |column: &Column| SchemaColumn { name: column.name.clone(), kind: column.kind };
+        Self { format: FORMAT, columns: columns.iter().map(column).collect() }
+    }
+}
+
+/// Which closing the one object of a batch's hive partition was made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    pub format: u32,
+    pub table: TableName,
+    pub key: PartitionKey,
+    /// The number of the input's closing; an output with a lower one never replaces this one.
+    pub n: u32,
+    pub run: String,
+    /// `None`: the result had no rows.
+    pub file: Option<OutputFile>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputFile {
+    pub staged: String,
+    pub published: String,
+    pub bytes: u64,
+    /// SHA-256, in hexadecimal.
+    pub checksum: String,
+    pub rows: u64,
 }

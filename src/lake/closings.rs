@@ -1,0 +1,144 @@
+//! Closings: which files a hive partition consisted of when it was declared complete, each time.
+//!
+//! The object is the truth; the state store mirrors it and can be rebuilt from here.
+
+use super::CALLS_MAX;
+use super::Created;
+use super::Lake;
+use super::decode;
+use super::encode;
+use super::paths;
+use crate::error::Doing;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::model::commit::Closing;
+use crate::model::commit::FORMAT;
+use crate::model::hive::PartitionKey;
+use crate::model::name::TableName;
+use futures::StreamExt;
+use futures::TryStreamExt;
+
+impl Lake {
+    /// Declares a hive partition complete for the `closing.n`-th time, unless that was done.
+    ///
+    /// Safe to repeat. The caller has published every record that the closing lists.
+    pub async fn create_closing(&self, closing: &Closing) -> Result<Created<Closing>, Error> {
+        let Closing { table, key, n, .. } = closing;
+        let path = paths::closing(table, key, u64::from(*n));
+        let doing = || format!("create closing {path}");
+        let before = u64::from(n.saturating_sub(1));
+        let follows =
+            before == 0 || self.size(&paths::closing(table, key, before)).await?.is_some();
+        check(closing, follows).doing(doing)?;
+        Ok(match self.create(&path, encode(closing)).await.doing(doing)? {
+            Created::Ours => Created::Ours,
+            Created::Theirs(theirs) => Created::Theirs(decode(&theirs).doing(doing)?),
+        })
+    }
+
+    /// Reads closing `n` of a hive partition; `None` if it does not exist.
+    pub async fn closing(
+        &self,
+        table: &TableName,
+        key: &PartitionKey,
+        n: u32,
+    ) -> Result<Option<Closing>, Error> {
+        let path = paths::closing(table, key, u64::from(n));
+        let Some(bytes) = self.read(&path).await? else { return Ok(None) };
+        decode(&bytes).doing(|| format!("read closing {path}")).map(Some)
+    }
+
+    /// The newest closing of a hive partition; `None` while it has never closed.
+    pub async fn newest_closing(
+        &self,
+        table: &TableName,
+        key: &PartitionKey,
+    ) -> Result<Option<Closing>, Error> {
+        let newest = self.newest(|n| paths::closing(table, key, n)).await?;
+        match u32::try_from(newest) {
+            Ok(n) if n > 0 => self.closing(table, key, n).await,
+            Ok(_) | Err(_) => Ok(None),
+        }
+    }
+
+    /// The newest closing of every hive partition that has one, in the order of the keys.
+    ///
+    /// Lists and reads them all: for a state store that is rebuilt, not for every day.
+    pub async fn newest_closings(&self, table: &TableName) -> Result<Vec<Closing>, Error> {
+        let folders = self.list_folders(&paths::closings(table)).await?;
+        let mut keys: Vec<PartitionKey> = folders.iter().filter_map(paths::closed_key).collect();
+        keys.sort_unstable();
+        let newest: Vec<Option<Closing>> = futures::stream::iter(&keys)
+            .map(|key| self.newest_closing(table, key))
+            .buffered(CALLS_MAX)
+            .try_collect()
+            .await?;
+        Ok(newest.into_iter().flatten().collect())
+    }
+}
+
+/// Whether a closing may be created; `follows`: it is the first, or the one before it exists.
+fn check(closing: &Closing, follows: bool) -> Result<(), Error> {
+    let Closing { format, n, files, rows, .. } = closing;
+    let total: u64 = files.iter().map(|file| file.rows).sum();
+    let in_order = files.is_sorted_by(|a, b| a.published < b.published);
+    let broken = if *format != FORMAT {
+        Some(format!("format {format} is not the one written today, {FORMAT}"))
+    } else if *n == 0 || !follows {
+        Some(format!("there is no closing before number {n}"))
+    } else if !in_order {
+        Some("its files are not in the order of their names, each once".into())
+    } else if total != *rows {
+        Some(format!("its files hold {total} rows, and it says {rows}"))
+    } else {
+        None
+    };
+    broken.map_or(Ok(()), |rule| Err(Error::new(ErrorKind::Bug, rule)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::closing;
+    use super::super::testing::memory;
+    use super::*;
+
+    #[track_caller]
+    fn refused(follows: bool, change: impl FnOnce(&mut Closing), rule: &str) {
+        let mut closing = closing(2, &["a", "b"]);
+        change(&mut closing);
+        let problem = check(&closing, follows).unwrap_err().to_string();
+        assert!(problem.contains(rule), "{problem}");
+    }
+
+    #[test]
+    fn a_closing_lists_each_file_once_in_order_and_counts_its_rows() {
+        check(&closing(2, &["a", "b"]), true).unwrap();
+        refused(true, |closing| closing.files.reverse(), "order of their names");
+        refused(true, |closing| closing.files[1] = closing.files[0].clone(), "each once");
+        refused(true, |closing| closing.rows += 1, "hold 20 rows");
+        refused(false, |_| {}, "no closing before");
+        refused(true, |closing| closing.n = 0, "no closing before");
+    }
+
+    #[tokio::test]
+    async fn a_closing_made_twice_is_ours_and_another_one_is_theirs() {
+        let lake = memory().await;
+        let first = closing(1, &["a"]);
+        assert_eq!(lake.create_closing(&first).await.unwrap(), Created::Ours);
+        assert_eq!(lake.create_closing(&first).await.unwrap(), Created::Ours);
+        let other = closing(1, &["a", "b"]);
+        assert_eq!(lake.create_closing(&other).await.unwrap(), Created::Theirs(first));
+    }
+
+    #[tokio::test]
+    async fn the_newest_closing_counts() {
+        let lake = memory().await;
+        let newest = closing(2, &["a", "b"]);
+        assert_eq!(lake.newest_closing(&newest.table, &newest.key).await.unwrap(), None);
+        lake.create_closing(&closing(1, &["a"])).await.unwrap();
+        lake.create_closing(&newest).await.unwrap();
+        let found = lake.newest_closing(&newest.table, &newest.key).await.unwrap();
+        assert_eq!(found.as_ref(), Some(&newest));
+        assert_eq!(lake.newest_closings(&newest.table).await.unwrap(), [newest]);
+    }
+}

@@ -1,0 +1,18 @@
+//! The commit protocol: how rows of a topic partition become files of a table, each offset once.
+//!
+//! Stage, append, publish. Files are uploaded where nobody looks; one record, created if absent,
+//! says which of them count and which offsets they hold; then each is copied to its final name and
+//! its staged copy deleted. The record is the commit. What follows it anyone may repeat, and a
+//! record is published before its successor may be made, which [`Tip`] sees to.
+
+mod check;
+mod log;
+mod publish;
+mod stage;
+
+pub use log::Append;
+pub use log::Log;
+pub use log::Tip;
+pub use log::Unpublished;
+pub use stage::NewFile;
+pub(super) use stage::checksum;

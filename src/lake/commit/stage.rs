@@ -1,0 +1,150 @@
+//! Uploads files to where nobody looks, and clears away those that no record names.
+
+use super::super::CALLS_MAX;
+use super::super::Lake;
+use super::log::Log;
+use crate::error::Doing;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::model::commit::File;
+use crate::model::commit::Record;
+use crate::model::hive::PartitionKey;
+use crate::model::time::EventTime;
+use futures::StreamExt;
+use futures::TryStreamExt;
+use object_store::ObjectStoreExt;
+use object_store::PutPayload;
+use object_store::path::Path;
+use sha2::Digest;
+use sha2::Sha256;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+/// A file that is about to be staged.
+#[derive(Clone, Debug)]
+pub struct NewFile {
+    /// The hive partition; `None` for a quarantine file.
+    pub key: Option<PartitionKey>,
+    /// Tells the files of one record apart; each has its own.
+    pub index: u32,
+    /// All of it, in as many pieces as it comes.
+    pub payload: PutPayload,
+    pub rows: u64,
+    pub event_time_min: Option<EventTime>,
+    pub event_time_max: Option<EventTime>,
+}
+
+impl Log {
+    /// Uploads a file for record `seq`, durably. It counts only if that record names it.
+    pub async fn stage(&self, seq: u64, file: NewFile) -> Result<File, Error> {
+        let NewFile { key, index, payload, rows, event_time_min, event_time_max } = file;
+        let checksum = checksum(payload.clone()).await?;
+        // A new name for each try: one that arrives late is garbage like any other.
+        let call = || async {
+            let staged = self.place.staged(seq);
+            self.lake.objects().put(&staged, payload.clone()).await?;
+            Ok(staged)
+        };
+        let staged = self.lake.retry().run(call).await;
+        let staged = staged.doing(|| format!("stage a file of {}", self.place.output()))?;
+        Ok(File {
+            key,
+            staged: staged.to_string(),
+            published: self.place.published(seq, key.as_ref(), index).to_string(),
+            bytes: payload.content_length() as u64,
+            checksum,
+            rows,
+            event_time_min,
+            event_time_max,
+        })
+    }
+
+    /// Deletes what writers staged and never committed, and returns how many objects that were.
+    ///
+    /// Safe beside writers at work: an object staged for record `seq` is garbage exactly when that
+    /// record exists and does not name it.
+    pub async fn sweep(&self) -> Result<usize, Error> {
+        let doing = || format!("sweep the stage of {}", self.place.output());
+        let listed: Vec<Path> = self
+            .lake
+            .objects()
+            .list(Some(&self.place.stage()))
+            .map_ok(|meta| meta.location)
+            .try_collect()
+            .await
+            .doing(doing)?;
+        let mut staged: BTreeMap<u64, Vec<Path>> = BTreeMap::new();
+        for path in listed {
+            if let Some(seq) = self.place.staged_for(&path) {
+                staged.entry(seq).or_default().push(path);
+            }
+        }
+        let mut swept = 0;
+        for (seq, objects) in staged {
+            // Records have no gaps: none of a later number exists either.
+            let Some(record) = self.read(seq).await? else { break };
+            let garbage = garbage(&record, objects);
+            swept += garbage.len();
+            futures::stream::iter(&garbage)
+                .map(|path| self.lake.delete(path))
+                .buffer_unordered(CALLS_MAX)
+                .try_collect::<()>()
+                .await
+                .doing(doing)?;
+        }
+        Ok(swept)
+    }
+}
+
+impl Lake {
+    /// Whether there is an object at `path`, of that size and SHA-256.
+    pub(in super::super) async fn holds(
+        &self,
+        path: &Path,
+        bytes: u64,
+        checksum: &str,
+    ) -> Result<bool, Error> {
+        if self.size(path).await? != Some(bytes) {
+            return Ok(false);
+        }
+        match self.read(path).await? {
+            Some(found) => Ok(self::checksum(found.into()).await? == checksum),
+            None => Ok(false),
+        }
+    }
+}
+
+/// The objects staged for `record` that it does not name.
+fn garbage(record: &Record, staged: Vec<Path>) -> Vec<Path> {
+    let files = record.files.iter().chain(&record.quarantine);
+    let named: BTreeSet<&str> = files.map(|file| file.staged.as_str()).collect();
+    staged.into_iter().filter(|path| !named.contains(path.as_ref())).collect()
+}
+
+/// SHA-256, in hexadecimal, computed beside the loops that must stay responsive.
+pub async fn checksum(payload: PutPayload) -> Result<String, Error> {
+    let digest = move || {
+        let mut digest = Sha256::new();
+        payload.iter().for_each(|chunk| digest.update(chunk));
+        format!("{:x}", digest.finalize())
+    };
+    tokio::task::spawn_blocking(digest)
+        .await
+        .map_err(|error| Error::new(ErrorKind::Bug, error))
+        .doing(|| "compute a checksum".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::place;
+    use super::super::super::testing::record;
+    use super::*;
+
+    #[test]
+    fn only_what_an_existing_record_does_not_name_is_garbage() {
+        let record = record(1, 0);
+        let named = Path::from(record.files[0].staged.as_str());
+        let other = place().staged(1);
+        assert_eq!(garbage(&record, vec![named, other.clone()]), [other]);
+    }
+}

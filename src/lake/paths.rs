@@ -1,0 +1,233 @@
+//! The only former of object names.
+//!
+//! What readers may list lies under `<data set>/<table>/`, one folder a hive partition. Everything
+//! of ours lies under `_tidemill/`, where no plain lister of a table looks: Hive and Spark skip
+//! names that begin with `_`, BigQuery and DuckDB promise no such thing.
+
+use crate::model::hive::PartitionKey;
+use crate::model::name::TableName;
+use object_store::path::Path;
+use uuid::Uuid;
+
+const OURS: &str = "_tidemill";
+
+/// Things that only a lake on local disk needs: half-written files and locks. Never listed.
+pub const LOCAL: &str = "_tidemill/local";
+
+/// How much of a topic id is part of names; two topics of one table never share it in practice,
+/// and a record that belongs to another topic is refused when it is read.
+const TOPIC_ID_DIGITS: usize = 8;
+
+/// Whose log, stage and files: one topic partition of one output.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    output: TableName,
+    /// The first digits of the topic's id.
+    topic: String,
+    topic_partition: u32,
+}
+
+impl Place {
+    pub fn new(output: &TableName, topic_id: &str, topic_partition: u32) -> Self {
+        let topic = topic_id.chars().take(TOPIC_ID_DIGITS).collect();
+        Self { output: output.clone(), topic, topic_partition }
+    }
+
+    pub fn output(&self) -> &TableName {
+        &self.output
+    }
+
+    pub fn topic_partition(&self) -> u32 {
+        self.topic_partition
+    }
+
+    /// Whether the topic with this id has its log here.
+    pub fn is_of(&self, topic_id: &str) -> bool {
+        *self == Self::new(&self.output, topic_id, self.topic_partition)
+    }
+
+    pub fn record(&self, seq: u64) -> Path {
+        format!("{}/{seq:020}.json", self.folder("log")).into()
+    }
+
+    pub fn stage(&self) -> Path {
+        self.folder("stage").into()
+    }
+
+    /// A name in the stage that nobody has had before.
+    pub fn staged(&self, seq: u64) -> Path {
+        format!("{}/{seq}-{}", self.folder("stage"), Uuid::new_v4().simple()).into()
+    }
+
+    /// Which record a staged object was made for.
+    pub fn staged_for(&self, staged: &Path) -> Option<u64> {
+        let rest = staged.as_ref().strip_prefix(&self.folder("stage"))?.strip_prefix('/')?;
+        rest.split_once('-')?.0.parse().ok()
+    }
+
+    /// The `index`-th file of record `seq`: a hive partition's, or a quarantine file.
+    pub fn published(&self, seq: u64, key: Option<&PartitionKey>, index: u32) -> Path {
+        let folder = match key {
+            Some(key) => hive_partition(&self.output, key).to_string(),
+            None => quarantine(&self.output).to_string(),
+        };
+        let Self { topic, topic_partition, .. } = self;
+        format!("{folder}/{topic}-{topic_partition}-{seq}-{index}.parquet").into()
+    }
+
+    fn folder(&self, what: &str) -> String {
+        let Self { output, topic, topic_partition } = self;
+        format!("{OURS}/{output}/{what}/{topic}-{topic_partition}")
+    }
+}
+
+pub fn lake_identity() -> Path {
+    format!("{OURS}/lake.json").into()
+}
+
+/// Holds a folder for each topic partition that ever had a record.
+pub fn logs(output: &TableName) -> Path {
+    format!("{OURS}/{output}/log").into()
+}
+
+/// The topic partition whose log is the folder `log`.
+pub fn place_of(output: &TableName, log: &Path) -> Option<Place> {
+    let (topic, topic_partition) = log.filename()?.rsplit_once('-')?;
+    let topic_partition = topic_partition.parse().ok()?;
+    Some(Place { output: output.clone(), topic: topic.to_owned(), topic_partition })
+}
+
+pub fn quarantine(output: &TableName) -> Path {
+    format!("{OURS}/{output}/quarantine").into()
+}
+
+pub fn members(output: &TableName, k: u64) -> Path {
+    format!("{OURS}/{output}/sources/{k}.json").into()
+}
+
+pub fn schema(output: &TableName, k: u64) -> Path {
+    format!("{OURS}/{output}/schema/{k}.json").into()
+}
+
+/// Holds a folder for each hive partition that was ever closed.
+pub fn closings(table: &TableName) -> Path {
+    format!("{OURS}/{table}/closed").into()
+}
+
+pub fn closing(table: &TableName, key: &PartitionKey, n: u64) -> Path {
+    format!("{OURS}/{table}/closed/{key}/{n}.json").into()
+}
+
+/// The hive partition whose closings the folder `closings` holds.
+pub fn closed_key(closings: &Path) -> Option<PartitionKey> {
+    closings.filename()?.parse().ok()
+}
+
+/// Which closing a batch's output was made from.
+pub fn output_number(table: &TableName, key: &PartitionKey) -> Path {
+    format!("{OURS}/{table}/outputs/{key}.json").into()
+}
+
+/// Where the next output of a hive partition waits.
+pub fn output_stage(table: &TableName, key: &PartitionKey) -> Path {
+    format!("{OURS}/{table}/outputs/stage/{key}").into()
+}
+
+pub fn output_staged(table: &TableName, key: &PartitionKey) -> Path {
+    format!("{}/{}", output_stage(table, key), Uuid::new_v4().simple()).into()
+}
+
+/// The one object of a hive partition that a batch writes.
+pub fn output(table: &TableName, key: &PartitionKey) -> Path {
+    format!("{}/part-0.parquet", hive_partition(table, key)).into()
+}
+
+/// The lock file of a hive partition's output, from the lake's folder.
+pub fn output_lock(table: &TableName, key: &PartitionKey) -> String {
+    format!("{LOCAL}/locks/{table}-{key}")
+}
+
+/// The folder that plain readers list.
+pub fn table(table: &TableName) -> Path {
+    format!("{}/{}", table.data_set(), table.table()).into()
+}
+
+pub fn hive_partition(table: &TableName, key: &PartitionKey) -> Path {
+    format!("{}/{}/{}", table.data_set(), table.table(), key.path()).into()
+}
+
+/// The hive partition that an object of a table lies in.
+pub fn key_of(table: &TableName, object: &Path) -> Option<PartitionKey> {
+    let rest = object.as_ref().strip_prefix(self::table(table).as_ref())?.strip_prefix('/')?;
+    let (hive, _file) = rest.rsplit_once('/')?;
+    let text = match hive.split_once('/') {
+        Some((day, hour)) => {
+            format!("{}T{}", day.strip_prefix("dt=")?, hour.strip_prefix("hour=")?)
+        }
+        None => hive.strip_prefix("dt=").or_else(|| hive.strip_prefix("month="))?.to_owned(),
+    };
+    let key: PartitionKey = text.parse().ok()?;
+    (key.path() == hive).then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table_name() -> TableName {
+        "raw.recentchange".parse().unwrap()
+    }
+
+    fn place() -> Place {
+        Place::new(&table_name(), "0123456789abcdef0123456789abcdef", 3)
+    }
+
+    #[test]
+    fn names_are_those_of_the_design() {
+        let key = "2026-11-20T05".parse().unwrap();
+        let names = [
+            place().record(7),
+            place().published(7, Some(&key), 2),
+            place().published(7, None, 0),
+            members(&table_name(), 1),
+            schema(&table_name(), 2),
+            closing(&table_name(), &key, 3),
+            output(&table_name(), &key),
+        ];
+        assert_eq!(
+            names.map(|name| name.to_string()),
+            [
+                "_tidemill/raw.recentchange/log/01234567-3/00000000000000000007.json",
+                "raw/recentchange/dt=2026-11-20/hour=05/01234567-3-7-2.parquet",
+                "_tidemill/raw.recentchange/quarantine/01234567-3-7-0.parquet",
+                "_tidemill/raw.recentchange/sources/1.json",
+                "_tidemill/raw.recentchange/schema/2.json",
+                "_tidemill/raw.recentchange/closed/2026-11-20T05/3.json",
+                "raw/recentchange/dt=2026-11-20/hour=05/part-0.parquet",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_staged_name_tells_its_record() {
+        assert_eq!(place().staged_for(&place().staged(41)), Some(41));
+        let other = Place::new(&table_name(), "0123456789", 33);
+        assert_eq!(place().staged_for(&other.staged(41)), None);
+    }
+
+    #[test]
+    fn a_log_folder_tells_its_topic_partition() {
+        let folder = Path::from("_tidemill/raw.recentchange/log/01234567-3");
+        assert_eq!(place_of(&table_name(), &folder), Some(place()));
+    }
+
+    #[test]
+    fn a_published_name_tells_its_hive_partition() {
+        for text in ["2026-11-20T05", "2026-11-20", "2026-11"] {
+            let key: PartitionKey = text.parse().unwrap();
+            assert_eq!(key_of(&table_name(), &output(&table_name(), &key)), Some(key));
+        }
+        assert_eq!(key_of(&table_name(), &"raw/recentchange/x.parquet".into()), None);
+        assert_eq!(key_of(&table_name(), &"raw/recentchange_b/dt=2026-11-20/x".into()), None);
+    }
+}

@@ -1,0 +1,97 @@
+//! What readers see of a table.
+
+use super::Lake;
+use super::paths;
+use crate::error::Doing;
+use crate::error::Error;
+use crate::model::commit::ClosedFile;
+use crate::model::hive::PartitionKey;
+use crate::model::name::TableName;
+use futures::TryStreamExt;
+use object_store::path::Path;
+
+/// A file that any plain reader of the table finds, closed or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VisibleFile {
+    pub key: PartitionKey,
+    /// From the lake's root.
+    pub published: Path,
+    pub bytes: u64,
+}
+
+impl Lake {
+    /// The files of a hive partition's newest closing; `None` while it has never closed.
+    pub async fn closed_files(
+        &self,
+        table: &TableName,
+        key: &PartitionKey,
+    ) -> Result<Option<Vec<ClosedFile>>, Error> {
+        Ok(self.newest_closing(table, key).await?.map(|closing| closing.files))
+    }
+
+    /// The files that any plain reader of the table finds now, in the order of keys and names.
+    pub async fn visible_files(&self, table: &TableName) -> Result<Vec<VisibleFile>, Error> {
+        self.visible_under(table, paths::table(table)).await
+    }
+
+    /// The same for one hive partition.
+    pub async fn visible_files_of(
+        &self,
+        table: &TableName,
+        key: &PartitionKey,
+    ) -> Result<Vec<VisibleFile>, Error> {
+        self.visible_under(table, paths::hive_partition(table, key)).await
+    }
+
+    /// The hive partitions that hold a file now.
+    pub async fn visible_partitions(&self, table: &TableName) -> Result<Vec<PartitionKey>, Error> {
+        let mut keys: Vec<_> =
+            self.visible_files(table).await?.into_iter().map(|file| file.key).collect();
+        keys.dedup();
+        Ok(keys)
+    }
+
+    /// The quarantine files of an output: names from the lake's root.
+    pub async fn quarantine_files(&self, output: &TableName) -> Result<Vec<Path>, Error> {
+        let listed = self.objects().list(Some(&paths::quarantine(output)));
+        let mut files: Vec<Path> = listed
+            .map_ok(|meta| meta.location)
+            .try_collect()
+            .await
+            .doing(|| format!("list the quarantine of {output}"))?;
+        files.sort();
+        Ok(files)
+    }
+
+    async fn visible_under(
+        &self,
+        table: &TableName,
+        folder: Path,
+    ) -> Result<Vec<VisibleFile>, Error> {
+        let mut files: Vec<VisibleFile> = self
+            .objects()
+            .list(Some(&folder))
+            .try_filter_map(|meta| {
+                let file = paths::key_of(table, &meta.location).map(|key| VisibleFile {
+                    key,
+                    published: meta.location,
+                    bytes: meta.size,
+                });
+                futures::future::ready(Ok(file))
+            })
+            .try_collect()
+            .await
+            .doing(|| format!("list {folder}"))?;
+        files.sort_by(|a, b| (a.key, &a.published).cmp(&(b.key, &b.published)));
+        Ok(files)
+    }
+
+    /// The folders right under `folder`.
+    pub(super) async fn list_folders(&self, folder: &Path) -> Result<Vec<Path>, Error> {
+        let call = || async {
+            let found = self.objects().list_with_delimiter(Some(folder)).await?;
+            Ok(found.common_prefixes)
+        };
+        self.retry().run(call).await.doing(|| format!("list {folder}"))
+    }
+}

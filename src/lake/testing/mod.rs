@@ -1,0 +1,110 @@
+//! Lakes, records and faults for the tests of this layer.
+
+use super::Lake;
+use super::paths::Place;
+use super::retry::Retry;
+use crate::clock::Clock;
+use crate::model::commit::ClosedFile;
+use crate::model::commit::Closing;
+use crate::model::commit::Counts;
+use crate::model::commit::FORMAT;
+use crate::model::commit::File;
+use crate::model::commit::Record;
+use crate::model::hive::Grain;
+use crate::model::hive::PartitionBy;
+use crate::model::hive::PartitionKey;
+use crate::model::name::TableName;
+use crate::model::time::Micros;
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub const TOPIC_ID: &str = "0123456789abcdef0123456789abcdef";
+
+pub fn output() -> TableName {
+    "raw.recentchange".parse().unwrap()
+}
+
+pub fn key() -> PartitionKey {
+    "2026-11-20T05".parse().unwrap()
+}
+
+pub fn place() -> Place {
+    Place::new(&output(), TOPIC_ID, 3)
+}
+
+/// A lake whose calls are tried once, so that a test sees each fault.
+pub async fn over(objects: Arc<dyn ObjectStore>, folder: &Path) -> Lake {
+    let retry = Retry { clock: Clock::system(), tries: 1, pause: Duration::ZERO };
+    Lake::over(objects, folder.to_owned(), &"wiki".parse().unwrap(), retry).await.unwrap()
+}
+
+pub async fn memory() -> Lake {
+    over(Arc::new(InMemory::new()), Path::new("/nowhere")).await
+}
+
+/// A record of ten rows in one file.
+pub fn record(seq: u64, start: i64) -> Record {
+    let file = File {
+        key: Some(key()),
+        staged: place().staged(seq).to_string(),
+        published: place().published(seq, Some(&key()), 0).to_string(),
+        bytes: 3,
+        checksum: "not the one".into(),
+        rows: 10,
+        event_time_min: Some(Micros(1)),
+        event_time_max: Some(Micros(2)),
+    };
+    record_of(seq, start, start + 10, vec![file])
+}
+
+pub fn record_of(seq: u64, start: i64, end: i64, files: Vec<File>) -> Record {
+    let landed = files.iter().map(|file| file.rows).sum();
+    Record {
+        format: FORMAT,
+        seq,
+        output: output(),
+        topic: "wikimedia.recentchange".parse().unwrap(),
+        topic_id: TOPIC_ID.into(),
+        topic_partition: 3,
+        start,
+        end,
+        schema: 1,
+        partition_by: PartitionBy::utc(Grain::Hour),
+        files,
+        quarantine: None,
+        watermark: None,
+        marked: false,
+        cut: false,
+        counts: Counts { read: landed, landed, ..Counts::default() },
+        reasons: [].into(),
+        job: "job".into(),
+        writer: "writer".into(),
+    }
+}
+
+/// A closing of files of ten rows each.
+pub fn closing(n: u32, published: &[&str]) -> Closing {
+    let file = |published: &&str| ClosedFile {
+        published: (*published).to_owned(),
+        topic_id: TOPIC_ID.into(),
+        topic_partition: 3,
+        seq: 1,
+        rows: 10,
+        bytes: 3,
+        checksum: "not the one".into(),
+    };
+    Closing {
+        format: FORMAT,
+        table: output(),
+        key: key(),
+        n,
+        partial: false,
+        files: published.iter().map(file).collect(),
+        rows: 10 * published.len() as u64,
+        frontier: Micros(0),
+        made_from: None,
+    }
+}
