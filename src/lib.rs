@@ -16,5 +16,6 @@ pub mod lake;
 
 pub mod kafka;
 pub mod sql;
+pub mod stream;
 
 pub mod supervisor;

@@ -1,0 +1,145 @@
+//! Makes rows of messages: JSON straight into Arrow builders.
+//!
+//! A message becomes a row or a [`Reject`], never a panic and never half a row: values wait in
+//! slots until the message has been read to its end.
+
+mod json;
+mod row;
+mod text;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use crate::model::column::Column;
+use crate::model::column::Origin;
+use arrow::array::ArrayRef;
+use row::Builder;
+use row::Slot;
+use row::Slots;
+use std::fmt;
+use tree::Tree;
+
+/// Why a message is not a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reject {
+    /// One of few, to count by: `length.old: expected int64`.
+    pub reason: String,
+    /// What was found in this message; may be empty.
+    pub detail: String,
+}
+
+impl Reject {
+    pub fn new(reason: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { reason: reason.into(), detail: detail.into() }
+    }
+}
+
+impl fmt::Display for Reject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.detail.as_str() {
+            "" => f.write_str(&self.reason),
+            detail => write!(f, "{}, {detail}", self.reason),
+        }
+    }
+}
+
+/// Reads messages; its rows are the columns that come from fields, and the rest.
+#[derive(Debug)]
+pub struct Decoder {
+    tree: Tree,
+    slots: Slots,
+    /// Slots that must not stay empty, with what they are called.
+    required: Vec<(usize, String)>,
+    rest: Vec<usize>,
+}
+
+/// A message that is a row.
+#[derive(Debug)]
+pub struct Row<'a> {
+    message: &'a str,
+    slots: &'a Slots,
+}
+
+/// The rows of some messages, column by column.
+#[derive(Debug)]
+pub struct Rows(Vec<Builder>);
+
+/// The columns that a message itself fills, in the table's order.
+pub fn decoded(columns: &[Column]) -> impl Iterator<Item = &Column> {
+    columns.iter().filter(|column| !matches!(column.origin, Origin::Sql(_)))
+}
+
+impl Decoder {
+    pub fn new(columns: &[Column]) -> Self {
+        let columns: Vec<&Column> = decoded(columns).collect();
+        let tree = Tree::new(columns.iter().copied());
+        let of = |wanted: fn(&Column) -> bool| {
+            let slots = columns.iter().enumerate().filter(move |(_, column)| wanted(column));
+            slots.map(|(slot, column)| (slot, called(column)))
+        };
+        let rest: Vec<usize> =
+            of(|column| column.origin == Origin::Rest).map(|(slot, _)| slot).collect();
+        let required = of(|column| column.required).collect();
+        let slots = Slots::new(columns.len(), tree.nodes, !rest.is_empty());
+        Self { tree, slots, required, rest }
+    }
+
+    /// Reads one message.
+    pub fn decode<'a>(&'a mut self, payload: &'a [u8]) -> Result<Row<'a>, Reject> {
+        if payload.is_empty() {
+            return Err(Reject::new("the message is empty", ""));
+        }
+        let message = std::str::from_utf8(payload)
+            .map_err(|err| Reject::new("invalid UTF-8", err.to_string()))?;
+        let slots = &mut self.slots;
+        slots.begin();
+        json::read(&self.tree.root, message, slots)?;
+        for &slot in &self.rest {
+            let rest = std::mem::take(&mut slots.rest);
+            slots.values[slot] = slots.own(&rest);
+            slots.rest = rest;
+        }
+        for (slot, name) in &self.required {
+            if slots.values[*slot] == Slot::Null {
+                return Err(Reject::new(format!("{name}: required, and it is not there"), ""));
+            }
+        }
+        Ok(Row { message, slots })
+    }
+}
+
+/// What errors call a column: the path of its field, where it has one.
+pub fn called(column: &Column) -> String {
+    match &column.origin {
+        Origin::Path(path) => path.join("."),
+        Origin::Sql(_) | Origin::Rest => column.name.clone(),
+    }
+}
+
+impl Row<'_> {
+    /// The value of a timestamp column, by its place among the decoded columns.
+    pub fn micros(&self, slot: usize) -> Option<i64> {
+        match self.slots.values[slot] {
+            Slot::Int(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+impl Rows {
+    pub fn new(columns: &[Column]) -> Self {
+        Self(decoded(columns).map(|column| Builder::new(column.kind)).collect())
+    }
+
+    pub fn push(&mut self, row: &Row<'_>) {
+        for (builder, slot) in self.0.iter_mut().zip(&row.slots.values) {
+            builder.append(slot, row.message, row.slots);
+        }
+    }
+
+    /// The rows so far, and begins again without any.
+    pub fn finish(&mut self) -> Vec<ArrayRef> {
+        self.0.iter_mut().map(Builder::finish).collect()
+    }
+}
