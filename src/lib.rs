@@ -12,6 +12,8 @@ pub mod telemetry;
 
 pub mod model;
 
+pub mod config;
+
 pub mod lake;
 
 pub mod kafka;

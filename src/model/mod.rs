@@ -9,5 +9,6 @@ pub mod job;
 pub mod name;
 pub mod run;
 pub mod settings;
+pub mod template;
 pub mod time;
 pub mod topic;

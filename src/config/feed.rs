@@ -1,0 +1,66 @@
+//! Reads where a feed's events come from: in its job, or in `[feeds]` of an environment.
+
+use super::problem::Problem;
+use super::section::Section;
+use crate::model::job::FeedFrom;
+use crate::model::job::Replay;
+use crate::model::job::Simulate;
+use crate::model::job::SimulateModel;
+use std::time::Duration;
+
+/// Events a second, as measured on the real stream.
+const RATE: f64 = 37.0;
+/// A thousand years: more overflows event time.
+const HOURS_MAX: f64 = 8_766_000.0;
+
+/// Reads `{ replay = {…} }` or `{ simulate = {…} }`: in a job, or in `[feeds]` of an environment.
+pub fn read(mut from: Section<'_>) -> Option<FeedFrom> {
+    let replay = from.section("replay", "feed.from.replay").map(replay);
+    let simulate = from.section("simulate", "feed.from.simulate").map(simulate);
+    if replay.is_some() && simulate.is_some() {
+        let title = "a feed has one source";
+        from.sink().push(Problem::error(title, &from.place).help("leave out replay or simulate"));
+    } else if replay.is_none() && simulate.is_none() && !from.has_any() {
+        from.missing("replay or simulate", "simulate = { model = \"recentchange\" }");
+    }
+    from.finish();
+    match (replay, simulate) {
+        (Some(replay), None) => replay.map(FeedFrom::Replay),
+        (None, Some(simulate)) => simulate.map(FeedFrom::Simulate),
+        _ => None,
+    }
+}
+
+fn replay(mut section: Section<'_>) -> Option<Replay> {
+    let file = section.text("file");
+    if !section.has("file") {
+        section.missing("file", "file = \"events.jsonl.gz\"");
+    }
+    let speed = section.positive("speed");
+    section.finish();
+    Some(Replay { file: file?.value, speed })
+}
+
+fn simulate(mut section: Section<'_>) -> Option<Simulate> {
+    let model = section.word("model", &[("recentchange", SimulateModel::Recentchange)]);
+    if !section.has("model") {
+        section.missing("model", "model = \"recentchange\"");
+    }
+    let from = section.moment("from");
+    if !section.has("from") {
+        section.missing("from", "from = \"2026-11-20\": the event time of the first event");
+    }
+    let random_seed = section.integer("seed", 0..=u32::MAX).unwrap_or(1);
+    let rate = section.positive("rate").unwrap_or(RATE);
+    let hours = section.positive("hours");
+    let speed = section.positive("speed");
+    section.finish();
+    Some(Simulate {
+        model: model?,
+        seed: random_seed.into(),
+        rate,
+        from: from?,
+        span: hours.map(|hours| Duration::from_secs_f64(hours.min(HOURS_MAX) * 3600.0)),
+        speed,
+    })
+}

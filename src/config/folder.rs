@@ -1,0 +1,216 @@
+//! Finds a project's files and reads each.
+
+use super::dag;
+use super::environment::{Environment, set_from};
+use super::job;
+use super::node::{self, Node, Table, Value};
+use super::problem::{Place, Problem, Sink, Source, did_you_mean};
+use super::resolve::{Files, resolve};
+use super::settings;
+use super::sql::{self, SqlText};
+use super::topic;
+use crate::model::name::{Name, TopicName};
+use crate::model::settings::{Project, Settings};
+use std::fmt::Display;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// A project as far as it could be read, and everything wrong with it.
+#[derive(Debug)]
+pub struct Read {
+    /// Files with problems of their own are left out of it.
+    pub project: Option<Project>,
+    pub problems: Vec<Problem>,
+    /// Every SQL text in it, for whoever can check SQL.
+    pub sql: Vec<SqlText>,
+}
+
+pub fn read(dir: &Path, env: Option<&str>, environment: &Environment) -> Read {
+    let sink = Sink::default();
+    let mut files = Files::default();
+    let project = read_into(dir, env, environment, &mut files, &sink);
+    Read { project, problems: sink.into_problems(), sql: sql::texts(&files) }
+}
+
+fn read_into(
+    dir: &Path,
+    env: Option<&str>,
+    environment: &Environment,
+    files: &mut Files,
+    sink: &Sink,
+) -> Option<Project> {
+    let root = project_root(dir, sink)?;
+    let settings = read_settings(&root, env, environment, files, sink);
+    for (path, name) in named::<TopicName>(&root, "topics", sink) {
+        if let Some(node) = parse(&root, &path, sink) {
+            files.topics.insert(name.clone(), topic::read(&name, &node, sink));
+        }
+    }
+    for (path, name) in jobs(&root, sink) {
+        if let Some(node) = parse(&root, &path, sink) {
+            let query = path.with_file_name("query.sql");
+            let query = query.exists().then(|| source(&root, &query, sink)).flatten();
+            files.jobs.insert(name.clone(), job::read(&name, &node, query, sink));
+        }
+    }
+    for (path, name) in named::<Name>(&root, "dags", sink) {
+        if let Some(node) = parse(&root, &path, sink) {
+            files.dags.extend(dag::read(&name, &node, sink).map(|dag| (name, dag)));
+        }
+    }
+    let resolved = resolve(files, sink);
+    let topics =
+        files.topics.iter().filter_map(|(name, file)| Some((name.clone(), file.topic.clone()?)));
+    Some(Project {
+        topics: topics.collect(),
+        jobs: resolved.jobs,
+        dags: resolved.dags,
+        tables: resolved.tables,
+        settings: settings?,
+        root,
+    })
+}
+
+/// The absolute folder, if it holds a project: `tidemill.toml`, or at least `dags/` or `jobs/`.
+fn project_root(dir: &Path, sink: &Sink) -> Option<PathBuf> {
+    let shown = dir.display();
+    let root = match fs::canonicalize(dir) {
+        Ok(root) => root,
+        Err(err) => {
+            let problem = Problem::nowhere(format!("there is no folder {shown}: {err}"));
+            sink.push(problem.help("go to a project's folder, or name one with -C"));
+            return None;
+        }
+    };
+    let is_project = ["tidemill.toml", "dags", "jobs"].iter().any(|name| root.join(name).exists());
+    if !is_project {
+        let title =
+            format!("{} holds no project: it has no tidemill.toml, dags/ or jobs/", root.display());
+        let help =
+            "go to a project's folder, or name one with -C; an empty tidemill.toml begins one";
+        sink.push(Problem::nowhere(title).help(help));
+    }
+    is_project.then_some(root)
+}
+
+fn read_settings(
+    root: &Path,
+    env: Option<&str>,
+    environment: &Environment,
+    files: &mut Files,
+    sink: &Sink,
+) -> Option<Settings> {
+    let env = env.or_else(|| environment.get("TIDEMILL_ENV")).filter(|env| !env.is_empty());
+    let env = env.unwrap_or(super::DEFAULT_ENV);
+    let path = root.join("tidemill.toml");
+    let mut base = if path.exists() { parse(root, &path, sink)? } else { nothing_written() };
+    let Value::Table(table) = &mut base.value else { return None };
+    if env != super::DEFAULT_ENV
+        && let Node { value: Value::Table(over), .. } = overlay(root, env, sink)?
+    {
+        table.overlay(over);
+    }
+    set_from(environment, table, sink);
+    let (settings, feeds) = settings::read(root, env, &base, sink);
+    files.feeds = feeds;
+    settings
+}
+
+fn nothing_written() -> Node {
+    let source = Arc::new(Source { name: "tidemill.toml".into(), text: String::new() });
+    Node { place: Place::top(&source), value: Value::Table(Table::default()) }
+}
+
+fn overlay(root: &Path, env: &str, sink: &Sink) -> Option<Node> {
+    // It names a file and a folder: it must not lead out of the project.
+    let sound = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let path = root.join(format!("tidemill.{env}.toml"));
+    if env.chars().all(sound) && path.exists() {
+        return parse(root, &path, sink);
+    }
+    let env_of =
+        |name: &str| Some(name.strip_prefix("tidemill.")?.strip_suffix(".toml")?.to_owned());
+    let names =
+        entries(root, sink).into_iter().filter_map(|path| env_of(path.file_name()?.to_str()?));
+    let names: Vec<String> = names.collect();
+    let title = format!("no environment is named `{env}`: there is no tidemill.{env}.toml");
+    let help = did_you_mean(env, "environments here", names.iter().map(String::as_str));
+    sink.push(Problem::nowhere(title).help(help));
+    None
+}
+
+/// `<folder>/<name>.toml`, each with its name.
+fn named<N: FromStr<Err: Display>>(root: &Path, folder: &str, sink: &Sink) -> Vec<(PathBuf, N)> {
+    let files = entries(&root.join(folder), sink).into_iter().filter(|path| path.is_file());
+    let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    files
+        .filter_map(|path| {
+            Some((path.clone(), name(root, &path, path.file_stem()?.to_str()?, sink)?))
+        })
+        .collect()
+}
+
+/// `jobs/<name>/job.toml`, each with its name.
+fn jobs(root: &Path, sink: &Sink) -> Vec<(PathBuf, Name)> {
+    let mut jobs = Vec::new();
+    for folder in entries(&root.join("jobs"), sink).into_iter().filter(|path| path.is_dir()) {
+        let Some(text) = folder.file_name().and_then(|name| name.to_str()) else { continue };
+        let path = folder.join("job.toml");
+        if !path.exists() {
+            let place =
+                Place::top(&Arc::new(Source { name: shown(root, &path), text: String::new() }));
+            let problem = Problem::warning(format!("jobs/{text} holds no job"), &place);
+            sink.push(problem.help("write its job.toml, or move the folder out of jobs/"));
+        } else if let Some(name) = name(root, &path, text, sink) {
+            jobs.push((path, name));
+        }
+    }
+    jobs
+}
+
+fn name<N: FromStr<Err: Display>>(root: &Path, path: &Path, text: &str, sink: &Sink) -> Option<N> {
+    let name: Result<N, _> = text.parse();
+    if let Err(wrong) = &name {
+        let place = Place::top(&Arc::new(Source { name: shown(root, path), text: String::new() }));
+        sink.push(Problem::error(wrong.to_string(), &place).help("rename it"));
+    }
+    name.ok()
+}
+
+/// What lies in a folder, by name; nothing where there is none.
+fn entries(folder: &Path, sink: &Sink) -> Vec<PathBuf> {
+    if !folder.exists() {
+        return Vec::new();
+    }
+    let listed =
+        fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    let mut listed: Vec<PathBuf> = listed.unwrap_or_else(|err: std::io::Error| {
+        sink.push(Problem::nowhere(format!("read {}: {err}", folder.display())));
+        Vec::new()
+    });
+    listed.sort();
+    listed
+}
+
+fn parse(root: &Path, path: &Path, sink: &Sink) -> Option<Node> {
+    Some(node::parse(&source(root, path, sink)?, sink))
+}
+
+fn source(root: &Path, path: &Path, sink: &Sink) -> Option<Arc<Source>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Some(Arc::new(Source { name: shown(root, path), text })),
+        Err(err) => {
+            let place =
+                Place::top(&Arc::new(Source { name: shown(root, path), text: String::new() }));
+            sink.push(Problem::error(format!("this can't be read: {err}"), &place));
+            None
+        }
+    }
+}
+
+/// The path from the project's folder.
+fn shown(root: &Path, path: &Path) -> String {
+    path.strip_prefix(root).unwrap_or(path).display().to_string()
+}

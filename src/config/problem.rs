@@ -1,0 +1,302 @@
+//! What is wrong with a project's files, told so that the writer can mend all of it at once.
+
+use crate::error::{Error, ErrorKind};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use serde::Serialize;
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A text that a user wrote: a file, or the value of an environment variable.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Source {
+    /// As shown: the path from the project's folder, or the variable's name.
+    pub name: String,
+    pub text: String,
+}
+
+/// A stretch of a [`Source`], in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub source: Arc<Source>,
+    pub span: Range<usize>,
+}
+
+/// A value and where it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct At<T> {
+    pub value: T,
+    pub place: Place,
+}
+
+impl Place {
+    /// The start of a whole file.
+    pub fn top(source: &Arc<Source>) -> Self {
+        Self { source: source.clone(), span: 0..0 }
+    }
+
+    /// Only where it begins: no excerpt is shown of it.
+    #[must_use]
+    pub fn start(&self) -> Self {
+        Self { source: self.source.clone(), span: self.span.start..self.span.start }
+    }
+
+    /// Line and column of the start, both counted from 1; columns count characters.
+    pub fn line_column(&self) -> (usize, usize) {
+        let before = self.source.text.get(..self.span.start).unwrap_or(&self.source.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+
+    /// The place of `len` characters from a line and column, both counted from 1.
+    pub fn at(source: &Arc<Source>, line: usize, column: usize, len: usize) -> Self {
+        let text = &source.text;
+        let line_start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
+        let rest = text[line_start..].split('\n').next().unwrap_or_default();
+        let byte = |chars: usize| rest.char_indices().nth(chars).map_or(rest.len(), |(at, _)| at);
+        let span = line_start + byte(column - 1)..line_start + byte(column - 1 + len);
+        Self { source: source.clone(), span }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Nothing runs before it is mended.
+    Error,
+    /// Runs, but probably not as meant.
+    Warning,
+}
+
+/// One thing wrong with a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub severity: Severity,
+    pub title: String,
+    /// `None` only where there is no file to point into.
+    pub place: Option<Place>,
+    /// Written beside the mark under the excerpt.
+    pub label: Option<String>,
+    pub note: Option<String>,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+impl Problem {
+    pub fn error(title: impl Into<String>, place: &Place) -> Self {
+        Self {
+            severity: Severity::Error,
+            title: title.into(),
+            place: Some(place.clone()),
+            label: None,
+            note: None,
+            help: None,
+        }
+    }
+
+    pub fn warning(title: impl Into<String>, place: &Place) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(title, place) }
+    }
+
+    /// A problem of the project as a whole.
+    pub fn nowhere(title: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            title: title.into(),
+            place: None,
+            label: None,
+            note: None,
+            help: None,
+        }
+    }
+
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    fn render(&self) -> String {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let mut group = Group::with_title(level.primary_title(self.title.as_str()));
+        if let Some(place) = &self.place {
+            group = if place.span.is_empty() {
+                let (line, column) = place.line_column();
+                let origin = Origin::path(place.source.name.as_str());
+                group.element(origin.line(line).char_column(column))
+            } else {
+                let mark = AnnotationKind::Primary.span(first_line(place));
+                group.element(
+                    Snippet::source(place.source.text.as_str())
+                        .path(place.source.name.as_str())
+                        .annotation(mark.label(self.label.as_deref())),
+                )
+            };
+        }
+        if let Some(note) = &self.note {
+            group = group.element(Level::NOTE.message(note.as_str()));
+        }
+        if let Some(help) = &self.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        Renderer::plain().render(&[group])
+    }
+
+    /// What `-o json` prints of it.
+    pub fn facts(&self) -> ProblemFacts<'_> {
+        let (line, column) = self.place.as_ref().map_or((None, None), |place| {
+            let (line, column) = place.line_column();
+            (Some(line), Some(column))
+        });
+        ProblemFacts {
+            severity: self.severity,
+            title: &self.title,
+            file: self.place.as_ref().map(|place| place.source.name.as_str()),
+            line,
+            column,
+            label: self.label.as_deref(),
+            note: self.note.as_deref(),
+            help: self.help.as_deref(),
+        }
+    }
+}
+
+/// A span over several lines is marked on its first one only: an excerpt is a finger, not a copy.
+fn first_line(place: &Place) -> Range<usize> {
+    let marked = place.source.text.get(place.span.clone()).unwrap_or_default();
+    let len = marked.find('\n').unwrap_or(marked.len());
+    place.span.start..place.span.start + len
+}
+
+/// A problem as data.
+#[derive(Debug, Serialize)]
+pub struct ProblemFacts<'a> {
+    pub severity: Severity,
+    pub title: &'a str,
+    pub file: Option<&'a str>,
+    pub line: Option<usize>,
+    pub column: Option<usize>,
+    pub label: Option<&'a str>,
+    pub note: Option<&'a str>,
+    pub help: Option<&'a str>,
+}
+
+/// Everything found wrong, by file and line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    pub fn new(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by(|a, b| key(a).cmp(&key(b)));
+        problems.dedup();
+        Self(problems)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn errors(&self) -> usize {
+        self.0.iter().filter(|problem| problem.severity == Severity::Error).count()
+    }
+
+    pub fn warnings(&self) -> usize {
+        self.0.len() - self.errors()
+    }
+}
+
+fn key(problem: &Problem) -> (Option<(&str, usize)>, Severity) {
+    let place = problem.place.as_ref();
+    (place.map(|place| (place.source.name.as_str(), place.span.start)), problem.severity)
+}
+
+/// All of them in full, one below the other, as `tidemill check` prints them.
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rendered: Vec<_> = self.0.iter().map(Problem::render).collect();
+        f.write_str(&rendered.join("\n"))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl From<Problems> for Error {
+    fn from(problems: Problems) -> Self {
+        Self::new(ErrorKind::Input, format!("the project has problems\n{problems}"))
+    }
+}
+
+/// Where readers put what they find; shared, so that one problem doesn't end the reading.
+#[derive(Debug, Default)]
+pub struct Sink(RefCell<Vec<Problem>>);
+
+impl Sink {
+    pub fn push(&self, problem: Problem) {
+        self.0.borrow_mut().push(problem);
+    }
+
+    pub fn into_problems(self) -> Vec<Problem> {
+        self.0.into_inner()
+    }
+}
+
+/// `did you mean `x`? ` and what there is: the remedy for a name that nothing has.
+pub fn did_you_mean<'a>(
+    written: &str,
+    what: &str,
+    choices: impl IntoIterator<Item = &'a str>,
+) -> String {
+    let choices: Vec<&str> = choices.into_iter().collect();
+    let all = match choices.as_slice() {
+        [] => return format!("there are no {what}"),
+        many if many.len() > CHOICES_SHOWN_MAX => {
+            format!(
+                "{what}: {}, and {} more",
+                many[..CHOICES_SHOWN_MAX].join(", "),
+                many.len() - CHOICES_SHOWN_MAX
+            )
+        }
+        many => format!("{what}: {}", many.join(", ")),
+    };
+    match nearest(written, &choices) {
+        Some(near) => format!("did you mean `{near}`? {}", capital(&all)),
+        None => all,
+    }
+}
+
+/// The choice that `written` was probably meant to be.
+pub fn nearest<'a>(written: &str, choices: &[&'a str]) -> Option<&'a str> {
+    let scored =
+        choices.iter().map(|choice| (strsim::damerau_levenshtein(written, choice), *choice));
+    let (distance, choice) = scored.min_by_key(|(distance, _)| *distance)?;
+    // A third of its letters may be wrong: enough for a slip, too few for another word.
+    (distance <= choice.chars().count().max(3) / 3).then_some(choice)
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// More would be a page, not a remedy.
+const CHOICES_SHOWN_MAX: usize = 12;

@@ -1,0 +1,187 @@
+//! The names within a DAG: its jobs, the edges between its tasks, and what they hand over.
+
+use super::dag::{DagFile, ScheduleFile, TaskFile, WorkFile};
+use super::graph;
+use super::job::{JobFile, JobFileKind};
+use super::problem::{At, Problem, Sink, did_you_mean};
+use super::resolve::Files;
+use crate::model::dag::{Task, Work};
+use crate::model::name::Name;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub fn check(dag: &DagFile, files: &Files, sink: &Sink) {
+    for stream in &dag.streams {
+        job_of_stream(&stream.job, files, sink);
+    }
+    for task in &dag.tasks {
+        let work = task.work.as_ref();
+        if let Some(WorkFile::Batch(job)) = work {
+            job_of_task(dag, job, files, sink);
+        }
+        for after in &task.after {
+            task_exists(dag, after, sink);
+        }
+    }
+    if let Err(cycle) = order(dag) {
+        let names: Vec<_> = cycle.iter().map(|name| name.as_str()).collect();
+        let first = dag.tasks.iter().find(|task| Some(&&task.name.value) == cycle.first());
+        let place = first.map_or(&dag.place, |task| &task.name.place);
+        let title = format!("these tasks wait for each other: {}", names.join(" after "));
+        sink.push(Problem::error(title, place).help("leave out one of their `after`"));
+        return;
+    }
+    for task in &dag.tasks {
+        outputs_come_from_before(dag, task, sink);
+    }
+}
+
+/// The tasks as they are meant, in topological order; `None` where one of them can't be read.
+pub fn in_order(dag: &DagFile) -> Option<Vec<Task>> {
+    let order = order(dag).ok()?;
+    order
+        .into_iter()
+        .map(|name| dag.tasks.iter().find(|task| task.name.value == *name))
+        .map(|file| meant(file?))
+        .collect()
+}
+
+pub fn job_of(task: &TaskFile) -> Option<&Name> {
+    match task.work.as_ref()? {
+        WorkFile::Batch(job) => Some(&job.value),
+        WorkFile::Exec { .. } | WorkFile::Test(_) => None,
+    }
+}
+
+fn order(dag: &DagFile) -> Result<Vec<&Name>, Vec<&Name>> {
+    let names = dag.tasks.iter().map(|task| &task.name.value);
+    let needs = dag
+        .tasks
+        .iter()
+        .flat_map(|task| task.after.iter().map(|after| (&task.name.value, &after.value)));
+    graph::order(names, needs)
+}
+
+fn meant(file: &TaskFile) -> Option<Task> {
+    let work = match file.work.as_ref()? {
+        WorkFile::Batch(job) => Work::Batch(job.value.clone()),
+        WorkFile::Exec { argv, env, .. } => Work::Exec { argv: argv.clone(), env: env.clone() },
+        WorkFile::Test(sql) => Work::Test(sql.value.clone()),
+    };
+    Some(Task {
+        name: file.name.value.clone(),
+        after: file.after.iter().map(|after| after.value.clone()).collect(),
+        work,
+        retries: file.retries,
+        retry_delay: file.retry_delay,
+        timeout: file.timeout,
+    })
+}
+
+fn find_job<'a>(
+    job: &At<Name>,
+    files: &'a Files,
+    fits: fn(&JobFileKind) -> bool,
+    sink: &Sink,
+) -> Option<&'a JobFileKind> {
+    if let Some(found) = files.jobs.get(&job.value) {
+        return found.kind.as_ref();
+    }
+    let fitting = |file: &&JobFile| file.kind.as_ref().is_none_or(fits);
+    let names = files.jobs.values().filter(fitting).map(|file| file.name.as_str());
+    let title = format!("no job is named `{}`", job.value);
+    let help = did_you_mean(job.value.as_str(), "jobs that fit", names);
+    sink.push(Problem::error(title, &job.place).help(help));
+    None
+}
+
+fn job_of_stream(job: &At<Name>, files: &Files, sink: &Sink) {
+    let fits = |kind: &JobFileKind| !matches!(kind, JobFileKind::Batch(_));
+    if let Some(JobFileKind::Batch(_)) = find_job(job, files, fits, sink) {
+        let title = format!("`{}` is a batch, which ends: no stream", job.value);
+        let help = format!("[tasks.NAME] with job = \"{}\"", job.value);
+        sink.push(Problem::error(title, &job.place).help(help));
+    }
+}
+
+fn job_of_task(dag: &DagFile, job: &At<Name>, files: &Files, sink: &Sink) {
+    let fits = |kind: &JobFileKind| matches!(kind, JobFileKind::Batch(_));
+    match find_job(job, files, fits, sink) {
+        Some(JobFileKind::Batch(batch)) => {
+            if let ScheduleFile::OnClose(on_close) = &dag.schedule
+                && let Some(first) = batch.reads.first()
+                && first.value != on_close.table.value
+            {
+                let title = format!(
+                    "`{}` works on closings of {}, and this DAG runs for those of {}",
+                    job.value, first.value, on_close.table.value
+                );
+                let help = format!(
+                    "put {} first in its `reads`, or the task into a DAG with on_close = \"{}\"",
+                    on_close.table.value, first.value
+                );
+                sink.push(Problem::error(title, &job.place).help(help));
+            }
+        }
+        Some(JobFileKind::Feed(_) | JobFileKind::Stream(_)) => {
+            let title = format!("`{}` does not end: no task", job.value);
+            let help = format!("[streams] with NAME = \"{}\"", job.value);
+            sink.push(Problem::error(title, &job.place).help(help));
+        }
+        None => {}
+    }
+}
+
+fn task_exists(dag: &DagFile, task: &At<Name>, sink: &Sink) {
+    // A task that can't be read may well be the one that is meant.
+    if dag.whole && !dag.tasks.iter().any(|other| other.name.value == task.value) {
+        let title = format!("no task is named `{}`", task.value);
+        let names = dag.tasks.iter().map(|task| task.name.value.as_str());
+        let help = did_you_mean(task.value.as_str(), "the tasks of this DAG", names);
+        sink.push(Problem::error(title, &task.place).help(help));
+    }
+}
+
+fn outputs_come_from_before(dag: &DagFile, task: &TaskFile, sink: &Sink) {
+    let Some(WorkFile::Exec { templates, .. }) = &task.work else { return };
+    let before = before(dag, &task.name.value);
+    for template in templates {
+        for named in template.value.tasks() {
+            let other = dag.tasks.iter().find(|other| other.name.value.as_str() == named);
+            let title = match other {
+                None => format!("no task is named `{named}`"),
+                Some(other) if !matches!(other.work, Some(WorkFile::Exec { .. }) | None) => {
+                    format!("`{named}` writes no output: only exec tasks do")
+                }
+                Some(other) if !before.contains(&other.name.value) => {
+                    format!("`{named}` need not have ended before `{}`", task.name.value)
+                }
+                Some(_) => continue,
+            };
+            let execs = dag.tasks.iter().filter(|other| before.contains(&other.name.value));
+            let execs = execs.filter(|other| matches!(other.work, Some(WorkFile::Exec { .. })));
+            let names = execs.map(|other| other.name.value.as_str());
+            let help = did_you_mean(named, "exec tasks before this one", names);
+            sink.push(Problem::error(title, &template.place).help(help));
+        }
+    }
+}
+
+/// Every task that has ended when `task` starts.
+fn before<'a>(dag: &'a DagFile, task: &Name) -> BTreeSet<&'a Name> {
+    let after: BTreeMap<_, _> =
+        dag.tasks.iter().map(|task| (&task.name.value, &task.after)).collect();
+    let mut found = BTreeSet::new();
+    let mut open: Vec<&Name> = after
+        .get(task)
+        .into_iter()
+        .flat_map(|after| after.iter().map(|name| &name.value))
+        .collect();
+    while let Some(name) = open.pop() {
+        if found.insert(name) {
+            open.extend(
+                after.get(name).into_iter().flat_map(|after| after.iter().map(|name| &name.value)),
+            );
+        }
+    }
+    found
+}
