@@ -130,7 +130,7 @@ fn physical(text: &str, expr: Expr, schema: &DFSchema) -> Result<Compiled, SqlPr
     expr.map(Compiled).map_err(|err| SqlProblem::of(text, &err))
 }
 
-/// DataFusion's message without its prefix and backtrace.
+/// `DataFusion`'s message without its prefix and backtrace.
 fn plain(err: &DataFusionError) -> String {
     err.find_root().message().into_owned()
 }

@@ -1,8 +1,51 @@
-//! SQL, by DataFusion, which no other module sees.
+//! Queries over files: the one place that sees `DataFusion`.
 //!
-//! [`expr`] compiles the one-row expressions of topics: computed columns and expectations. Whatever
-//! is wrong with a text comes back as a [`problem::SqlProblem`], which knows the place in that text.
+//! A [`session::Session`] knows exactly the tables, and of each exactly the files, that it was made
+//! with. A query reads and can do nothing else; its parameters are values, not text. [`expr`]
+//! compiles the one-row expressions of topics: computed columns and expectations. What a person
+//! wrote wrong comes back as a [`problem::SqlProblem`], which knows the place in the text.
 
 pub mod expr;
+mod failure;
+mod percentile;
 pub mod problem;
+pub mod query;
+pub mod schema;
+pub mod session;
+pub mod statement;
+mod sum;
+pub mod table;
 pub mod types;
+
+#[cfg(test)]
+mod tests;
+
+use crate::model::name::TableName;
+use arrow::datatypes::SchemaRef;
+use object_store::memory::InMemory;
+use problem::SqlProblem;
+use session::Parameters;
+use session::Session;
+use std::sync::Arc;
+use table::Catalog;
+use table::Table;
+
+/// What `text` returns when it reads lake tables of these schemas; nothing is read.
+///
+/// Run parameters are known to it. The schema is in the types that a table holds;
+/// [`schema::output_schema`] makes a table's of it.
+pub fn plan_schema(text: &str, tables: &[(TableName, SchemaRef)]) -> Result<SchemaRef, SqlProblem> {
+    let tables: Vec<Table> = tables
+        .iter()
+        .map(|(name, schema)| Table {
+            catalog: Catalog::Lake,
+            name: name.clone(),
+            schema: Arc::clone(schema),
+            store: Arc::new(InMemory::new()),
+            files: Vec::new(),
+        })
+        .collect();
+    let session = Session::for_planning(&tables);
+    let query = futures::executor::block_on(session.query(text, Some(&Parameters::default())))?;
+    Ok(query.schema())
+}

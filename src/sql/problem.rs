@@ -6,13 +6,15 @@ use datafusion::common::DataFusionError;
 use datafusion::common::Diagnostic;
 use datafusion::common::Location;
 use datafusion::common::SchemaError;
+use datafusion::common::Span;
+use datafusion::sql::sqlparser;
 use std::fmt;
 use std::ops::Range;
 
 /// A text that does not compile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqlProblem {
-    /// `no column is named `lenght_new``
+    /// ``no column is named `lenght_new` ``
     pub message: String,
     /// The bytes of the text that are meant, where they are known.
     pub at: Option<Range<usize>>,
@@ -37,7 +39,7 @@ impl SqlProblem {
         self
     }
 
-    /// Reads what DataFusion says of `text`.
+    /// Reads what `DataFusion` says of `text`.
     pub fn of(text: &str, err: &DataFusionError) -> Self {
         let span = err.diagnostic().and_then(|diagnostic| span(text, diagnostic));
         match err.find_root() {
@@ -70,16 +72,20 @@ impl SqlProblem {
     }
 
     fn unknown_column(name: &str, columns: &[&str]) -> Self {
-        let problem = Self::new(format!("no column is named `{name}`"));
-        let close = columns
+        Self::new(format!("no column is named `{name}`")).meant(name, "columns", columns)
+    }
+
+    /// Helps with the one of `names` that looks most like `wrong`, or with all of them.
+    pub(super) fn meant(self, wrong: &str, what: &str, names: &[&str]) -> Self {
+        let close = names
             .iter()
-            .map(|column| (strsim::damerau_levenshtein(name, column), column))
-            .filter(|(distance, column)| *distance <= 1 + column.len() / 4)
+            .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
+            .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
             .min_by_key(|(distance, _)| *distance);
         match close {
-            Some((_, column)) => problem.help(format!("did you mean `{column}`?")),
-            None if columns.is_empty() => problem,
-            None => problem.help(format!("the columns are: {}", columns.join(", "))),
+            Some((_, name)) => self.help(format!("did you mean `{name}`?")),
+            None if names.is_empty() => self,
+            None => self.help(format!("the {what} are: {}", names.join(", "))),
         }
     }
 }
@@ -104,7 +110,18 @@ impl From<SqlProblem> for Error {
 }
 
 fn span(text: &str, diagnostic: &Diagnostic) -> Option<Range<usize>> {
-    let span = diagnostic.span?;
+    bytes_of(text, diagnostic.span?)
+}
+
+/// The bytes that a parser's span covers; `None` for what it made up itself.
+pub(super) fn bytes_of_tokens(
+    text: &str,
+    span: sqlparser::tokenizer::Span,
+) -> Option<Range<usize>> {
+    bytes_of(text, Span::try_from_sqlparser_span(span)?)
+}
+
+fn bytes_of(text: &str, span: Span) -> Option<Range<usize>> {
     Some(byte_at(text, span.start)?..byte_at(text, span.end)?)
 }
 

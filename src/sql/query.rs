@@ -1,0 +1,80 @@
+//! A planned query: what it returns, and its rows as a stream.
+
+use super::failure::of_execution;
+use super::problem::SqlProblem;
+use super::schema::storable;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use arrow::array::RecordBatch;
+use arrow::compute::CastOptions;
+use arrow::compute::cast_with_options;
+use arrow::datatypes::Field;
+use arrow::datatypes::Schema;
+use arrow::datatypes::SchemaRef;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::DataFrame;
+use datafusion::prelude::ident;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use std::sync::Arc;
+
+/// The rows of a query, in batches.
+pub type Rows = BoxStream<'static, Result<RecordBatch, Error>>;
+
+pub struct Query {
+    frame: DataFrame,
+    schema: SchemaRef,
+}
+
+impl Query {
+    pub(super) fn new(frame: DataFrame) -> Self {
+        let fields = frame.schema().fields().iter().map(|field| {
+            // What no table can hold is left as it is: a screen can show it.
+            let kind = storable(field.data_type()).unwrap_or_else(|| field.data_type().clone());
+            Field::new(field.name(), kind, true)
+        });
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        Self { frame, schema }
+    }
+
+    /// What the query returns, in the types that a table holds.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// Sorts by all columns from the first on, unless the query orders its rows itself: the same
+    /// input gives the same file again.
+    pub fn in_fixed_order(self) -> Result<Self, SqlProblem> {
+        let ordered = |plan: &LogicalPlan| match plan {
+            LogicalPlan::Sort(_) => true,
+            LogicalPlan::Limit(limit) => matches!(limit.input.as_ref(), LogicalPlan::Sort(_)),
+            _ => false,
+        };
+        if ordered(self.frame.logical_plan()) {
+            return Ok(self);
+        }
+        let by = self.schema.fields().iter().filter(|field| storable(field.data_type()).is_some());
+        let by = by.map(|field| ident(field.name()).sort(true, false)).collect();
+        let frame = self.frame.sort(by).map_err(|err| SqlProblem::of("", &err))?;
+        Ok(Self { frame, schema: self.schema })
+    }
+
+    /// Starts to work; at most a few batches wait for the reader.
+    pub async fn rows(self) -> Result<Rows, Error> {
+        let schema = self.schema;
+        let rows = self.frame.execute_stream().await.map_err(|err| of_execution(&err))?;
+        Ok(rows.map(move |batch| cast(&batch.map_err(|err| of_execution(&err))?, &schema)).boxed())
+    }
+}
+
+/// Brings a batch into the schema's types. A value that does not fit is an error, never a null.
+fn cast(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Error> {
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns =
+        columns.map(|(column, field)| cast_with_options(column, field.data_type(), &strict));
+    let columns = columns.collect::<Result<Vec<_>, _>>();
+    columns
+        .and_then(|columns| RecordBatch::try_new(Arc::clone(schema), columns))
+        .map_err(|err| Error::new(ErrorKind::Input, err))
+}

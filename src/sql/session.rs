@@ -1,0 +1,188 @@
+//! Sessions: a fixed set of tables, a memory budget, and queries that can only read.
+
+use super::failure::of_execution;
+use super::percentile::PercentileCont;
+use super::problem::SqlProblem;
+use super::query::Query;
+use super::statement;
+use super::sum::CheckedSum;
+use super::table::Catalog;
+use super::table::Table;
+use super::table::provider;
+use crate::error::Doing;
+use crate::error::Error;
+use crate::model::time::Micros;
+use datafusion::catalog::CatalogProvider;
+use datafusion::catalog::MemoryCatalogProvider;
+use datafusion::catalog::MemorySchemaProvider;
+use datafusion::catalog::SchemaProvider;
+use datafusion::common::ParamValues;
+use datafusion::common::ScalarValue;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::disk_manager::DiskManagerBuilder;
+use datafusion::execution::disk_manager::DiskManagerMode;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::memory_pool::TrackConsumersPool;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::AggregateUDF;
+use datafusion::prelude::SessionConfig;
+use datafusion::prelude::SessionContext;
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What a session may use.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    /// Above it, sorts, joins and groups go to disk.
+    pub memory_bytes: u64,
+    /// A folder of this process alone; made when first needed.
+    pub spill: PathBuf,
+    pub threads: usize,
+}
+
+/// What a query may name with `$`; bound as values, never pasted into the text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parameters {
+    pub data_interval_start: Micros,
+    pub data_interval_end: Micros,
+    pub partition_key: String,
+    pub run_id: String,
+}
+
+/// Names of [`Parameters`], as a query writes them.
+pub const PARAMETER_NAMES: [&str; 4] =
+    ["$data_interval_start", "$data_interval_end", "$partition_key", "$run_id"];
+
+/// How many operators an error about memory names.
+const BLAMED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
+
+/// What each sort keeps free to merge what it has spilt: `DataFusion`'s own figure, but never so
+/// much that a small budget is used up by it.
+const MERGE_BYTES_MAX: usize = 10 << 20;
+
+/// Tables that queries may read, and no others.
+pub struct Session {
+    context: SessionContext,
+    names: Vec<String>,
+}
+
+impl Session {
+    pub fn new(budget: &Budget, tables: &[Table]) -> Result<Self, Error> {
+        let memory = usize::try_from(budget.memory_bytes).unwrap_or(usize::MAX);
+        let disk = DiskManagerMode::Directories(vec![budget.spill.clone()]);
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(TrackConsumersPool::new(
+                FairSpillPool::new(memory),
+                BLAMED_MAX,
+            )))
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(disk))
+            .build_arc()
+            .map_err(|err| of_execution(&err))
+            .doing(|| format!("prepare a query that may spill to {}", budget.spill.display()))?;
+        let threads = budget.threads.max(1);
+        let config = SessionConfig::new()
+            .with_target_partitions(threads)
+            .with_sort_spill_reservation_bytes(MERGE_BYTES_MAX.min(memory / threads / 8));
+        Ok(Self::with(config, runtime, tables))
+    }
+
+    /// A session that plans and never reads: errors in it carry their place in the text.
+    pub(super) fn for_planning(tables: &[Table]) -> Self {
+        let mut config = SessionConfig::new().with_target_partitions(1);
+        config.options_mut().sql_parser.collect_spans = true;
+        Self::with(config, Arc::new(RuntimeEnv::default()), tables)
+    }
+
+    fn with(config: SessionConfig, runtime: Arc<RuntimeEnv>, tables: &[Table]) -> Self {
+        let mut config = config
+            .with_default_catalog_and_schema("lake", "public")
+            .with_create_default_catalog_and_schema(false)
+            .with_information_schema(false)
+            .with_collect_statistics(false);
+        let options = config.options_mut();
+        options.execution.parquet.pushdown_filters = true;
+        options.execution.parquet.reorder_filters = true;
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .build();
+        let context = SessionContext::new_with_state(state);
+        context.register_udaf(AggregateUDF::from(PercentileCont::new()));
+        context.register_udaf(AggregateUDF::from(CheckedSum::new()));
+        for (catalog, sets) in by_catalog(&context, tables) {
+            context.register_catalog(catalog, sets);
+        }
+        let names = tables.iter().map(|table| match table.catalog {
+            Catalog::Lake => table.name.to_string(),
+            Catalog::Warehouse => format!("warehouse.{}", table.name),
+        });
+        Self { context, names: names.collect() }
+    }
+
+    /// Plans a query; nothing is read yet.
+    pub async fn query(
+        &self,
+        text: &str,
+        parameters: Option<&Parameters>,
+    ) -> Result<Query, SqlProblem> {
+        let statement = statement::read_only(text)?;
+        statement.check_tables(text, &self.names)?;
+        statement.check_parameters(text, parameters.is_some())?;
+        let state = self.context.state();
+        let plan = state.statement_to_plan(statement.into_datafusion()).await;
+        let plan = plan.map_err(|err| SqlProblem::of(text, &err))?;
+        let frame = self.context.execute_logical_plan(plan).await;
+        let mut frame = frame.map_err(|err| SqlProblem::of(text, &err))?;
+        if let Some(parameters) = parameters {
+            let bound = frame.with_param_values(parameters.values());
+            frame = bound.map_err(|err| SqlProblem::of(text, &err))?;
+        }
+        Ok(Query::new(frame))
+    }
+}
+
+impl Parameters {
+    fn values(&self) -> ParamValues {
+        let moment = |at: Micros| ScalarValue::TimestampMicrosecond(Some(at.0), Some("UTC".into()));
+        let text = |text: &str| ScalarValue::Utf8View(Some(text.into()));
+        ParamValues::from(vec![
+            ("data_interval_start", moment(self.data_interval_start)),
+            ("data_interval_end", moment(self.data_interval_end)),
+            ("partition_key", text(&self.partition_key)),
+            ("run_id", text(&self.run_id)),
+        ])
+    }
+}
+
+/// Puts each table under its catalog and data set, and each store under a URL of its own.
+fn by_catalog(
+    context: &SessionContext,
+    tables: &[Table],
+) -> BTreeMap<&'static str, Arc<dyn CatalogProvider>> {
+    let mut sets: BTreeMap<(&str, &str), MemorySchemaProvider> = BTreeMap::new();
+    for (number, table) in tables.iter().enumerate() {
+        let url = ObjectStoreUrl::parse(format!("tidemill://table{number}"))
+            .expect("a scheme and a host make a URL");
+        context.register_object_store(url.as_ref(), Arc::clone(&table.store));
+        let set = (table.catalog.as_str(), table.name.data_set());
+        let added = sets
+            .entry(set)
+            .or_default()
+            .register_table(table.name.table().to_owned(), provider(table, url));
+        added.expect("two tables never share a name");
+    }
+    let mut catalogs: BTreeMap<&'static str, Arc<dyn CatalogProvider>> = BTreeMap::new();
+    for name in [Catalog::Lake.as_str(), Catalog::Warehouse.as_str()] {
+        catalogs.insert(name, Arc::new(MemoryCatalogProvider::new()));
+    }
+    for ((catalog, set), schema) in sets {
+        let registered = catalogs[catalog].register_schema(set, Arc::new(schema));
+        registered.expect("a catalog in memory takes any schema");
+    }
+    catalogs
+}
