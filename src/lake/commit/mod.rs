@@ -16,3 +16,6 @@ pub use log::Tip;
 pub use log::Unpublished;
 pub use stage::NewFile;
 pub(super) use stage::checksum;
+
+#[cfg(test)]
+mod crash_tests;

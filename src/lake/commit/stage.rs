@@ -121,13 +121,20 @@ fn garbage(record: &Record, staged: Vec<Path>) -> Vec<Path> {
     staged.into_iter().filter(|path| !named.contains(path.as_ref())).collect()
 }
 
+/// What is hashed in under a millisecond is not worth the way to another thread.
+const HASHED_HERE_MAX: usize = 256 << 10;
+
 /// SHA-256, in hexadecimal, computed beside the loops that must stay responsive.
 pub async fn checksum(payload: PutPayload) -> Result<String, Error> {
+    let bytes = payload.content_length();
     let digest = move || {
         let mut digest = Sha256::new();
         payload.iter().for_each(|chunk| digest.update(chunk));
         format!("{:x}", digest.finalize())
     };
+    if bytes <= HASHED_HERE_MAX {
+        return Ok(digest());
+    }
     tokio::task::spawn_blocking(digest)
         .await
         .map_err(|error| Error::new(ErrorKind::Bug, error))

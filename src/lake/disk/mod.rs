@@ -258,3 +258,6 @@ impl ObjectStore for Disk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -184,3 +184,6 @@ fn fence(before: Option<&Output>, n: u32) -> Result<(), Error> {
         Some(_) | None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

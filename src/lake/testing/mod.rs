@@ -1,9 +1,16 @@
 //! Lakes, records and faults for the tests of this layer.
 
+mod crashing;
+
+pub use crashing::Crash;
+pub use crashing::CrashingStore;
+
 use super::Lake;
+use super::disk::Disk;
 use super::paths::Place;
 use super::retry::Retry;
 use crate::clock::Clock;
+use crate::error::Error;
 use crate::model::commit::ClosedFile;
 use crate::model::commit::Closing;
 use crate::model::commit::Counts;
@@ -43,6 +50,38 @@ pub async fn over(objects: Arc<dyn ObjectStore>, folder: &Path) -> Lake {
 
 pub async fn memory() -> Lake {
     over(Arc::new(InMemory::new()), Path::new("/nowhere")).await
+}
+
+/// The same lake, by way of another store.
+pub fn through(lake: &Lake, objects: Arc<dyn ObjectStore>) -> Lake {
+    Lake { objects, ..lake.clone() }
+}
+
+/// Runs `work` with a crash at its first call to the store, then at its second, until there is no
+/// call left; after each crash, `after` tells on a sound handle what must be true.
+pub async fn crash_at_every_call<S: Clone>(
+    make: impl AsyncFn() -> (Lake, S),
+    work: impl AsyncFn(Lake, S) -> Result<(), Error>,
+    after: impl AsyncFn(Lake, S),
+) {
+    for crash in [Crash::Before, Crash::After] {
+        for call in 0.. {
+            let (lake, state) = make().await;
+            let store = CrashingStore::over(lake.objects().clone(), crash(call));
+            let outcome = work(through(&lake, store.clone()), state.clone()).await;
+            if !store.crashed() {
+                outcome.expect("without a crash it must work");
+                assert_ne!(call, 0, "a crash must be reached");
+                break;
+            }
+            outcome.expect_err("a crash is reported, never swallowed");
+            after(lake, state).await;
+        }
+    }
+}
+
+pub async fn on_disk(folder: &Path) -> Lake {
+    over(Arc::new(Disk::open(folder).unwrap()), folder).await
 }
 
 /// A record of ten rows in one file.
