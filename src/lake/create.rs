@@ -121,22 +121,22 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(heard: Heard, step: Step) {
-        assert_eq!(next(&Bytes::from_static(b"ours"), heard), step);
+    fn check(heard: Heard, step: &Step) {
+        assert_eq!(next(&Bytes::from_static(b"ours"), heard), *step);
     }
 
     #[test]
     fn who_is_refused_reads_back() {
-        check(Heard::Refused, Step::ReadBack);
+        check(Heard::Refused, &Step::ReadBack);
     }
 
     #[test]
     fn the_same_bytes_are_ours_after_a_lost_answer() {
-        check(Heard::Holds("ours".into()), Step::Done(Created::Ours));
+        check(Heard::Holds("ours".into()), &Step::Done(Created::Ours));
     }
 
     #[test]
     fn other_bytes_are_theirs() {
-        check(Heard::Holds("other".into()), Step::Done(Created::Theirs("other".into())));
+        check(Heard::Holds("other".into()), &Step::Done(Created::Theirs("other".into())));
     }
 }

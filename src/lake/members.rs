@@ -104,21 +104,21 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(newest: Option<&Members>, seen: &Members, step: Step) {
-        assert_eq!(next(newest, seen, OtherTopic::Refuse), step);
+    fn check(newest: Option<&Members>, seen: &Members, step: &Step) {
+        assert_eq!(next(newest, seen, OtherTopic::Refuse), *step);
     }
 
     #[test]
     fn fewer_topic_partitions_are_old_news() {
-        check(None, &members("a", 4), Step::Append);
-        check(Some(&members("a", 4)), &members("a", 4), Step::Keep);
-        check(Some(&members("a", 4)), &members("a", 3), Step::Keep);
-        check(Some(&members("a", 4)), &members("a", 5), Step::Append);
+        check(None, &members("a", 4), &Step::Append);
+        check(Some(&members("a", 4)), &members("a", 4), &Step::Keep);
+        check(Some(&members("a", 4)), &members("a", 3), &Step::Keep);
+        check(Some(&members("a", 4)), &members("a", 5), &Step::Append);
     }
 
     #[test]
     fn another_topic_needs_a_word() {
-        check(Some(&members("a", 4)), &members("b", 4), Step::Refuse);
+        check(Some(&members("a", 4)), &members("b", 4), &Step::Refuse);
         let allowed = next(Some(&members("a", 4)), &members("b", 1), OtherTopic::Allow);
         assert_eq!(allowed, Step::Append);
     }

@@ -28,12 +28,12 @@ pub struct Log {
 /// The end of a log, whose last record is known to be published: where the next may follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tip {
-    last: Option<Record>,
+    pub(super) last: Option<Record>,
 }
 
 /// A record that is committed, but whose files may not be published yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unpublished(Record);
+pub struct Unpublished(pub(super) Record);
 
 /// What became of an attempt to append a record.
 #[derive(Clone, Debug, PartialEq, Eq)]

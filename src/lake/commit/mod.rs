@@ -19,3 +19,5 @@ pub(super) use stage::checksum;
 
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod race_tests;

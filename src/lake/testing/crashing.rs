@@ -58,7 +58,7 @@ impl CrashingStore {
     }
 }
 
-fn lost() -> Error {
+pub(super) fn lost() -> Error {
     Error::Generic { store: "crashing", source: "connection lost".into() }
 }
 

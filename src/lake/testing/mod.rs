@@ -1,9 +1,12 @@
 //! Lakes, records and faults for the tests of this layer.
 
 mod crashing;
+mod stepped;
 
 pub use crashing::Crash;
 pub use crashing::CrashingStore;
+pub use stepped::Fault;
+pub use stepped::SteppedStore;
 
 use super::Lake;
 use super::disk::Disk;
