@@ -14,6 +14,8 @@ pub mod model;
 
 pub mod config;
 
+pub mod store;
+
 pub mod lake;
 
 pub mod kafka;

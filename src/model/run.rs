@@ -94,6 +94,35 @@ states! {
     }
 }
 
+states! {
+    /// Where a stream stands.
+    StreamState {
+        /// As asked for.
+        Stopped = "stopped",
+        /// An attempt is queued or at work.
+        Running = "running",
+        /// Told to stop; commits what it holds.
+        Draining = "draining",
+        /// Its last attempt failed; the next one has a time.
+        Retrying = "retrying",
+        /// A person must look before it runs again.
+        Waiting = "waiting",
+        /// A feed with an end has reached it.
+        Ended = "ended",
+    }
+}
+
+states! {
+    /// What an attempt runs.
+    AttemptKind {
+        Feed = "feed",
+        Stream = "stream",
+        Batch = "batch",
+        Exec = "exec",
+        Test = "test",
+    }
+}
+
 impl RunState {
     pub fn ended(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Superseded)

@@ -1,0 +1,177 @@
+use super::attempts::Ended;
+use super::attempts::Failure;
+use super::attempts::Process;
+use super::dags::Accepted;
+use super::requests::Verb;
+use super::streams::Progress;
+use super::*;
+use crate::model::dag::Dag;
+use crate::model::dag::DagVersion;
+use crate::model::dag::Schedule;
+use crate::model::job::FeedFrom;
+use crate::model::job::FeedJob;
+use crate::model::job::Job;
+use crate::model::job::JobKind;
+use crate::model::job::Replay;
+use crate::model::name::Name;
+use crate::model::run::AttemptState;
+use crate::model::run::Desired;
+use crate::model::time::Micros;
+use std::collections::BTreeMap;
+
+const NOW: Micros = Micros(1_000);
+
+#[tokio::test]
+async fn a_file_that_a_newer_version_wrote_is_refused_with_a_remedy() {
+    let (folder, store) = fresh().await;
+    let mut tx = store.begin().await.unwrap();
+    sqlx::raw_sql("PRAGMA user_version = 99").execute(tx.conn()).await.unwrap();
+    tx.commit().await.unwrap();
+    let error = Store::open(&folder.path().join("state.db")).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Input);
+    assert!(error.remedy.unwrap().contains("newer tidemill"));
+}
+
+#[tokio::test]
+async fn an_opened_store_keeps_what_was_written() {
+    let (folder, store) = fresh().await;
+    let mut tx = store.begin().await.unwrap();
+    tx.set_meta("store_id", "k3f9").await.unwrap();
+    tx.commit().await.unwrap();
+    let again = Store::open(&folder.path().join("state.db")).await.unwrap();
+    assert_eq!(again.meta("store_id").await.unwrap().as_deref(), Some("k3f9"));
+}
+
+#[tokio::test]
+async fn a_dropped_transaction_leaves_nothing() {
+    let (_folder, store) = fresh().await;
+    let mut tx = store.begin().await.unwrap();
+    tx.set_meta("store_id", "k3f9").await.unwrap();
+    drop(tx);
+    assert_eq!(store.meta("store_id").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_stream_has_one_open_attempt_and_each_gets_a_higher_epoch() {
+    let (_folder, store) = with_feed().await;
+    let first = store.launch_stream("wiki.collect", NOW).await.unwrap().unwrap();
+    assert_eq!(store.launch_stream("wiki.collect", NOW).await.unwrap(), None);
+    assert!(store.attempt_ended(&first.id, &ended(), NOW).await.unwrap());
+    let second = store.launch_stream("wiki.collect", NOW).await.unwrap().unwrap();
+    assert_eq!((first.epoch, second.epoch), (1, 2));
+}
+
+#[tokio::test]
+async fn a_heartbeat_of_an_older_epoch_is_refused() {
+    let (_folder, store) = with_feed().await;
+    let first = store.launch_stream("wiki.collect", NOW).await.unwrap().unwrap();
+    let progress = Progress { produced: 7, ..Progress::default() };
+    assert!(store.heartbeat("wiki.collect", first.epoch, &progress, NOW).await.unwrap());
+    store.attempt_ended(&first.id, &ended(), NOW).await.unwrap();
+    store.launch_stream("wiki.collect", NOW).await.unwrap().unwrap();
+    assert!(!store.heartbeat("wiki.collect", first.epoch, &progress, NOW).await.unwrap());
+    let stream = store.stream("wiki.collect").await.unwrap().unwrap();
+    assert_eq!(stream.progress.unwrap().produced, 7);
+}
+
+#[tokio::test]
+async fn a_stopped_stream_is_not_launched() {
+    let (_folder, store) = with_feed().await;
+    let mut tx = store.begin().await.unwrap();
+    assert!(tx.set_desired("wiki.collect", Desired::Stopped).await.unwrap());
+    tx.commit().await.unwrap();
+    assert_eq!(store.launch_stream("wiki.collect", NOW).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_attempt_ends_once_and_keeps_what_its_process_reported() {
+    let (_folder, store) = with_feed().await;
+    let attempt = store.launch_stream("wiki.collect", NOW).await.unwrap().unwrap();
+    let process = Process { host: "h".into(), pid: 7, pid_start: 8, boot_id: "b".into() };
+    assert!(store.attempt_started(&attempt.id, &process, NOW).await.unwrap());
+    assert!(!store.attempt_started(&attempt.id, &process, NOW).await.unwrap());
+    let told = Failure { kind: ErrorKind::Input, error: "no file".into(), remedy: None };
+    assert!(store.report(&attempt.id, None, Some(&told)).await.unwrap());
+    assert!(store.attempt_ended(&attempt.id, &ended(), NOW).await.unwrap());
+    assert!(!store.attempt_ended(&attempt.id, &ended(), NOW).await.unwrap());
+    let attempt = store.attempt(&attempt.id).await.unwrap().unwrap();
+    assert_eq!((attempt.failure, attempt.process), (Some(told), Some(process)));
+    assert_eq!((attempt.state, attempt.exit_code), (AttemptState::Failed, Some(1)));
+}
+
+#[tokio::test]
+async fn a_request_is_open_until_it_has_an_outcome() {
+    let (_folder, store) = fresh().await;
+    let verb = Verb::PauseDag { dag: name("wiki") };
+    let id = store.ask(&verb, "ada", NOW).await.unwrap();
+    assert_eq!(store.open_requests().await.unwrap()[0].verb, verb);
+    let mut tx = store.begin().await.unwrap();
+    assert!(tx.finish_request(id, Ok("wiki is paused"), NOW).await.unwrap());
+    assert!(!tx.finish_request(id, Ok("again"), NOW).await.unwrap());
+    tx.commit().await.unwrap();
+    assert_eq!(store.open_requests().await.unwrap(), []);
+    let outcome = store.request(id).await.unwrap().unwrap().outcome;
+    assert_eq!(outcome.as_deref(), Some("wiki is paused"));
+}
+
+#[tokio::test]
+async fn a_dag_that_left_the_files_stays_but_is_not_present() {
+    let (_folder, store) = with_feed().await;
+    store.accept(&Accepted { versions: vec![], tables: vec![] }, NOW).await.unwrap();
+    assert!(!store.dag(&name("wiki")).await.unwrap().unwrap().present);
+    assert_eq!(store.launch_stream("wiki.collect", NOW).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_version_reads_back_as_it_was_accepted() {
+    let (_folder, store) = with_feed().await;
+    let hash = store.dag(&name("wiki")).await.unwrap().unwrap().version;
+    assert_eq!(store.version(&hash).await.unwrap(), feed_dag());
+}
+
+pub(crate) async fn fresh() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("state.db")).await.unwrap();
+    (folder, store)
+}
+
+async fn with_feed() -> (tempfile::TempDir, Store) {
+    let (folder, store) = fresh().await;
+    store.accept(&Accepted { versions: vec![feed_dag()], tables: vec![] }, NOW).await.unwrap();
+    (folder, store)
+}
+
+fn feed_dag() -> DagVersion {
+    let replay = Replay { file: "a.jsonl".into(), speed: None };
+    let feed =
+        FeedJob { from: FeedFrom::Replay(replay), topic: "changes".parse().unwrap(), unique: None };
+    let job = Job { name: name("changes_collect"), kind: JobKind::Feed(feed) };
+    let dag = Dag {
+        name: name("wiki"),
+        doc: String::new(),
+        owner: String::new(),
+        streams: BTreeMap::from([(name("collect"), job.name.clone())]),
+        schedule: Schedule::Manual,
+        tasks: vec![],
+    };
+    DagVersion {
+        dag,
+        jobs: BTreeMap::from([(job.name.clone(), job)]),
+        topics: BTreeMap::new(),
+        tables: BTreeMap::new(),
+    }
+}
+
+fn ended() -> Ended {
+    Ended {
+        state: AttemptState::Failed,
+        exit_code: Some(1),
+        signal: None,
+        failure: None,
+        result: None,
+    }
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
