@@ -18,6 +18,8 @@ pub mod tables;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use create::Created;
 

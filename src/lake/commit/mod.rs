@@ -20,4 +20,8 @@ pub(super) use stage::checksum;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod kill_tests;
+#[cfg(test)]
 mod race_tests;
+#[cfg(test)]
+mod test_writer;

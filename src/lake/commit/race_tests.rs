@@ -9,19 +9,14 @@ use super::super::Lake;
 use super::super::paths;
 use super::super::testing::Fault;
 use super::super::testing::SteppedStore;
-use super::super::testing::TOPIC_ID;
 use super::super::testing::memory;
 use super::super::testing::output;
 use super::super::testing::place;
-use super::super::testing::record_of;
 use super::super::testing::through;
-use super::Append;
-use super::Log;
-use super::NewFile;
-use super::Tip;
+use super::test_writer::Planted;
+use super::test_writer::land_all;
+use super::test_writer::log_of;
 use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::commit::Record;
 use futures::FutureExt;
 use futures::StreamExt;
 use object_store::ObjectStoreExt;
@@ -50,20 +45,6 @@ enum Move {
     Run { writer: usize, steps: usize, fault: Option<Fault> },
     /// `kill -9`, and a start as another process.
     Kill { writer: usize },
-}
-
-/// What is wrong on purpose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Planted {
-    Nothing,
-    /// The store's create is not conditional.
-    ForgetfulStore,
-    /// A writer publishes its files before it owns the record.
-    PublishFirst,
-    /// A writer takes a refusal for a success.
-    TheirsIsOurs,
-    /// A writer goes on after the record that beat it without looking whether it is published.
-    NoRecovery,
 }
 
 /// A kill is rare beside runs, and most calls go well, so that some cases come far.
@@ -115,7 +96,7 @@ impl Writers {
             forgetful: self.planted == Planted::ForgetfulStore,
         };
         let lake = through(&self.lake, Arc::new(store));
-        Box::pin(write(lake, self.started, self.planted))
+        Box::pin(land_all(lake, self.started, OFFSETS, self.planted))
     }
 
     fn make(&mut self, step: &Move) -> Result<(), String> {
@@ -167,7 +148,7 @@ impl Writers {
             return Err(format!("offsets are lost: only {:?} are visible", self.seen));
         }
         let staged = list(&self.lake, &place().stage());
-        let last = log(&self.lake).last().now_or_never().unwrap().unwrap().unwrap().seq;
+        let last = log_of(&self.lake).last().now_or_never().unwrap().unwrap().unwrap().seq;
         match staged.iter().find(|path| place().staged_for(path).unwrap() <= last) {
             Some(path) => Err(format!("{path} is never swept")),
             None => Ok(()),
@@ -194,83 +175,6 @@ fn visible(lake: &Lake) -> Result<BTreeSet<i64>, String> {
         }
     }
     Ok(found)
-}
-
-fn log(lake: &Lake) -> Log {
-    lake.log(&output(), TOPIC_ID, 3)
-}
-
-/// One process: it lands offsets until all are there, and begins again after a lost answer.
-async fn write(lake: Lake, process: u64, planted: Planted) -> Result<(), Error> {
-    loop {
-        match land(&lake, process, planted).await {
-            Err(error) if error.kind == ErrorKind::Unavailable => {}
-            ended => return ended,
-        }
-    }
-}
-
-async fn land(lake: &Lake, process: u64, planted: Planted) -> Result<(), Error> {
-    let log = log(lake);
-    let mut tip = log.recover().await?;
-    log.sweep().await?;
-    while tip.end().unwrap_or(0) < OFFSETS {
-        let record = stage(&log, &tip, process).await?;
-        if planted == Planted::PublishFirst {
-            lake.publish(&record).await?;
-        }
-        let mut appended = log.append(&tip, &record).await;
-        if appended.is_err() && process.is_multiple_of(2) {
-            // The other way on after an unanswered append: the same bytes again.
-            appended = log.append(&tip, &record).await;
-        }
-        tip = match appended? {
-            Append::Ours(committed) => log.publish(&committed).await?,
-            Append::Theirs(theirs) => match planted {
-                Planted::TheirsIsOurs => log.publish(&committed(record)).await?,
-                Planted::NoRecovery => Tip { last: Some(theirs) },
-                Planted::Nothing | Planted::ForgetfulStore | Planted::PublishFirst => {
-                    log.recover().await?
-                }
-            },
-        };
-        log.sweep().await?;
-    }
-    Ok(())
-}
-
-fn committed(record: Record) -> super::Unpublished {
-    super::Unpublished(record)
-}
-
-/// Stages the next few offsets, as many as differ from process to process, in two files.
-async fn stage(log: &Log, tip: &Tip, process: u64) -> Result<Record, Error> {
-    let start = tip.end().unwrap_or(0);
-    let seq = tip.next_seq();
-    let length = 1 + i64::try_from((process * 7 + seq * 3) % 4).unwrap();
-    let end = (start + length).min(OFFSETS);
-    let mut files = vec![];
-    for (index, hour) in (0..).zip(["2026-11-20T05", "2026-11-20T06"]) {
-        let offsets: Vec<String> = (start..end)
-            .filter(|offset| offset % 2 == i64::from(index))
-            .map(|o| o.to_string())
-            .collect();
-        if offsets.is_empty() {
-            continue;
-        }
-        let file = NewFile {
-            key: Some(hour.parse().unwrap()),
-            index,
-            payload: format!("process-{process} {}", offsets.join(" ")).into(),
-            rows: offsets.len() as u64,
-            event_time_min: None,
-            event_time_max: None,
-        };
-        files.push(log.stage(seq, file).await?);
-    }
-    let mut record = record_of(seq, start, end, files);
-    record.writer = format!("process {process}");
-    Ok(record)
 }
 
 fn run(moves: &[Move], planted: Planted) -> Result<(), String> {
