@@ -21,5 +21,6 @@ pub mod lake;
 pub mod kafka;
 pub mod sql;
 pub mod stream;
+pub mod warehouse;
 
 pub mod supervisor;

@@ -1,0 +1,137 @@
+//! The columns of a warehouse table: their order is fixed for ever, new ones come at the end.
+
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::model::hive::Grain;
+use arrow::datatypes::DataType;
+use arrow::datatypes::Field;
+use arrow::datatypes::Schema as ArrowSchema;
+use arrow::datatypes::SchemaRef;
+use arrow::datatypes::TimeUnit;
+use serde::Deserialize;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// The number of the format written today.
+const FORMAT: u32 = 1;
+
+/// `schema.json` of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schema {
+    format: u32,
+    pub(super) grain: Grain,
+    columns: Vec<Column>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Column {
+    name: String,
+    /// `timestamp` is a moment in UTC, `datetime` what a clock on a wall shows.
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+impl Schema {
+    pub(super) fn new(grain: Grain, columns: &ArrowSchema) -> Result<Self, Error> {
+        let column = |field: &Arc<Field>| {
+            let name = field.name().clone();
+            let kind = name_of(field.data_type()).ok_or_else(|| {
+                let kind = field.data_type();
+                Error::new(ErrorKind::Input, format!("no table takes column `{name}`: {kind}"))
+                    .remedy("cast it in the query")
+            })?;
+            Ok(Column { name, kind })
+        };
+        let columns = columns.fields().iter().map(column).collect::<Result<_, Error>>()?;
+        Ok(Self { format: FORMAT, grain, columns })
+    }
+
+    /// This schema as the next one of a table that has `before`, if it can be that.
+    pub(super) fn follow(self, before: Option<&Self>) -> Result<Self, Error> {
+        let Some(before) = before else { return Ok(self) };
+        if before.grain != self.grain {
+            let (was, is) = (before.grain, self.grain);
+            let problem = format!("the table is partitioned by {was}, and the rows are by {is}");
+            return Err(Error::new(ErrorKind::Input, problem).remedy(REMEDY));
+        }
+        for (place, old) in before.columns.iter().enumerate() {
+            let problem = match self.columns.get(place) {
+                Some(new) if new == old => continue,
+                Some(new) if new.name == old.name => {
+                    format!("column `{}` was {} and is {} now", old.name, old.kind, new.kind)
+                }
+                Some(_) | None => match self.columns.iter().position(|new| new.name == old.name) {
+                    Some(now) => {
+                        let (name, place, now) = (&old.name, place + 1, now + 1);
+                        format!("column `{name}` has moved from place {place} to place {now}")
+                    }
+                    None => format!("column `{}`, at place {}, is gone", old.name, place + 1),
+                },
+            };
+            return Err(Error::new(ErrorKind::Input, problem).remedy(REMEDY));
+        }
+        Ok(self)
+    }
+
+    pub(super) fn columns(&self) -> Result<SchemaRef, Error> {
+        let field = |column: &Column| {
+            let unknown = || {
+                let Column { name, kind } = column;
+                Error::new(ErrorKind::Data, format!("column `{name}` has unknown type `{kind}`"))
+            };
+            Ok(Field::new(&column.name, type_of(&column.kind).ok_or_else(unknown)?, true))
+        };
+        let fields = self.columns.iter().map(field).collect::<Result<Vec<_>, Error>>()?;
+        Ok(Arc::new(ArrowSchema::new(fields)))
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("text and numbers are JSON")
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let schema: Self =
+            serde_json::from_slice(bytes).map_err(|err| Error::new(ErrorKind::Data, err))?;
+        if schema.format == FORMAT {
+            return Ok(schema);
+        }
+        let problem = format!("it has format {}, and this Tidemill knows {FORMAT}", schema.format);
+        Err(Error::new(ErrorKind::Input, problem).remedy("use a newer Tidemill"))
+    }
+}
+
+const REMEDY: &str = "put it back, new columns go at the end; or load into a table of another name";
+
+fn name_of(kind: &DataType) -> Option<String> {
+    Some(match kind {
+        DataType::Utf8 => "string".into(),
+        DataType::Int64 => "int64".into(),
+        DataType::Float64 => "float64".into(),
+        DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})"),
+        DataType::Boolean => "bool".into(),
+        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => "timestamp".into(),
+        DataType::Timestamp(TimeUnit::Microsecond, None) => "datetime".into(),
+        DataType::Date32 => "date".into(),
+        DataType::Binary => "bytes".into(),
+        _ => return None,
+    })
+}
+
+fn type_of(name: &str) -> Option<DataType> {
+    let decimal = |text: &str| {
+        let (precision, scale) =
+            text.strip_prefix("decimal(")?.strip_suffix(')')?.split_once(',')?;
+        Some(DataType::Decimal128(precision.parse().ok()?, scale.parse().ok()?))
+    };
+    Some(match name {
+        "string" => DataType::Utf8,
+        "int64" => DataType::Int64,
+        "float64" => DataType::Float64,
+        "bool" => DataType::Boolean,
+        "timestamp" => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        "datetime" => DataType::Timestamp(TimeUnit::Microsecond, None),
+        "date" => DataType::Date32,
+        "bytes" => DataType::Binary,
+        other => return decimal(other),
+    })
+}
