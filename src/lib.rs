@@ -23,4 +23,6 @@ pub mod sql;
 pub mod stream;
 pub mod warehouse;
 
+pub mod feed;
+
 pub mod supervisor;

@@ -3,6 +3,7 @@
 use super::problem::Problem;
 use super::section::Section;
 use crate::model::job::FeedFrom;
+use crate::model::job::LateRows;
 use crate::model::job::Replay;
 use crate::model::job::Simulate;
 use crate::model::job::SimulateModel;
@@ -54,6 +55,7 @@ fn simulate(mut section: Section<'_>) -> Option<Simulate> {
     let rate = section.positive("rate").unwrap_or(RATE);
     let hours = section.positive("hours");
     let speed = section.positive("speed");
+    let late_rows = section.section("late", "feed.from.simulate.late").map(late);
     section.finish();
     Some(Simulate {
         model: model?,
@@ -62,5 +64,29 @@ fn simulate(mut section: Section<'_>) -> Option<Simulate> {
         from: from?,
         span: hours.map(|hours| Duration::from_secs_f64(hours.min(HOURS_MAX) * 3600.0)),
         speed,
+        late: late_rows.flatten(),
+    })
+}
+
+fn late(mut section: Section<'_>) -> Option<LateRows> {
+    let rows = section.integer("rows", 1..=1_000_000);
+    let from = section.moment("from");
+    let hours = section.positive("hours").unwrap_or(1.0).min(HOURS_MAX);
+    let at = section.moment("at");
+    for (key, help) in [
+        ("rows", "rows = 312"),
+        ("from", "from = \"2026-11-20T09:00:00Z\": the date of the first late event"),
+        ("at", "at = \"2026-11-20T17:00:00Z\": the events around which they are sent"),
+    ] {
+        if !section.has(key) {
+            section.missing(key, help);
+        }
+    }
+    section.finish();
+    Some(LateRows {
+        rows: rows?,
+        from: from?,
+        span: Duration::from_secs_f64(hours * 3600.0),
+        at: at?,
     })
 }

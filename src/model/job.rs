@@ -57,9 +57,20 @@ pub struct Simulate {
     pub from: Micros,
     /// How much event time there is; then the feed ends with its end mark. `None`: for ever.
     pub span: Option<Duration>,
-    /// Seconds of event time a second. With `span` and no `speed`: the speed at which `per_hour`
-    /// events fall into an hour is implied by `rate`.
+    /// Seconds of event time a second. Without it an hour of event time holds 9,000 events.
     pub speed: Option<f64>,
+    pub late: Option<LateRows>,
+}
+
+/// Events that a simulation holds back: dated in hours that have passed when they are sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LateRows {
+    pub rows: u32,
+    /// Their dates are spread evenly over `span` from here.
+    pub from: Micros,
+    pub span: Duration,
+    /// The event time of their neighbours when they are sent, all together.
+    pub at: Micros,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

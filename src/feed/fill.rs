@@ -1,0 +1,159 @@
+//! The loop of a feed: read, wait, send, flush, mark.
+
+use super::cursor::Cursor;
+use super::ending::{Reader, end_mark};
+use super::pace::Pace;
+use super::{Ended, Event, Source};
+use crate::clock::Clock;
+use crate::error::{Doing, Error};
+use crate::kafka::{Outgoing, Producer};
+use crate::model::time::{EventTime, Micros};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Readers see an event this long after it was due, at most.
+const FLUSH_EVERY: Duration = Duration::from_millis(100);
+/// Between events the watermark moves with marks; more of them would only fill the topic.
+pub(super) const MARK_EVERY: Duration = Duration::from_secs(2);
+/// How long a sleep may last before it looks at `stop` again.
+const NAP_MAX: Duration = Duration::from_millis(20);
+
+/// How far a feed has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Events of this feed in the topic, those of earlier lives too.
+    pub produced: u64,
+    /// Events that this life has sent.
+    pub sent: u64,
+    /// The newest event's date.
+    pub newest: Option<EventTime>,
+    /// The last mark: no event before it will follow.
+    pub marked: Option<EventTime>,
+}
+
+/// A feed at work.
+pub(super) struct Filling<'a> {
+    pub cursor: Cursor,
+    pub producer: &'a mut dyn Producer,
+    pub pace: Pace,
+    pub readers: &'a [Reader],
+    pub mark_every: Duration,
+    pub clock: &'a Clock,
+    pub stop: &'a CancellationToken,
+    pub progress: &'a mut dyn FnMut(&Progress),
+}
+
+/// What has happened since the start.
+struct State {
+    progress: Progress,
+    /// The first number not yet sent.
+    next: u64,
+    dirty: bool,
+    flushed: Micros,
+    marked: Micros,
+}
+
+impl Filling<'_> {
+    pub fn fill(mut self, source: &mut Source) -> Result<Ended, Error> {
+        let now = self.now();
+        let mut state = State {
+            progress: Progress { marked: self.cursor.marked().map(Micros), ..Progress::default() },
+            next: source.begins_at(),
+            dirty: false,
+            flushed: now,
+            marked: now,
+        };
+        state.progress.produced = source.begins_at();
+        let mut event = Event::default();
+        while source.read(&mut event)? {
+            if self.cursor.has(event.number) {
+                state.next = event.number + 1;
+                state.progress.produced += 1;
+                continue;
+            }
+            state.next = event.number;
+            if !self.wait(&event, source, &mut state)? {
+                self.flush(source, &mut state)?;
+                return Ok(Ended::Stopped);
+            }
+            let key = self.cursor.event_key(event.number);
+            self.producer
+                .send(Outgoing {
+                    topic_partition: self.cursor.topic_partition(event.number),
+                    key: Some(key.as_bytes()),
+                    payload: Some(&event.payload),
+                    mark: None,
+                })
+                .doing(|| format!("send event {}", event.number))?;
+            state.next = event.number + 1;
+            state.dirty = true;
+            state.progress.sent += 1;
+            state.progress.produced += 1;
+        }
+        self.flush(source, &mut state)?;
+        if let Some(newest) = source.newest() {
+            self.mark(end_mark(newest, self.readers), &mut state)?;
+        }
+        (self.progress)(&state.progress);
+        Ok(Ended::Complete)
+    }
+
+    /// Waits until `event` is due, flushing and marking meanwhile; false when asked to stop.
+    fn wait(&mut self, event: &Event, source: &Source, state: &mut State) -> Result<bool, Error> {
+        let mut now = self.now();
+        let due = now.plus(self.pace.wait(event.at, now));
+        loop {
+            if self.stop.is_cancelled() {
+                return Ok(false);
+            }
+            if state.dirty && now.since(state.flushed) >= FLUSH_EVERY {
+                self.flush(source, state)?;
+            }
+            if now.since(state.marked) >= self.mark_every {
+                self.flush(source, state)?;
+                state.marked = now;
+                // The event in hand is not sent yet: the promise is about it too.
+                if let Some(promise) = source.promise_before(event.number) {
+                    self.mark(promise, state)?;
+                }
+            }
+            if now >= due {
+                return Ok(true);
+            }
+            std::thread::sleep(due.since(now).min(NAP_MAX));
+            now = self.now();
+        }
+    }
+
+    fn flush(&mut self, source: &Source, state: &mut State) -> Result<(), Error> {
+        self.producer.flush().doing(|| "wait for the topic's acknowledgement".to_owned())?;
+        state.dirty = false;
+        state.flushed = self.now();
+        state.progress.newest = source.newest();
+        (self.progress)(&state.progress);
+        Ok(())
+    }
+
+    /// Tells every topic partition that no event before `at` will follow; everything sent is durable.
+    fn mark(&mut self, at: EventTime, state: &mut State) -> Result<(), Error> {
+        if state.progress.marked.is_some_and(|marked| marked >= at) {
+            return Ok(());
+        }
+        let key = self.cursor.mark_key(state.next);
+        for topic_partition in 0..self.producer.partitions() {
+            self.producer.send(Outgoing {
+                topic_partition,
+                key: Some(key.as_bytes()),
+                payload: None,
+                mark: Some(at),
+            })?;
+        }
+        self.producer.flush().doing(|| format!("mark {at}"))?;
+        state.progress.marked = Some(at);
+        Ok(())
+    }
+
+    fn now(&self) -> Micros {
+        Micros::from(self.clock.now())
+    }
+}

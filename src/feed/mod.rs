@@ -1,0 +1,228 @@
+//! Feeds: the world -> a topic, with marks that say how far event time has come.
+//!
+//! A feed may be killed at any moment. What it has sent is in the topic and nowhere else, so a new one
+//! reads the topic's tail and sends exactly what is missing ([`cursor`]). A mark is sent only after
+//! everything before it is durable, to every topic partition, so none can overtake an event.
+
+mod cursor;
+mod ending;
+mod fill;
+mod lock;
+mod model;
+mod pace;
+mod pick;
+mod replay;
+mod unique;
+
+pub use ending::Reader;
+pub use fill::Progress;
+
+use crate::clock::Clock;
+use crate::error::{Doing, Error, ErrorKind};
+use crate::kafka::Cluster;
+use crate::model::column::Origin;
+use crate::model::job::{FeedFrom, FeedJob, SimulateModel};
+use crate::model::time::{EventTime, Micros};
+use crate::model::topic::Topic;
+use cursor::{Cursor, Fingerprint};
+use fill::Filling;
+use lock::TopicLock;
+use model::Model;
+use pace::Pace;
+use replay::Lines;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use unique::{RECENT_MAX, Recent};
+
+/// How far back the topic's tail is read for the place to go on: most often the first is enough.
+const TAILS: [Option<Duration>; 3] =
+    [Some(Duration::from_mins(10)), Some(Duration::from_hours(24)), None];
+
+/// What a feed needs; the topic must exist.
+pub struct FeedContext<'a> {
+    pub job: &'a FeedJob,
+    pub topic: &'a Topic,
+    /// The streams that read the topic: what must close when the feed has ended.
+    pub readers: Vec<Reader>,
+    /// The project's folder, where relative files start.
+    pub root: &'a Path,
+    /// The state folder of the environment, which holds the topic's lock.
+    pub home: &'a Path,
+    pub cluster: &'a Cluster,
+    pub clock: &'a Clock,
+    /// Asks the feed to end soon; it stops between two events with all of them durable.
+    pub stop: &'a CancellationToken,
+    /// Called several times a second while events flow.
+    pub progress: &'a mut dyn FnMut(&Progress),
+}
+
+/// Why [`run`] has returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All is sent, the end mark too: running the feed again would send nothing.
+    Complete,
+    /// It was asked to stop.
+    Stopped,
+}
+
+/// An event on its way; its buffers are used again.
+#[derive(Clone, Debug, Default)]
+struct Event {
+    /// Its place in the source, for ever.
+    number: u64,
+    payload: Vec<u8>,
+    at: Option<EventTime>,
+}
+
+/// Fills the topic until the source ends or `stop` is cancelled. Blocks: give it a thread.
+pub fn run(context: &mut FeedContext<'_>) -> Result<Ended, Error> {
+    let topic = context.topic;
+    let _lock = TopicLock::take(context.home, &topic.name)?;
+    let facts = context.cluster.facts(&topic.name)?.ok_or_else(|| {
+        Error::new(ErrorKind::Unavailable, format!("there is no topic {} yet", topic.name))
+    })?;
+    let file = file(context);
+    let fingerprint = match (&context.job.from, &file) {
+        (FeedFrom::Simulate(simulate), _) => {
+            Fingerprint::of(&[b"simulate", Model::new(simulate).identity().as_bytes()])
+        }
+        (FeedFrom::Replay(_), file) => replay::fingerprint(file)?,
+    };
+    let mut recent = Recent::new(RECENT_MAX);
+    let cursor = look_up(context, &Cursor::new(fingerprint, facts.partitions), &mut recent)?;
+    let mut producer = context.cluster.producer(&topic.name, context.clock)?;
+    let (mut source, pace) = match &context.job.from {
+        FeedFrom::Simulate(simulate) => match simulate.model {
+            SimulateModel::Recentchange => (
+                Source::Model(Model::new(simulate), cursor.first_missing()),
+                Pace::rate(simulate.rate),
+            ),
+        },
+        FeedFrom::Replay(replay) => {
+            let unique = context.job.unique.clone().map(|path| (path, recent));
+            let now = Micros::from(context.clock.now());
+            let date_max = now.plus(topic.event_time.max_ahead);
+            (
+                Source::Lines(Lines::open(&file, date_path(topic), unique, date_max)?),
+                Pace::replay(replay),
+            )
+        }
+    };
+    Filling {
+        cursor,
+        producer: producer.as_mut(),
+        pace,
+        readers: &context.readers,
+        mark_every: fill::MARK_EVERY,
+        clock: context.clock,
+        stop: context.stop,
+        progress: context.progress,
+    }
+    .fill(&mut source)
+    .doing(|| format!("fill topic {}", topic.name))
+}
+
+/// Where events come from.
+enum Source {
+    /// A simulation, and the number of its next event.
+    Model(Model, u64),
+    Lines(Lines),
+}
+
+impl Source {
+    /// Fills `event` with the next one; false at the end.
+    fn read(&mut self, event: &mut Event) -> Result<bool, Error> {
+        match self {
+            Self::Lines(lines) => lines.read(event),
+            Self::Model(model, next) if model.total().is_some_and(|total| *next >= total) => {
+                Ok(false)
+            }
+            Self::Model(model, next) => {
+                let mut text =
+                    String::from_utf8(std::mem::take(&mut event.payload)).unwrap_or_default();
+                event.at = Some(model.write(*next, &mut text));
+                event.number = *next;
+                event.payload = text.into_bytes();
+                *next += 1;
+                Ok(true)
+            }
+        }
+    }
+
+    /// No event from `number` on is dated before this.
+    fn promise_before(&self, number: u64) -> Option<EventTime> {
+        match self {
+            Self::Model(model, _) => Some(model.promise(number)),
+            Self::Lines(_) => None, // A file's order promises nothing before its end.
+        }
+    }
+
+    /// The newest date so far, of those that can be believed.
+    fn newest(&self) -> Option<EventTime> {
+        match self {
+            Self::Model(_, 0) => None,
+            Self::Model(model, next) => Some(model.sent(next - 1)),
+            Self::Lines(lines) => lines.newest(),
+        }
+    }
+
+    /// How many events were passed over unread: they are in the topic.
+    fn begins_at(&self) -> u64 {
+        match self {
+            Self::Model(_, next) => *next,
+            Self::Lines(_) => 0,
+        }
+    }
+}
+
+/// Reads the tail of the topic until each topic partition has told where it stands.
+fn look_up(
+    context: &FeedContext<'_>,
+    empty: &Cursor,
+    recent: &mut Recent,
+) -> Result<Cursor, Error> {
+    let now = Micros::from(context.clock.now());
+    let mut cursor = empty.clone();
+    for back in TAILS {
+        cursor = empty.clone();
+        let since = back.map_or(Micros(0), |back| now.minus(back));
+        let mut seen = Ok(());
+        context.cluster.tail(&context.topic.name, since, &mut |message| {
+            if seen.is_ok() {
+                seen = cursor.see(&message);
+            }
+            // Ids of our own events are left out by their numbers; these are another feed's.
+            let payload = message.payload.filter(|_| !cursor.is_ours(&message));
+            if let (Some(path), Some(payload)) = (&context.job.unique, payload)
+                && let Some(id) = pick::pick(payload, path)
+            {
+                recent.hold(id.to_string());
+            }
+        })?;
+        seen?;
+        if cursor.is_known() {
+            break;
+        }
+    }
+    Ok(cursor)
+}
+
+fn file(context: &FeedContext<'_>) -> PathBuf {
+    match &context.job.from {
+        FeedFrom::Replay(replay) => context.root.join(&replay.file),
+        FeedFrom::Simulate(_) => PathBuf::new(),
+    }
+}
+
+/// The path of the field that is the topic's event time, where it is a field.
+fn date_path(topic: &Topic) -> Option<Vec<String>> {
+    let column = topic.columns.iter().find(|column| column.name == topic.event_time.column)?;
+    match &column.origin {
+        Origin::Path(path) => Some(path.clone()),
+        Origin::Sql(_) | Origin::Rest => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

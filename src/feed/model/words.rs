@@ -1,0 +1,120 @@
+//! What simulated changes are about. Names are made up.
+
+/// Share in 10,000, name, host, language of its texts.
+pub struct Wiki {
+    pub share: u64,
+    pub name: &'static str,
+    pub host: &'static str,
+}
+
+const fn wiki(share: u64, name: &'static str, host: &'static str) -> Wiki {
+    Wiki { share, name, host }
+}
+
+/// The first three shares are measured; the rest falls off as on the live stream. They add up to
+/// 10,000.
+pub const WIKIS: [Wiki; 28] = [
+    wiki(4250, "commonswiki", "commons.wikimedia.org"),
+    wiki(1650, "wikidatawiki", "www.wikidata.org"),
+    wiki(910, "enwiki", "en.wikipedia.org"),
+    wiki(420, "frwiki", "fr.wikipedia.org"),
+    wiki(360, "dewiki", "de.wikipedia.org"),
+    wiki(300, "eswiki", "es.wikipedia.org"),
+    wiki(260, "ruwiki", "ru.wikipedia.org"),
+    wiki(220, "itwiki", "it.wikipedia.org"),
+    wiki(200, "zhwiki", "zh.wikipedia.org"),
+    wiki(180, "jawiki", "ja.wikipedia.org"),
+    wiki(160, "ptwiki", "pt.wikipedia.org"),
+    wiki(140, "plwiki", "pl.wikipedia.org"),
+    wiki(120, "arwiki", "ar.wikipedia.org"),
+    wiki(110, "ukwiki", "uk.wikipedia.org"),
+    wiki(100, "nlwiki", "nl.wikipedia.org"),
+    wiki(90, "svwiki", "sv.wikipedia.org"),
+    wiki(80, "cawiki", "ca.wikipedia.org"),
+    wiki(70, "viwiki", "vi.wikipedia.org"),
+    wiki(60, "idwiki", "id.wikipedia.org"),
+    wiki(60, "fawiki", "fa.wikipedia.org"),
+    wiki(50, "enwiktionary", "en.wiktionary.org"),
+    wiki(50, "hewiki", "he.wikipedia.org"),
+    wiki(40, "cswiki", "cs.wikipedia.org"),
+    wiki(30, "kowiki", "ko.wikipedia.org"),
+    wiki(30, "trwiki", "tr.wikipedia.org"),
+    wiki(25, "frwiktionary", "fr.wiktionary.org"),
+    wiki(20, "huwiki", "hu.wikipedia.org"),
+    wiki(15, "mgwiktionary", "mg.wiktionary.org"),
+];
+
+pub const WORDS: [&str; 48] = [
+    "Harbour",
+    "Tide",
+    "Mill",
+    "River",
+    "Æther",
+    "Castle",
+    "Señora",
+    "Orchard",
+    "Northern",
+    "Église",
+    "Railway",
+    "Station",
+    "Museum",
+    "Łódź",
+    "Battle",
+    "Bridge",
+    "Observatory",
+    "Garden",
+    "München",
+    "Symphony",
+    "Island",
+    "Valley",
+    "Comet",
+    "Lexicon",
+    "Province",
+    "Ōsaka",
+    "Cathedral",
+    "Regiment",
+    "Gazette",
+    "Lighthouse",
+    "Botanical",
+    "Expedition",
+    "Quarry",
+    "Академия",
+    "Festival",
+    "Treaty",
+    "Wetland",
+    "Glacier",
+    "Steamship",
+    "Theatre",
+    "東京",
+    "Basilica",
+    "Meteor",
+    "Convention",
+    "Poet",
+    "Monument",
+    "Viaduct",
+    "Almanac",
+];
+
+pub const COMMENTS: [&str; 12] = [
+    "clean up using [[Project:AWB|AWB]]",
+    "/* History */ copy edit",
+    "Adding [[Commons:Structured data|structured data]] based on file information: exposure time, focal length",
+    "rvv",
+    "added a reference, fixed the date format",
+    "/* wbsetclaim-create:2||1 */ [[Property:P31]]: [[Q5]]",
+    "→External links: dead link removed",
+    "tidying the infobox; see the talk page for the discussion of its sources",
+    "",
+    "/* wbeditentity-update:0| */ description in three languages, batch of the week",
+    "moving per the request at the village pump",
+    "typo",
+];
+
+pub const LOGS: [(&str, &str); 6] = [
+    ("abusefilter", "hit"),
+    ("upload", "upload"),
+    ("delete", "delete"),
+    ("patrol", "patrol"),
+    ("move", "move"),
+    ("newusers", "create"),
+];
