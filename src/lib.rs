@@ -12,9 +12,9 @@ pub mod telemetry;
 
 pub mod model;
 
-pub mod config;
-
 pub mod store;
+
+pub mod config;
 
 pub mod lake;
 
@@ -26,3 +26,6 @@ pub mod warehouse;
 pub mod feed;
 
 pub mod supervisor;
+pub mod worker;
+
+pub mod daemon;

@@ -15,6 +15,7 @@ mod later;
 mod node;
 pub mod problem;
 mod resolve;
+mod secret;
 mod section;
 mod settings;
 pub mod sql;

@@ -1,5 +1,302 @@
-//! Starts attempts, sees them end, and stops them; it survives neither less nor more than they do.
+//! Starts attempts, sees them end, and stops them.
+//!
+//! Each step looks at what is there (rows, folders, processes), decides purely, and acts; a step
+//! repeated changes nothing. So a daemon that was killed at any point goes on where its predecessor
+//! was: it adopts what lives and clears what is lost. Losing contact ends nothing; only a stop that
+//! was decided, or a newer epoch, does.
 
+pub mod attempt;
+mod carry;
 pub mod folder;
+pub mod launch;
 pub mod process;
 pub mod shim;
+pub mod stream;
+
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::model::dag::DagVersion;
+use crate::model::run::AttemptKind;
+use crate::model::run::AttemptState;
+use crate::model::run::StreamState;
+use crate::model::time::Micros;
+use crate::store::Store;
+use crate::store::attempts::Attempt;
+use crate::store::attempts::Owner;
+use crate::store::streams::Standing;
+use attempt::Pressure;
+use launch::Setting;
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use tracing::warn;
+
+/// Between two looks at attempts whose end we are told of anyway.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Until what could not be ended, or told, is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+/// Pinned versions in memory; a few for each DAG are in use at a time.
+const VERSIONS_MAX: usize = 64;
+
+/// What becomes of attempts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    #[default]
+    Run,
+    /// Start nothing, ask everything to stop.
+    Drain,
+    /// End everything now.
+    Kill,
+}
+
+/// What the supervisor needs of the process around it.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub store: Store,
+    pub clock: Clock,
+    /// State of the environment, where the attempts' folders are.
+    pub home: PathBuf,
+    pub setting: Setting,
+    /// Attempts at once, streams apart.
+    pub parallelism: u32,
+    /// Wakes the supervisor.
+    pub wake: Arc<Notify>,
+    /// Is woken when an attempt has ended.
+    pub ended: Arc<Notify>,
+}
+
+/// The loop around the decisions of [`attempt`] and [`stream`].
+pub struct Supervisor {
+    around: Surroundings,
+    host: String,
+    mode: watch::Receiver<Mode>,
+    ours: HashMap<String, Ours>,
+    /// Each waits for a shim's end and returns the attempt's id.
+    exits: JoinSet<String>,
+    versions: HashMap<String, Arc<DagVersion>>,
+}
+
+/// What this daemon knows of an attempt that no row or file tells.
+#[derive(Debug, Default)]
+struct Ours {
+    /// We have started a shim that has not ended yet.
+    launched: bool,
+    /// [`Supervisor::exits`] tells of its end.
+    watched: bool,
+    pressure: Option<Pressure>,
+}
+
+/// What a look at everything has led to.
+#[derive(Default)]
+struct Look {
+    /// Something was changed, so look again at once.
+    acted: bool,
+    /// Look again then at the latest.
+    next: Option<Micros>,
+    open: usize,
+}
+
+impl Look {
+    fn at_latest(&mut self, at: Micros) {
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+    }
+}
+
+impl Supervisor {
+    pub fn new(around: Surroundings, mode: watch::Receiver<Mode>) -> Self {
+        Self {
+            around,
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            mode,
+            ours: HashMap::new(),
+            exits: JoinSet::new(),
+            versions: HashMap::new(),
+        }
+    }
+
+    /// Works until `stop`, which leaves all attempts running; in mode [`Mode::Drain`] and
+    /// [`Mode::Kill`] until none is left.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+        loop {
+            let mode = *self.mode.borrow_and_update();
+            let look = match self.look(mode).await {
+                Ok(look) => look,
+                Err(error) if error.kind == ErrorKind::Unavailable => {
+                    warn!(%error, "could not look at the attempts; trying again");
+                    Look { next: Some(self.now().plus(Duration::from_secs(1))), ..Look::default() }
+                }
+                Err(error) => return Err(error),
+            };
+            if look.acted {
+                continue;
+            }
+            if mode != Mode::Run && look.open == 0 && look.next.is_none() {
+                return Ok(());
+            }
+            let now = self.now();
+            let pause = look.next.map_or(LOOK_EVERY, |at| at.since(now)).min(LOOK_EVERY);
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = self.around.wake.notified() => {}
+                _ = self.mode.changed() => {}
+                Some(exit) = self.exits.join_next() => self.shim_gone(exit.ok()),
+                () = self.around.clock.sleep(pause) => {}
+            }
+        }
+    }
+
+    fn now(&self) -> Micros {
+        self.around.clock.now().into()
+    }
+
+    fn shim_gone(&mut self, attempt: Option<String>) {
+        if let Some(ours) = attempt.and_then(|id| self.ours.get_mut(&id)) {
+            (ours.launched, ours.watched) = (false, false);
+        }
+    }
+
+    async fn look(&mut self, mode: Mode) -> Result<Look, Error> {
+        let now = self.now();
+        let mut look = Look::default();
+        let open = self.around.store.open_attempts().await?;
+        look.open = open.len();
+        self.ours.retain(|id, _| open.iter().any(|attempt| attempt.id == *id));
+        let mut slots = self.around.parallelism.saturating_sub(self.busy(&open));
+        for attempt in &open {
+            let timeout = self.timeout(attempt).await?;
+            let slot = mode == Mode::Run && (!needs_slot(attempt) || slots > 0);
+            match self.look_at(attempt, mode, slot, timeout).await {
+                Ok(carry::Done::Nothing) => {}
+                Ok(carry::Done::Launched) => {
+                    slots = slots.saturating_sub(u32::from(needs_slot(attempt)));
+                }
+                Ok(carry::Done::Acted) => look.acted = true,
+                Ok(carry::Done::NotYet) => look.at_latest(now.plus(RETRY)),
+                Err(error) => {
+                    warn!(attempt.id, %error, "could not look after an attempt; trying again");
+                    look.at_latest(now.plus(Duration::from_secs(1)));
+                }
+            }
+            if let Some(at) = attempt::next_look(attempt, timeout, now) {
+                look.at_latest(at);
+            }
+        }
+        self.look_at_streams(mode, &open, &mut look).await?;
+        Ok(look)
+    }
+
+    /// Attempts that fill a slot already.
+    fn busy(&self, open: &[Attempt]) -> u32 {
+        let launched = |attempt: &Attempt| {
+            attempt.state == AttemptState::Running
+                || self.ours.get(&attempt.id).is_some_and(|ours| ours.launched)
+        };
+        let busy = open.iter().filter(|attempt| needs_slot(attempt) && launched(attempt)).count();
+        u32::try_from(busy).unwrap_or(u32::MAX)
+    }
+
+    async fn look_at_streams(
+        &mut self,
+        mode: Mode,
+        open: &[Attempt],
+        look: &mut Look,
+    ) -> Result<(), Error> {
+        let now = self.now();
+        let mut newest: BTreeMap<&str, &Attempt> = BTreeMap::new();
+        for attempt in open {
+            if let Owner::Stream(id) = &attempt.owner {
+                let known = newest.entry(id).or_insert(attempt);
+                if known.epoch < attempt.epoch {
+                    *known = attempt;
+                }
+            }
+        }
+        for stream in self.around.store.streams().await? {
+            let ended = match newest.get(stream.id.as_str()) {
+                Some(_) => Vec::new(),
+                None => self.around.store.attempts_of_stream(&stream.id, 1).await?,
+            };
+            let attempt = newest.get(stream.id.as_str()).copied().or(ended.first());
+            if let (Mode::Run, Some(at)) = (mode, stream.next_start) {
+                look.at_latest(at.max(now));
+            }
+            match stream::decide(&stream, attempt, now) {
+                stream::Step::Wait => {}
+                stream::Step::Launch if mode != Mode::Run => {}
+                stream::Step::Launch => {
+                    look.acted |= self.around.store.launch_stream(&stream.id, now).await?.is_some();
+                }
+                stream::Step::Stand(standing) => {
+                    tell(&stream.id, &standing);
+                    let stands = &self.around.store;
+                    look.acted |= stands.set_standing(&stream.id, stream.epoch, &standing).await?;
+                }
+                stream::Step::Stop(why) => {
+                    let Some(attempt) = attempt else { continue };
+                    info!(stream.id = %stream.id, "draining {}: {why}", stream.id);
+                    self.around.store.ask_to_stop(&attempt.id, &why, now).await?;
+                    let standing = Standing {
+                        state: StreamState::Draining,
+                        restarts: stream.restarts,
+                        next_start: None,
+                        waiting_for: None,
+                    };
+                    self.around.store.set_standing(&stream.id, stream.epoch, &standing).await?;
+                    look.acted = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How long the attempt may run; streams have no limit.
+    async fn timeout(&mut self, attempt: &Attempt) -> Result<Option<Duration>, Error> {
+        let Owner::Task { task, .. } = &attempt.owner else { return Ok(None) };
+        let version = self.version(&attempt.version).await?;
+        let task = version.dag.tasks.iter().find(|known| known.name == *task);
+        Ok(task.and_then(|task| task.timeout))
+    }
+
+    async fn version(&mut self, hash: &str) -> Result<Arc<DagVersion>, Error> {
+        if let Some(version) = self.versions.get(hash) {
+            return Ok(version.clone());
+        }
+        let version = Arc::new(self.around.store.version(hash).await?);
+        if self.versions.len() >= VERSIONS_MAX {
+            self.versions.clear();
+        }
+        self.versions.insert(hash.to_owned(), version.clone());
+        Ok(version)
+    }
+}
+
+fn needs_slot(attempt: &Attempt) -> bool {
+    match attempt.kind {
+        AttemptKind::Batch | AttemptKind::Exec | AttemptKind::Test => true,
+        AttemptKind::Feed | AttemptKind::Stream => false,
+    }
+}
+
+/// Says where a stream stands now, loudly if a person is needed.
+fn tell(id: &str, standing: &Standing) {
+    match (&standing.state, &standing.waiting_for) {
+        (StreamState::Waiting, Some(why)) => {
+            tracing::error!(
+                stream.id = id,
+                "{id} waits for you: {why}. Then: tidemill streams start {id}"
+            );
+        }
+        (StreamState::Retrying, _) => {
+            warn!(stream.id = id, restarts = standing.restarts, "{id} starts again");
+        }
+        (state, _) => info!(stream.id = id, "{id} is {state}"),
+    }
+}

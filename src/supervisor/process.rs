@@ -4,6 +4,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// The variable by which every process of an attempt is found again, whatever session or group it
 /// has moved to. Its value is the attempt's folder, which no other project shares.
@@ -103,11 +104,11 @@ impl Stat {
     }
 }
 
-/// Changes with every start of the machine.
+/// Changes with every start of the machine, so it is read once.
 pub fn boot_id() -> String {
-    fs::read_to_string(Path::new("/proc/sys/kernel/random/boot_id"))
-        .map(|text| text.trim().to_owned())
-        .unwrap_or_default()
+    static BOOT_ID: OnceLock<String> = OnceLock::new();
+    let read = || fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    BOOT_ID.get_or_init(|| read().unwrap_or_default().trim().to_owned()).clone()
 }
 
 #[cfg(test)]

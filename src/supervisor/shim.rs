@@ -5,6 +5,7 @@
 //! attempt the child's process group is signalled, and the shim tells the end as any other.
 
 use super::folder::{Claim, End, Folder, Spec, Status};
+use super::launch::OWN_PROGRAM;
 use super::process::ProcessId;
 use crate::clock::Clock;
 use crate::error::{Doing, Error, ErrorKind};
@@ -68,7 +69,11 @@ fn spawn(spec: &Spec, log: &File, folder: &Folder) -> Result<Pid, Error> {
         .argv
         .split_first()
         .ok_or_else(|| Error::new(ErrorKind::Input, "`exec` names no program"))?;
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    if program == OWN_PROGRAM {
+        command.arg0("tidemill"); // For `ps`.
+    }
+    let child = command
         .args(arguments)
         .current_dir(&spec.cwd)
         .stdin(Stdio::null())

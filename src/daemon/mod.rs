@@ -1,0 +1,255 @@
+//! The composition root of `tidemill up`: the services of one project, and how they end.
+//!
+//! Ctrl-C is a person who wants the project down: streams commit, tasks end, nothing is left. SIGTERM
+//! is a machine that wants this process gone: attempts go on under their shims, and the next daemon
+//! adopts them.
+
+mod files;
+mod lock;
+mod ticks;
+
+pub use lock::Holder;
+pub use lock::holder;
+
+use crate::clock::Clock;
+use crate::config::Environment;
+use crate::error::Doing;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::model::settings::Settings;
+use crate::ping::Listener;
+use crate::services::Services;
+use crate::store::Store;
+use crate::supervisor::Mode;
+use crate::supervisor::Supervisor;
+use crate::supervisor::Surroundings;
+use crate::supervisor::folder::Folder;
+use crate::supervisor::launch::Setting;
+use files::Fingerprint;
+use files::Verdict;
+use lock::Lock;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+use tokio::sync::Notify;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use tracing::warn;
+
+/// Files are looked at this often for an edit.
+const FILES_EVERY: Duration = Duration::from_secs(2);
+/// Services only finish the transaction that they are in.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The project that a daemon runs.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// The folder of `tidemill.toml`, absolute.
+    pub root: PathBuf,
+    /// The arguments that make another process of ours read the same project: `-C`, `--env`.
+    pub arguments: Vec<String>,
+    pub settings: Settings,
+    pub environment: Environment,
+}
+
+/// Runs the project until it is stopped by Ctrl-C (nothing is left) or SIGTERM (attempts go on).
+///
+/// `Input` if another daemon has the project, or if its files have problems and no earlier state of
+/// them was accepted.
+pub fn up(project: Project) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4) // Local disk only, and each thread keeps its own heap.
+        .build()
+        .map_err(|error| Error::new(ErrorKind::Unavailable, error))?;
+    runtime.block_on(run(project))
+}
+
+/// The process that works on an attempt, under its shim; `None` before it runs.
+pub fn worker_pid(home: &Path, attempt: &str) -> Option<i32> {
+    Folder::of(home, attempt).child().ok()?.map(|child| child.pid)
+}
+
+/// The file that holds what an attempt's process has written.
+pub fn log_path(home: &Path, attempt: &str) -> PathBuf {
+    Folder::of(home, attempt).log()
+}
+
+async fn run(project: Project) -> Result<(), Error> {
+    let clock = Clock::system();
+    let home = &project.settings.home;
+    std::fs::create_dir_all(home)
+        .map_err(|error| Error::new(ErrorKind::Input, error))
+        .doing(|| format!("make the folder {}", home.display()))?;
+    let me = Holder {
+        pid: std::process::id(),
+        started: clock.now().into(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ready: false,
+    };
+    let lock = Lock::take(home, &me)?;
+    let listener = Listener::bind(home)?;
+    let store = Store::open(&project.settings.state).await?;
+    let seen = Fingerprint::of(&project.root);
+    accept_files(&project, &store).await?;
+    let daemon = Daemon { project, store, clock, wakes: Wakes::default() };
+    let (services, mode, deciding) = daemon.services(listener, seen);
+    lock.write(&Holder { ready: true, ..me.clone() })?;
+    info!(pid = me.pid, "tidemill {} is up: {}", me.version, daemon.project.root.display());
+    services.run(signalled(mode, deciding), GRACE).await
+}
+
+/// Takes over the project's files; problems keep what was accepted before, if anything was.
+async fn accept_files(project: &Project, store: &Store) -> Result<(), Error> {
+    match files::check(project).await? {
+        Verdict::Accepted => Ok(()),
+        Verdict::Refused if store.dags().await?.is_empty() => {
+            Err(Error::new(ErrorKind::Input, "the project's files have problems, told above")
+                .remedy("mend them; `tidemill check` tells them again"))
+        }
+        Verdict::Refused => {
+            warn!("the project's files have problems; going on with what was accepted before");
+            Ok(())
+        }
+    }
+}
+
+/// Whom a ping, a tick or another service wakes.
+#[derive(Clone, Debug, Default)]
+struct Wakes {
+    supervisor: Arc<Notify>,
+    scheduler: Arc<Notify>,
+    requests: Arc<Notify>,
+    files: Arc<Notify>,
+}
+
+struct Daemon {
+    project: Project,
+    store: Store,
+    clock: Clock,
+    wakes: Wakes,
+}
+
+impl Daemon {
+    /// Everything that works while the project is up; what stops it all, and what stops decisions.
+    fn services(
+        &self,
+        listener: Listener,
+        seen: Fingerprint,
+    ) -> (Services, watch::Sender<Mode>, CancellationToken) {
+        let (mode, of_attempts) = watch::channel(Mode::Run);
+        let deciding = CancellationToken::new();
+        let mut services = Services::default();
+        let wakes = self.wakes.clone();
+        services.spawn("pings", |stop| pings(listener, wakes, stop));
+        let supervisor = self.supervisor(of_attempts);
+        services.spawn("supervisor", |stop| supervisor.run(stop));
+        let (project, wakes) = (self.project.clone(), self.wakes.clone());
+        services.spawn("files", |stop| watch_files(project, seen, wakes, stop));
+        let ticks = vec![(FILES_EVERY, self.wakes.files.clone())];
+        services.spawn("ticks", |stop| ticks::run(ticks, stop));
+        (services, mode, deciding)
+    }
+
+    fn supervisor(&self, mode: watch::Receiver<Mode>) -> Supervisor {
+        let environment = self.project.environment.clone();
+        let around = Surroundings {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            home: self.project.settings.home.clone(),
+            setting: Setting {
+                root: self.project.root.clone(),
+                project_arguments: self.project.arguments.clone(),
+                environment: environment
+                    .iter()
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .collect(),
+                secrets: Arc::new(move |secret| environment.secret(secret)),
+            },
+            parallelism: self.project.settings.limits.parallelism,
+            wake: self.wakes.supervisor.clone(),
+            ended: self.wakes.scheduler.clone(),
+        };
+        Supervisor::new(around, mode)
+    }
+}
+
+/// Hands each ping on; the hint is not needed, for a look is cheap.
+async fn pings(listener: Listener, wakes: Wakes, stop: CancellationToken) -> Result<(), Error> {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = listener.heard() => {
+                wakes.requests.notify_one();
+                wakes.supervisor.notify_one();
+                wakes.scheduler.notify_one();
+            }
+        }
+    }
+}
+
+/// Takes accepted edits over, and tells of those that are refused.
+async fn watch_files(
+    project: Project,
+    mut seen: Fingerprint,
+    wakes: Wakes,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = wakes.files.notified() => {}
+        }
+        let now = Fingerprint::of(&project.root);
+        if now == seen {
+            continue;
+        }
+        match files::check(&project).await {
+            Ok(Verdict::Accepted) => {
+                info!("the project's files have changed and are accepted");
+                wakes.supervisor.notify_one();
+                wakes.scheduler.notify_one();
+            }
+            Ok(Verdict::Refused) => {
+                warn!("the project's files have problems; going on with what was accepted before");
+            }
+            Err(error) => {
+                warn!(%error, "could not check the project's files; trying again");
+                continue;
+            }
+        }
+        seen = now; // An edit made during the check differs from it.
+    }
+}
+
+/// Returns at SIGTERM. Ctrl-C drains, and a second one kills: then the supervisor's end is ours.
+async fn signalled(mode: watch::Sender<Mode>, deciding: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        warn!("no signal handler can be set; stopping");
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {
+                info!("stopping; attempts go on, and the next `tidemill up` takes them over");
+                return;
+            }
+            _ = interrupt.recv() => {
+                deciding.cancel();
+                let draining = *mode.borrow() != Mode::Run;
+                if draining {
+                    warn!("killing everything");
+                } else {
+                    info!("stopping: streams commit what they hold, tasks end; Ctrl-C again kills");
+                }
+                mode.send_replace(if draining { Mode::Kill } else { Mode::Drain });
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! One attempt at work: a process of its own, under a shim, that lives or dies without the daemon.
+//!
+//! It reads what it was pinned to from the store, never from the files, says how far it is about each
+//! second, and reports what came of it. SIGTERM asks it to drain, SIGINT to end at once. A heartbeat
+//! that finds a newer epoch stops it; a store that does not answer does not.
+
+pub mod accept;
+mod heartbeat;
+mod stream;
+
+use crate::clock::Clock;
+use crate::config::Environment;
+use crate::error::Doing;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::kafka::Cluster;
+use crate::lake::Lake;
+use crate::model::dag::DagVersion;
+use crate::model::job::Job;
+use crate::model::name::TopicName;
+use crate::model::run::AttemptKind;
+use crate::model::settings::Settings;
+use crate::model::topic::Topic;
+use crate::store::Store;
+use crate::store::attempts::Attempt;
+use crate::store::attempts::Failure;
+use crate::store::attempts::Owner;
+use serde_json::Value;
+use std::path::PathBuf;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+use tracing::info;
+
+/// The project that the attempt belongs to.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// The folder of `tidemill.toml`, absolute.
+    pub root: PathBuf,
+    pub settings: Settings,
+    pub environment: Environment,
+}
+
+/// What an attempt needs to work.
+struct Work {
+    project: Project,
+    store: Store,
+    clock: Clock,
+    attempt: Attempt,
+    version: DagVersion,
+    /// Asks it to finish what is begun.
+    drain: CancellationToken,
+}
+
+/// Works on the attempt until it is done, drained or failed; its result is in the store then.
+pub fn run(project: Project, attempt: &str) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2) // The heavy work has threads of its own.
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(ErrorKind::Unavailable, error))?;
+    let outcome = runtime.block_on(work(project, attempt));
+    // A thread that still reads a topic would keep us here.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn work(project: Project, id: &str) -> Result<(), Error> {
+    let store = Store::open(&project.settings.state).await?;
+    let attempt = store.attempt(id).await?.ok_or_else(|| {
+        Error::new(ErrorKind::Input, format!("the state store has no attempt {id}"))
+            .remedy("attempts are started by `tidemill up`, not by hand")
+    })?;
+    if attempt.state.ended() {
+        return Err(Error::new(ErrorKind::Fenced, "it has been given up")).doing(|| doing(id));
+    }
+    let version = store.version(&attempt.version).await?;
+    let drain = CancellationToken::new();
+    let work = Work {
+        project,
+        store: store.clone(),
+        clock: Clock::system(),
+        attempt,
+        version,
+        drain: drain.clone(),
+    };
+    let outcome = tokio::select! {
+        outcome = work.dispatch() => outcome,
+        error = signalled(drain) => Err(error),
+    };
+    report(&store, id, outcome).await
+}
+
+fn doing(id: &str) -> String {
+    format!("work on {id}")
+}
+
+/// Cancels `drain` at SIGTERM; returns at SIGINT.
+async fn signalled(drain: CancellationToken) -> Error {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return Error::new(ErrorKind::Unavailable, "no signal handler can be set");
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {
+                info!("asked to drain");
+                drain.cancel();
+            }
+            _ = interrupt.recv() => {
+                return Error::new(ErrorKind::Unavailable, "it was asked to end at once");
+            }
+        }
+    }
+}
+
+async fn report(
+    store: &Store,
+    id: &str,
+    outcome: Result<Option<Value>, Error>,
+) -> Result<(), Error> {
+    let failure = outcome.as_ref().err().map(Failure::from);
+    if let Some(failure) = &failure {
+        error!(remedy = failure.remedy, "{}", failure.error);
+    }
+    let result = outcome.as_ref().ok().and_then(Option::as_ref);
+    if !store.report(id, result, failure.as_ref()).await? {
+        return Err(Error::new(ErrorKind::Fenced, "it has been given up")).doing(|| doing(id));
+    }
+    outcome.map(drop)
+}
+
+impl Work {
+    async fn dispatch(&self) -> Result<Option<Value>, Error> {
+        match self.attempt.kind {
+            AttemptKind::Stream => stream::run(self).await.map(|()| None),
+            AttemptKind::Feed => Ok(None),
+            AttemptKind::Batch | AttemptKind::Test => {
+                heartbeat::while_meant(self, async { Ok(None) }).await
+            }
+            AttemptKind::Exec => {
+                Err(Error::new(ErrorKind::Bug, "an exec task has no worker of ours"))
+            }
+        }
+    }
+
+    /// The id and the job of the stream or feed that the attempt is a life of.
+    fn stream_job(&self) -> Result<(String, &Job), Error> {
+        let bug = |why: String| Error::new(ErrorKind::Bug, why);
+        let Owner::Stream(id) = &self.attempt.owner else {
+            return Err(bug(format!("{} belongs to no stream", self.attempt.id)));
+        };
+        let name = id.rsplit('.').next().unwrap_or(id);
+        let streams = &self.version.dag.streams;
+        let job = streams.iter().find(|(stream, _)| stream.as_str() == name);
+        let job = job.and_then(|(_, job)| self.version.jobs.get(job));
+        let job = job.ok_or_else(|| bug(format!("its dag version has no stream {id}")))?;
+        Ok((id.clone(), job))
+    }
+
+    fn topic(&self, name: &TopicName) -> Result<&Topic, Error> {
+        self.version.topics.get(name).ok_or_else(|| {
+            Error::new(ErrorKind::Bug, format!("its dag version has no topic {name}"))
+        })
+    }
+
+    fn cluster(&self) -> Result<Cluster, Error> {
+        let environment = &self.project.environment;
+        Cluster::of(&self.project.settings.kafka, &|secret| environment.secret(secret))
+    }
+
+    async fn lake(&self) -> Result<Lake, Error> {
+        let settings = &self.project.settings;
+        Lake::open(&settings.lake, &settings.project, self.clock.clone()).await
+    }
+}
