@@ -25,6 +25,8 @@ pub mod warehouse;
 
 pub mod feed;
 
+pub mod check;
+
 pub mod supervisor;
 pub mod worker;
 

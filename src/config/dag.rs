@@ -2,9 +2,9 @@
 
 use super::job::GRAINS;
 use super::node::{Entry, Node};
-use super::problem::{At, Place, Problem, Sink};
+use super::problem::{At, Place, Problem, Sink, names_a_secret};
 use super::section::{Section, text};
-use super::settings::{env_value, is_secret};
+use super::settings::env_value;
 use crate::model::dag::{Empty, EnvValue, OnLate};
 use crate::model::hive::Grain;
 use crate::model::name::{Name, TableName};
@@ -250,7 +250,7 @@ fn variable(entry: &Entry, sink: &Sink) -> Option<EnvValue> {
         return None;
     }
     let value = env_value(&entry.node, sink)?;
-    if is_secret(name) && matches!(value, EnvValue::Text(_)) {
+    if names_a_secret(name) && matches!(value, EnvValue::Text(_)) {
         let title = format!("`{name}` looks like a secret, and stands here as text");
         let help = format!("write {name} = {{ env = \"{name}\" }}, and change the secret");
         sink.push(Problem::warning(title, &entry.key_place.start()).help(help));

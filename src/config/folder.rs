@@ -1,10 +1,10 @@
 //! Finds a project's files and reads each.
 
-use super::dag;
+use super::dag::{self, DagFile};
 use super::environment::{Environment, set_from};
 use super::job;
 use super::node::{self, Node, Table, Value};
-use super::problem::{Place, Problem, Sink, Source, did_you_mean};
+use super::problem::{Place, Problem, QUERY_FILE, Sink, Source, did_you_mean};
 use super::resolve::{Files, resolve};
 use super::settings;
 use super::sql::{self, SqlText};
@@ -42,23 +42,23 @@ fn read_into(
     sink: &Sink,
 ) -> Option<Project> {
     let root = project_root(dir, sink)?;
+    let quiet = Sink::default();
     let settings = read_settings(&root, env, environment, files, sink);
     for (path, name) in named::<TopicName>(&root, "topics", sink) {
-        if let Some(node) = parse(&root, &path, sink) {
-            files.topics.insert(name.clone(), topic::read(&name, &node, sink));
-        }
+        let (node, told) = parse(&root, &path, sink, &quiet);
+        files.topics.insert(name.clone(), topic::read(&name, &node, told));
     }
     for (path, name) in jobs(&root, sink) {
-        if let Some(node) = parse(&root, &path, sink) {
-            let query = path.with_file_name("query.sql");
-            let query = query.exists().then(|| source(&root, &query, sink)).flatten();
-            files.jobs.insert(name.clone(), job::read(&name, &node, query, sink));
-        }
+        let (node, told) = parse(&root, &path, sink, &quiet);
+        let query = path.with_file_name(QUERY_FILE);
+        let query = query.exists().then(|| source(&root, &query, sink)).flatten();
+        files.jobs.insert(name.clone(), job::read(&name, &node, query, told));
     }
     for (path, name) in named::<Name>(&root, "dags", sink) {
-        if let Some(node) = parse(&root, &path, sink) {
-            files.dags.extend(dag::read(&name, &node, sink).map(|dag| (name, dag)));
-        }
+        let (node, told) = parse(&root, &path, sink, &quiet);
+        let dag = dag::read(&name, &node, told);
+        let is_toml = std::ptr::eq(told, sink);
+        files.dags.extend(dag.map(|dag| (name, DagFile { whole: dag.whole && is_toml, ..dag })));
     }
     let resolved = resolve(files, sink);
     let topics =
@@ -105,30 +105,42 @@ fn read_settings(
     let env = env.or_else(|| environment.get("TIDEMILL_ENV")).filter(|env| !env.is_empty());
     let env = env.unwrap_or(super::DEFAULT_ENV);
     let path = root.join("tidemill.toml");
-    let mut base = if path.exists() { parse(root, &path, sink)? } else { nothing_written() };
+    let quiet = Sink::default();
+    let (mut base, mut told) = if path.exists() {
+        parse(root, &path, sink, &quiet)
+    } else {
+        (nothing_written("tidemill.toml".into()), sink)
+    };
     let Value::Table(table) = &mut base.value else { return None };
-    if env != super::DEFAULT_ENV
-        && let Node { value: Value::Table(over), .. } = overlay(root, env, sink)?
-    {
-        table.overlay(over);
+    if env != super::DEFAULT_ENV {
+        let (over, told_of_it) = overlay(root, env, sink, &quiet)?;
+        if let Value::Table(over) = over.value {
+            table.overlay(over);
+        }
+        told = if std::ptr::eq(told_of_it, sink) { told } else { told_of_it };
     }
-    set_from(environment, table, sink);
-    let (settings, feeds) = settings::read(root, env, &base, sink);
+    set_from(environment, table, told);
+    let (settings, feeds) = settings::read(root, env, &base, told);
     files.feeds = feeds;
     settings
 }
 
-fn nothing_written() -> Node {
-    let source = Arc::new(Source { name: "tidemill.toml".into(), text: String::new() });
+fn nothing_written(name: String) -> Node {
+    let source = Arc::new(Source { name, text: String::new() });
     Node { place: Place::top(&source), value: Value::Table(Table::default()) }
 }
 
-fn overlay(root: &Path, env: &str, sink: &Sink) -> Option<Node> {
+fn overlay<'a>(
+    root: &Path,
+    env: &str,
+    sink: &'a Sink,
+    quiet: &'a Sink,
+) -> Option<(Node, &'a Sink)> {
     // It names a file and a folder: it must not lead out of the project.
     let sound = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let path = root.join(format!("tidemill.{env}.toml"));
     if env.chars().all(sound) && path.exists() {
-        return parse(root, &path, sink);
+        return Some(parse(root, &path, sink, quiet));
     }
     let env_of =
         |name: &str| Some(name.strip_prefix("tidemill.")?.strip_suffix(".toml")?.to_owned());
@@ -194,8 +206,15 @@ fn entries(folder: &Path, sink: &Sink) -> Vec<PathBuf> {
     listed
 }
 
-fn parse(root: &Path, path: &Path, sink: &Sink) -> Option<Node> {
-    Some(node::parse(&source(root, path, sink)?, sink))
+/// The file, and who is told of problems with what it says: nobody where it is not TOML, since what
+/// is left of it would be full of them.
+fn parse<'a>(root: &Path, path: &Path, sink: &'a Sink, quiet: &'a Sink) -> (Node, &'a Sink) {
+    let Some(source) = source(root, path, sink) else {
+        return (nothing_written(shown(root, path)), quiet);
+    };
+    let before = sink.count();
+    let node = node::parse(&source, sink);
+    (node, if sink.count() == before { sink } else { quiet })
 }
 
 fn source(root: &Path, path: &Path, sink: &Sink) -> Option<Arc<Source>> {

@@ -66,9 +66,9 @@ pub fn refused_value(sink: &Sink, section: &str, key: &str, value: &str, place: 
         .iter()
         .find(|(at, name, begin, _)| *at == section && *name == key && value.starts_with(begin));
     if let Some((_, _, begin, instead)) = found {
-        sink.push(
-            Problem::error(format!("`{begin}` is not in this version"), place).help(*instead),
-        );
+        // Of a URL its scheme is refused; what follows may hold a password.
+        let what = if value.contains("://") { begin } else { value };
+        sink.push(Problem::error(format!("`{what}` is not in this version"), place).help(*instead));
     }
     found.is_some()
 }

@@ -136,7 +136,7 @@ impl Problem {
         };
         let mut group = Group::with_title(level.primary_title(self.title.as_str()));
         if let Some(place) = &self.place {
-            group = if place.span.is_empty() {
+            group = if place.span.is_empty() || may_show_a_secret(place) {
                 let (line, column) = place.line_column();
                 let origin = Origin::path(place.source.name.as_str());
                 group.element(origin.line(line).char_column(column))
@@ -182,6 +182,25 @@ fn first_line(place: &Place) -> Range<usize> {
     let marked = place.source.text.get(place.span.clone()).unwrap_or_default();
     let len = marked.find('\n').unwrap_or(marked.len());
     place.span.start..place.span.start + len
+}
+
+/// The SQL of a batch, beside its `job.toml`.
+pub const QUERY_FILE: &str = "query.sql";
+
+/// Whether the excerpt would print a line that holds a secret where none belongs.
+fn may_show_a_secret(place: &Place) -> bool {
+    let text = &place.source.text;
+    let start = text[..place.span.start].rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    let is_sql = place.source.name.ends_with(QUERY_FILE);
+    let in_a_url = line.contains("://") && line.contains('@');
+    !is_sql && (in_a_url || names_a_secret(line) || names_a_secret(&place.source.name))
+}
+
+/// Whether a key of this name holds a secret.
+pub fn names_a_secret(key: &str) -> bool {
+    let key = key.to_lowercase();
+    ["password", "secret", "token", "key.pem"].iter().any(|word| key.contains(word))
 }
 
 /// A problem as data.
@@ -255,6 +274,11 @@ impl Sink {
         self.0.borrow_mut().push(problem);
     }
 
+    /// How many problems there are so far.
+    pub fn count(&self) -> usize {
+        self.0.borrow().len()
+    }
+
     pub fn into_problems(self) -> Vec<Problem> {
         self.0.into_inner()
     }
@@ -290,7 +314,8 @@ pub fn nearest<'a>(written: &str, choices: &[&'a str]) -> Option<&'a str> {
         choices.iter().map(|choice| (strsim::damerau_levenshtein(written, choice), *choice));
     let (distance, choice) = scored.min_by_key(|(distance, _)| *distance)?;
     // A third of its letters may be wrong: enough for a slip, too few for another word.
-    (distance <= choice.chars().count().max(3) / 3).then_some(choice)
+    let letters = choice.chars().count().max(written.chars().count());
+    (distance <= letters / 3).then_some(choice)
 }
 
 fn capital(text: &str) -> String {

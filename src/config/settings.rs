@@ -4,7 +4,7 @@
 
 use super::feed;
 use super::node::{Node, Value};
-use super::problem::{At, Place, Problem, Sink};
+use super::problem::{At, Place, Problem, Sink, names_a_secret};
 use super::section::Section;
 use crate::model::dag::EnvValue;
 use crate::model::job::FeedFrom;
@@ -205,7 +205,7 @@ pub fn env_value(node: &Node, sink: &Sink) -> Option<EnvValue> {
 
 /// A secret that stands in a file is in its history for ever.
 fn refuse_written_secret(key: &str, value: &EnvValue, place: &Place, sink: &Sink) {
-    if is_secret(key) && matches!(value, EnvValue::Text(_)) && variable(place).is_none() {
+    if names_a_secret(key) && matches!(value, EnvValue::Text(_)) && variable(place).is_none() {
         let title = format!("`{key}` is a secret, and it is written here as text");
         // Its own place would print it again.
         let help =
@@ -214,15 +214,10 @@ fn refuse_written_secret(key: &str, value: &EnvValue, place: &Place, sink: &Sink
     }
 }
 
-pub fn is_secret(key: &str) -> bool {
-    let key = key.to_lowercase();
-    ["password", "secret", "token", "key.pem"].iter().any(|word| key.contains(word))
-}
-
 /// A secret set by the process's environment stays there; we keep the variable's name.
 fn hidden(key: &str, value: EnvValue, place: &Place) -> EnvValue {
     match variable(place) {
-        Some(name) if is_secret(key) => EnvValue::Secret(Secret::Env(name.to_owned())),
+        Some(name) if names_a_secret(key) => EnvValue::Secret(Secret::Env(name.to_owned())),
         _ => value,
     }
 }

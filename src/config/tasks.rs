@@ -6,7 +6,7 @@ use super::job::{JobFile, JobFileKind};
 use super::problem::{At, Problem, Sink, did_you_mean};
 use super::resolve::Files;
 use crate::model::dag::{Task, Work};
-use crate::model::name::Name;
+use crate::model::name::{Name, TableName};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub fn check(dag: &DagFile, files: &Files, sink: &Sink) {
@@ -17,6 +17,7 @@ pub fn check(dag: &DagFile, files: &Files, sink: &Sink) {
         let work = task.work.as_ref();
         if let Some(WorkFile::Batch(job)) = work {
             job_of_task(dag, job, files, sink);
+            reads_what_its_run_writes(dag, job, files, sink);
         }
         for after in &task.after {
             task_exists(dag, after, sink);
@@ -110,6 +111,7 @@ fn job_of_task(dag: &DagFile, job: &At<Name>, files: &Files, sink: &Sink) {
             if let ScheduleFile::OnClose(on_close) = &dag.schedule
                 && let Some(first) = batch.reads.first()
                 && first.value != on_close.table.value
+                && is_written(&on_close.table.value, files)
             {
                 let title = format!(
                     "`{}` works on closings of {}, and this DAG runs for those of {}",
@@ -128,6 +130,34 @@ fn job_of_task(dag: &DagFile, job: &At<Name>, files: &Files, sink: &Sink) {
             sink.push(Problem::error(title, &job.place).help(help));
         }
         None => {}
+    }
+}
+
+fn is_written(table: &TableName, files: &Files) -> bool {
+    files.jobs.values().any(|job| job.table().is_some_and(|written| written.value == *table))
+}
+
+/// What a run reads beside its closing is pinned when the run is made: before its own tasks write.
+fn reads_what_its_run_writes(dag: &DagFile, job: &At<Name>, files: &Files, sink: &Sink) {
+    let Some(JobFileKind::Batch(batch)) =
+        files.jobs.get(&job.value).and_then(|job| job.kind.as_ref())
+    else {
+        return;
+    };
+    for other in dag.tasks.iter().filter_map(job_of).filter(|other| **other != job.value) {
+        let Some(JobFile { kind: Some(JobFileKind::Batch(other_batch)), .. }) =
+            files.jobs.get(other)
+        else {
+            continue;
+        };
+        let Some(written) = &other_batch.to_lake else { continue };
+        if let Some(read) = batch.reads.iter().find(|read| read.value == written.value) {
+            let title =
+                format!("`{}` would read {} as it was before its run", job.value, read.value);
+            let note = format!("`{other}` writes it in the same run");
+            let help = format!("put this task into a DAG with on_close = \"{}\"", read.value);
+            sink.push(Problem::error(title, &job.place).note(note).help(help));
+        }
     }
 }
 
@@ -153,7 +183,11 @@ fn outputs_come_from_before(dag: &DagFile, task: &TaskFile, sink: &Sink) {
                     format!("`{named}` writes no output: only exec tasks do")
                 }
                 Some(other) if !before.contains(&other.name.value) => {
-                    format!("`{named}` need not have ended before `{}`", task.name.value)
+                    let title =
+                        format!("`{named}` need not have ended before `{}`", task.name.value);
+                    let help = format!("add \"{named}\" to its `after`");
+                    sink.push(Problem::error(title, &template.place).help(help));
+                    continue;
                 }
                 Some(_) => continue,
             };

@@ -1,0 +1,63 @@
+//! What `tidemill check` found, for a person and for a program.
+
+use crate::config::problem::ProblemFacts;
+use crate::config::problem::Problems;
+use crate::model::duration::show_duration;
+use crate::model::settings::Project;
+use serde::Serialize;
+use std::time::Duration;
+
+#[derive(Debug)]
+pub struct Report {
+    /// The project as far as it could be read.
+    pub project: Option<Project>,
+    pub problems: Problems,
+}
+
+/// The report as data, for `-o json`.
+#[derive(Debug, Serialize)]
+pub struct Facts<'a> {
+    pub dags: usize,
+    pub jobs: usize,
+    pub topics: usize,
+    pub errors: usize,
+    pub warnings: usize,
+    pub problems: Vec<ProblemFacts<'a>>,
+}
+
+impl Report {
+    /// Whether the project can run; warnings don't keep it from that.
+    pub fn is_sound(&self) -> bool {
+        self.problems.errors() == 0
+    }
+
+    /// `2 DAGs, 4 jobs, 1 topic in 38 ms: 3 errors, 1 warning`.
+    pub fn summary(&self, took: Duration) -> String {
+        let Facts { dags, jobs, topics, errors, warnings, .. } = self.facts();
+        let found: Vec<_> = [(errors, "error"), (warnings, "warning")]
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| counted(count, what))
+            .collect();
+        let found = if found.is_empty() { "no problems".into() } else { found.join(", ") };
+        let (dags, jobs) = (counted(dags, "DAG"), counted(jobs, "job"));
+        let took = show_duration(took);
+        format!("{dags}, {jobs}, {} in {took}: {found}", counted(topics, "topic"))
+    }
+
+    pub fn facts(&self) -> Facts<'_> {
+        let project = self.project.as_ref();
+        Facts {
+            dags: project.map_or(0, |project| project.dags.len()),
+            jobs: project.map_or(0, |project| project.jobs.len()),
+            topics: project.map_or(0, |project| project.topics.len()),
+            errors: self.problems.errors(),
+            warnings: self.problems.warnings(),
+            problems: self.problems.iter().map(crate::config::problem::Problem::facts).collect(),
+        }
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}

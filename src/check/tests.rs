@@ -1,0 +1,83 @@
+use super::*;
+use std::fs;
+use std::time::Duration;
+
+/// The shipped project in a folder of its own, with one text in one file replaced.
+fn shipped(changes: &[(&str, &str, &str)]) -> (tempfile::TempDir, Report) {
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["tidemill.toml", "topics", "jobs", "dags"] {
+        copy(Path::new(part), &folder.path().join(part));
+    }
+    for (file, from, to) in changes {
+        let path = folder.path().join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{file} has no {from}");
+        fs::write(&path, text.replacen(from, to, 1)).unwrap();
+    }
+    let report = check(folder.path(), None, &Environment::default());
+    (folder, report)
+}
+
+fn copy(from: &Path, to: &Path) {
+    if from.is_file() {
+        fs::copy(from, to).unwrap();
+        return;
+    }
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        copy(&entry.path(), &to.join(entry.file_name()));
+    }
+}
+
+#[test]
+fn the_shipped_project_has_no_problem() {
+    let (_folder, report) = shipped(&[]);
+    assert_eq!(report.problems.to_string(), "");
+    let summary = report.summary(Duration::from_millis(38));
+    assert_eq!(summary, "2 DAGs, 4 jobs, 1 topic in 38 ms: no problems");
+}
+
+#[test]
+fn problems_of_names_and_of_sql_are_told_together() {
+    let (_folder, report) = shipped(&[
+        ("dags/wikimedia.toml", "\"by_hour\"", "\"by_huor\""),
+        ("dags/wikimedia.toml", "changes <= 0", "chnages <= 0"),
+        ("jobs/recentchange_by_hour/query.sql", "greatest(length_new", "greatest(lenght_new"),
+        ("topics/wikimedia.recentchange.toml", "abs(length_new", "abs(length_nwe"),
+        ("topics/wikimedia.recentchange.toml", "meta_domain <>", "meta_domian <>"),
+    ]);
+    insta::assert_snapshot!(format!("{}\n{}", report.problems, report.summary(Duration::ZERO)));
+}
+
+#[test]
+fn what_depends_on_a_broken_query_is_not_a_problem_of_its_own() {
+    let by_hour = "jobs/recentchange_by_hour/query.sql";
+    let (_folder, report) = shipped(&[(by_hour, "group by", "grup by")]);
+    insta::assert_snapshot!(report.problems);
+}
+
+#[test]
+fn a_query_that_returns_the_start_column_is_refused() {
+    let by_day = "jobs/recentchange_by_day/query.sql";
+    let (_folder, report) =
+        shipped(&[(by_day, "select hours.wiki", "select 1 as day_start, hours.wiki")]);
+    insta::assert_snapshot!(report.problems);
+}
+
+#[test]
+fn a_cluster_is_by_columns_that_the_query_returns() {
+    let job = "jobs/recentchange_by_day/job.toml";
+    let (_folder, report) = shipped(&[(
+        job,
+        "[\"wiki\"]",
+        "[\"wikis\"]\n[[expect]]\nname = \"some\"\nthat = \"change > 0\"",
+    )]);
+    insta::assert_snapshot!(report.problems);
+}
+
+#[test]
+fn the_facts_are_those_of_the_text() {
+    let (_folder, report) = shipped(&[("dags/wikimedia.toml", "owner =", "ower =")]);
+    insta::assert_snapshot!(serde_json::to_string_pretty(&report.facts()).unwrap());
+}
