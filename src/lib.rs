@@ -27,6 +27,7 @@ pub mod feed;
 
 pub mod check;
 
+pub mod scheduler;
 pub mod supervisor;
 pub mod worker;
 

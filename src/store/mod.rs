@@ -1,15 +1,19 @@
-//! What the daemon has decided and what came of it, in one SQLite file.
+//! What the daemon has decided and what came of it, in one `SQLite` file.
 //!
 //! The lake is the truth about data; this file is the truth about runs, attempts and requests, and
 //! a mirror of the lake's log and closings so that a decision needs no listing. The daemon decides,
 //! attempts write only their own rows, command lines read and leave requests: all at the same time.
 
 pub mod attempts;
+pub mod closings;
 mod columns;
 pub mod dags;
+pub mod holds;
+pub mod progress;
 pub mod requests;
 pub mod runs;
 pub mod streams;
+pub mod tables;
 
 use crate::error::Doing;
 use crate::error::Error;
@@ -39,7 +43,7 @@ const READERS_MAX: u32 = 3;
 /// The state store of one environment of a project.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// One connection, so that writers of this process queue here, in order, and not in SQLite,
+    /// One connection, so that writers of this process queue here, in order, and not in `SQLite`,
     /// whose waiting is a sleep.
     writer: SqlitePool,
     reader: SqlitePool,

@@ -59,7 +59,6 @@ CREATE TABLE tables (
     topic TEXT,
     topic_id TEXT,
     topic_partitions INTEGER,
-    members INTEGER NOT NULL DEFAULT 0,
     frontier_us INTEGER
 ) STRICT;
 
@@ -126,8 +125,9 @@ CREATE TABLE closings (
     frontier_us INTEGER NOT NULL,
     start_us INTEGER NOT NULL,
     end_us INTEGER NOT NULL,
-    -- The run that wrote it, for a table written by a batch.
+    -- For a table written by a batch: the run that wrote it, and that run's own number.
     run TEXT,
+    made_from_n INTEGER,
     created_us INTEGER NOT NULL,
     UNIQUE (table_name, key, n)
 ) STRICT;
@@ -149,7 +149,7 @@ CREATE TABLE runs (
     dag TEXT NOT NULL,
     version TEXT NOT NULL REFERENCES versions (hash),
     kind TEXT NOT NULL,
-    -- 0 asked for by a person, 1 live, 2 reopened, 3 backfill: lower goes first.
+    -- 0 by hand, 1 live, 2 reopened, 3 backfill: lower goes first.
     class INTEGER NOT NULL,
     table_name TEXT,
     grain TEXT,
@@ -172,6 +172,7 @@ CREATE INDEX runs_open ON runs (dag, state, class, created_us) WHERE state IN ('
 CREATE INDEX runs_unclosed ON runs (dag) WHERE state = 'succeeded' AND closed = 0;
 CREATE INDEX runs_newest ON runs (dag, created_us);
 CREATE INDEX runs_by_key ON runs (dag, key, n);
+CREATE INDEX runs_by_range ON runs (dag, start_us);
 
 -- The closings that a run reads, fixed when it is made.
 CREATE TABLE run_inputs (

@@ -1,0 +1,241 @@
+//! Makes closings of streamed tables: the lake's object first, then one transaction for the mirror,
+//! the runs and the frontier.
+//!
+//! A crash between the two repeats the step, finds its own object (or another's, and takes that)
+//! and goes on. The frontier moves no further than what has been closed, so that a failure in one
+//! hive partition makes no row of it late.
+
+use super::fate::Cause;
+use super::frontier;
+use super::frontier::Close;
+use super::frontier::Facts;
+use super::make;
+use super::make::Current;
+use crate::error::Doing;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::lake::Created;
+use crate::lake::Lake;
+use crate::model::commit::ClosedFile;
+use crate::model::commit::Closing;
+use crate::model::commit::FORMAT;
+use crate::model::dag::Empty;
+use crate::model::hive::PartitionKey;
+use crate::model::run::RunKind;
+use crate::model::run::RunState;
+use crate::model::time::Micros;
+use crate::store::Store;
+use crate::store::Tx;
+use crate::store::closings::Circumstances;
+use crate::store::runs::Class;
+use crate::store::runs::Of;
+use crate::store::tables::LakeTable;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use tracing::info;
+
+/// Closings that become visible together; a replayed year closes in many small transactions.
+const CHUNK: usize = 32;
+
+/// Ranges without rows that one step gives runs to; the frontier waits for the rest.
+const EMPTY_MAX: usize = 1_000;
+
+/// What closing needs to reach.
+#[derive(Clone, Copy)]
+pub struct Closer<'a> {
+    pub store: &'a Store,
+    pub lake: &'a Lake,
+    pub dags: &'a [Current],
+    pub now: Micros,
+}
+
+impl Closer<'_> {
+    /// Closes what is due and returns when to look again.
+    pub async fn close_due(&self, table: &LakeTable) -> Result<Option<Micros>, Error> {
+        let facts = self.facts(table).await?;
+        let plan = frontier::plan(&facts, self.now);
+        let Some(frontier) = plan.frontier else { return Ok(None) };
+        let mut left = plan.close.as_slice();
+        while !left.is_empty() {
+            let (chunk, rest) = left.split_at(left.len().min(CHUNK));
+            let mut made = Vec::with_capacity(chunk.len());
+            for close in chunk {
+                let closing = self.create(table, close, frontier).await.doing(|| {
+                    format!("close {} of {} for the {}. time", close.key, table.table.name, close.n)
+                })?;
+                made.push((closing, close.late));
+            }
+            let until = rest.first().map_or(frontier, |next| {
+                let end = table.table.partition_by.range(&next.key).1;
+                frontier.min(Micros(end.0 - 1))
+            });
+            let mut tx = self.store.begin().await?;
+            for (closing, late) in &made {
+                self.mirror(&mut tx, table, closing, *late, Cause::Frontier).await?;
+            }
+            self.advance(&mut tx, table, facts.frontier, until).await?;
+            tx.commit().await?;
+            left = rest;
+        }
+        if plan.close.is_empty() && facts.frontier != Some(frontier) {
+            let mut tx = self.store.begin().await?;
+            self.advance(&mut tx, table, facts.frontier, frontier).await?;
+            tx.commit().await?;
+        }
+        Ok(plan.wake)
+    }
+
+    /// Closes one hive partition because a person asks for it, as it is or once more.
+    ///
+    /// The transaction is left open for the request's outcome: neither is there without the other.
+    pub async fn close_asked(
+        &self,
+        table: &LakeTable,
+        key: &PartitionKey,
+        cause: Cause,
+    ) -> Result<(Tx, Closing), Error> {
+        let facts = self.facts(table).await?;
+        let end = table.table.partition_by.range(key).1;
+        let passed = facts.frontier.is_some_and(|frontier| end <= frontier);
+        let newest = self.store.newest_closed_of(&table.table.name, key).await?;
+        let n = newest.map_or(0, |closed| closed.n) + 1;
+        let partial = !passed || frontier::is_cut(&facts, key);
+        let close = Close { key: *key, n, late: passed, partial };
+        let frontier = facts.frontier.unwrap_or(Micros(0));
+        let closing = self.create(table, &close, frontier).await?;
+        let mut tx = self.store.begin().await?;
+        self.mirror(&mut tx, table, &closing, close.late, cause).await?;
+        Ok((tx, closing))
+    }
+
+    pub async fn facts(&self, table: &LakeTable) -> Result<Facts, Error> {
+        let name = &table.table.name;
+        let cursors = self.store.cursors(name).await?;
+        let heard = table.members.iter().flat_map(|members| {
+            (0..members.topic_partitions).map(|topic_partition| {
+                let its = cursors.iter().find(|cursor| {
+                    cursor.topic_id == members.topic_id && cursor.topic_partition == topic_partition
+                });
+                its.and_then(|cursor| cursor.watermark)
+            })
+        });
+        Ok(Facts {
+            partition_by: table.table.partition_by.clone(),
+            close_after: table.close_after,
+            late_quiet: table.late_quiet,
+            heard: heard.collect(),
+            frontier: table.frontier,
+            open: self.store.open_partitions(name).await?,
+            cuts: self.store.cuts(name).await?,
+        })
+    }
+
+    /// Publishes what the closing lists, then makes it, or takes the one that is there.
+    async fn create(
+        &self,
+        table: &LakeTable,
+        close: &Close,
+        frontier: Micros,
+    ) -> Result<Closing, Error> {
+        let files = self.store.files_of(&table.table.name, &close.key).await?;
+        if files.is_empty() {
+            return Err(Error::new(ErrorKind::Input, "it has no rows")
+                .remedy("a hive partition without rows needs no closing"));
+        }
+        self.publish(table, &files).await?;
+        let ours = Closing {
+            format: FORMAT,
+            table: table.table.name.clone(),
+            key: close.key,
+            n: close.n,
+            partial: close.partial,
+            rows: files.iter().map(|file| file.rows).sum(),
+            files,
+            frontier,
+            made_from: None,
+        };
+        Ok(match self.lake.create_closing(&ours).await? {
+            Created::Ours => ours,
+            Created::Theirs(theirs) => theirs,
+        })
+    }
+
+    /// Only the last record of each topic partition may be unpublished still.
+    async fn publish(&self, table: &LakeTable, files: &[ClosedFile]) -> Result<(), Error> {
+        let mut last: BTreeMap<(&str, u32), u64> = BTreeMap::new();
+        for file in files {
+            let seq = last.entry((&file.topic_id, file.topic_partition)).or_default();
+            *seq = file.seq.max(*seq);
+        }
+        for ((topic_id, topic_partition), seq) in last {
+            let log = self.lake.log(&table.table.name, topic_id, topic_partition);
+            if let Some(record) = log.read(seq).await? {
+                self.lake.publish(&record).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn mirror(
+        &self,
+        tx: &mut Tx,
+        table: &LakeTable,
+        closing: &Closing,
+        late: bool,
+        cause: Cause,
+    ) -> Result<(), Error> {
+        let (start, end) = table.table.partition_by.range(&closing.key);
+        let about = Circumstances { late, start, end };
+        let Some(closed) = tx.mirror_closing(closing, about, self.now).await? else {
+            return Ok(());
+        };
+        info!(table = %closed.table, hive_partition = %closed.key, n = closed.n, rows = closed.rows,
+            files = closed.files, late, partial = closed.partial,
+            "closed {} of {}", closed.key, closed.table);
+        make::after_closing(tx, self.dags, &closed, cause, &BTreeSet::new(), self.now).await
+    }
+
+    /// Moves the frontier on, and gives ranges that passed without rows their runs where wanted.
+    async fn advance(
+        &self,
+        tx: &mut Tx,
+        table: &LakeTable,
+        before: Option<Micros>,
+        frontier: Micros,
+    ) -> Result<(), Error> {
+        let mut until = frontier;
+        for dag in self.dags {
+            let Some(schedule) = dag.waits_for(&table.table.name) else { continue };
+            let Some(before) = before.filter(|_| schedule.empty == Empty::Run) else { continue };
+            let layout = super::fate::layout(schedule);
+            let mut key = layout.key_of(before);
+            for made in 0.. {
+                let (start, end) = layout.range(&key);
+                if end > frontier {
+                    break;
+                }
+                if made == EMPTY_MAX {
+                    until = until.min(start);
+                    break;
+                }
+                let is_wanted = end > before && schedule.start.is_none_or(|first| start >= first);
+                if is_wanted && tx.newest_closed(&table.table.name, (start, end)).await?.is_empty()
+                {
+                    let (table, grain) = (table.table.name.clone(), schedule.grain);
+                    let of = Of { table, grain, key, n: 0, start, end, partial: false };
+                    let new = make::new_run(
+                        dag,
+                        RunKind::Close,
+                        of,
+                        RunState::Queued,
+                        Class::Live,
+                        self.now,
+                    );
+                    make::add(tx, dag, &new, self.now).await?;
+                }
+                key = key.next();
+            }
+        }
+        tx.advance(&table.table.name, until).await
+    }
+}

@@ -1,0 +1,203 @@
+//! Decides which hive partitions of a streamed table close now.
+//!
+//! Whatever makes a partition close, the rule looks only at what has been mirrored from the lake's
+//! log: a commit that arrives while we decide is late, and never lost.
+
+use crate::model::hive::PartitionBy;
+use crate::model::hive::PartitionKey;
+use crate::model::time::Micros;
+use crate::store::tables::Cut;
+use crate::store::tables::OpenPartition;
+use std::time::Duration;
+
+/// However often late rows trickle in, a partition closes again this long after the first.
+pub const LATE_MAX: Duration = Duration::from_mins(15);
+
+/// One table, as far as its log has been mirrored.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub partition_by: PartitionBy,
+    pub close_after: Duration,
+    pub late_quiet: Duration,
+    /// The watermark of each member; `None` for one that has not been heard.
+    pub heard: Vec<Option<Micros>>,
+    /// As it stood before.
+    pub frontier: Option<Micros>,
+    /// Hive partitions with files that their newest closing lacks.
+    pub open: Vec<OpenPartition>,
+    pub cuts: Vec<Cut>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    pub frontier: Option<Micros>,
+    /// In the order of the keys.
+    pub close: Vec<Close>,
+    /// When late rows will have been quiet for long enough.
+    pub wake: Option<Micros>,
+}
+
+/// Closing `n` of a hive partition is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Close {
+    pub key: PartitionKey,
+    pub n: u32,
+    pub late: bool,
+    pub partial: bool,
+}
+
+pub fn plan(facts: &Facts, now: Micros) -> Plan {
+    let frontier = frontier(facts);
+    let mut plan = Plan { frontier, ..Plan::default() };
+    for open in &facts.open {
+        let end = facts.partition_by.range(&open.key).1;
+        // Rows that come before the frontier has passed are in time, also after a forced closing.
+        let late = facts.frontier.is_some_and(|before| end <= before);
+        let due = match (late, frontier) {
+            (true, _) => (open.last_seen.plus(facts.late_quiet))
+                .min(open.first_seen.plus(LATE_MAX.max(facts.late_quiet))),
+            (false, Some(frontier)) if end <= frontier => now,
+            (false, _) => continue,
+        };
+        if due <= now {
+            let partial = is_cut(facts, &open.key);
+            plan.close.push(Close { key: open.key, n: open.closings + 1, late, partial });
+        } else {
+            plan.wake = Some(plan.wake.map_or(due, |wake| wake.min(due)));
+        }
+    }
+    plan
+}
+
+/// The event time before which everything has been heard, less `close_after`. Never goes back.
+pub fn frontier(facts: &Facts) -> Option<Micros> {
+    let all: Option<Vec<Micros>> = facts.heard.iter().copied().collect();
+    let watermark = all.and_then(|heard| heard.into_iter().min());
+    watermark.map(|watermark| watermark.minus(facts.close_after)).max(facts.frontier)
+}
+
+/// Whether rows of the hive partition may be missing because the log begins, or goes on, behind them.
+pub fn is_cut(facts: &Facts, key: &PartitionKey) -> bool {
+    let (start, end) = facts.partition_by.range(key);
+    facts
+        .cuts
+        .iter()
+        .any(|cut| cut.from.is_none_or(|from| from < end) && cut.to.is_none_or(|to| to >= start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::hive::Grain;
+
+    const MINUTE: i64 = 60_000_000;
+    const HOUR: i64 = 60 * MINUTE;
+
+    #[test]
+    fn an_hour_with_rows_closes_once_the_frontier_has_passed_its_end() {
+        let mut facts = facts(&[Some(HOUR + 9 * MINUTE)], None);
+        facts.open = vec![open(0, 0, 0, 0)];
+        check(&facts, 0, "");
+        facts.heard = vec![Some(Micros(HOUR + 10 * MINUTE))];
+        check(&facts, 0, "close 1970-01-01T00 n 1");
+    }
+
+    #[test]
+    fn an_unheard_topic_partition_holds_every_hour() {
+        let mut facts = facts(&[Some(9 * HOUR), None], None);
+        facts.open = vec![open(0, 0, 0, 0)];
+        check(&facts, 0, "");
+    }
+
+    #[test]
+    fn the_slowest_topic_partition_decides() {
+        let mut facts = facts(&[Some(9 * HOUR), Some(HOUR + 10 * MINUTE)], None);
+        facts.open = vec![open(0, 0, 0, 0), open(1, 0, 0, 0)];
+        check(&facts, 0, "close 1970-01-01T00 n 1");
+    }
+
+    #[test]
+    fn late_rows_wait_until_it_has_been_quiet() {
+        let mut facts = facts(&[Some(9 * HOUR)], Some(8 * HOUR));
+        facts.open = vec![open(0, 1, 100 * MINUTE, 101 * MINUTE)];
+        check(&facts, 101 * MINUTE, "wake 102");
+        check(&facts, 102 * MINUTE, "close 1970-01-01T00 n 2 late");
+    }
+
+    #[test]
+    fn late_rows_that_never_pause_close_after_a_quarter_of_an_hour() {
+        let mut facts = facts(&[Some(9 * HOUR)], Some(8 * HOUR));
+        facts.open = vec![open(0, 1, 100 * MINUTE, 115 * MINUTE - 1)];
+        check(&facts, 115 * MINUTE - 1, "wake 115");
+        check(&facts, 115 * MINUTE, "close 1970-01-01T00 n 2 late");
+    }
+
+    #[test]
+    fn rows_of_an_hour_that_passed_empty_are_late() {
+        let mut facts = facts(&[Some(9 * HOUR)], Some(8 * HOUR));
+        facts.open = vec![open(3, 0, 100 * MINUTE, 100 * MINUTE)];
+        check(&facts, 100 * MINUTE, "wake 101");
+        check(&facts, 101 * MINUTE, "close 1970-01-01T03 n 1 late");
+    }
+
+    #[test]
+    fn rows_after_a_forced_closing_wait_for_the_frontier_and_are_not_late() {
+        let mut facts = facts(&[Some(HOUR)], Some(50 * MINUTE));
+        facts.open = vec![open(0, 1, 0, 0)];
+        check(&facts, 30 * MINUTE, "");
+        facts.heard = vec![Some(Micros(2 * HOUR))];
+        check(&facts, 30 * MINUTE, "close 1970-01-01T00 n 2");
+    }
+
+    #[test]
+    fn the_frontier_never_goes_back() {
+        let facts = facts(&[Some(HOUR)], Some(8 * HOUR));
+        assert_eq!(frontier(&facts), Some(Micros(8 * HOUR)));
+    }
+
+    #[test]
+    fn an_hour_cut_by_the_first_offset_closes_as_partial() {
+        let mut facts = facts(&[Some(9 * HOUR)], None);
+        facts.open = vec![open(5, 0, 0, 0), open(6, 0, 0, 0)];
+        facts.cuts = vec![Cut { from: None, to: Some(Micros(5 * HOUR + 20 * MINUTE)) }];
+        check(&facts, 0, "close 1970-01-01T05 n 1 partial\nclose 1970-01-01T06 n 1");
+    }
+
+    #[track_caller]
+    fn check(facts: &Facts, now: i64, expected: &str) {
+        let plan = plan(facts, Micros(now));
+        let mark = |is: bool, word: &str| if is { format!(" {word}") } else { String::new() };
+        let mut lines: Vec<_> = (plan.close.iter())
+            .map(|close| {
+                let (late, partial) = (mark(close.late, "late"), mark(close.partial, "partial"));
+                format!("close {} n {}{late}{partial}", close.key, close.n)
+            })
+            .collect();
+        lines.extend(plan.wake.map(|wake| format!("wake {}", wake.0 / MINUTE)));
+        assert_eq!(lines.join("\n"), expected);
+    }
+
+    fn facts(heard: &[Option<i64>], frontier: Option<i64>) -> Facts {
+        Facts {
+            partition_by: PartitionBy::utc(Grain::Hour),
+            close_after: Duration::from_secs(600),
+            late_quiet: Duration::from_secs(60),
+            heard: heard.iter().map(|at| at.map(Micros)).collect(),
+            frontier: frontier.map(Micros),
+            open: vec![],
+            cuts: vec![],
+        }
+    }
+
+    fn open(hour: i64, closings: u32, first_seen: i64, last_seen: i64) -> OpenPartition {
+        OpenPartition {
+            key: PartitionBy::utc(Grain::Hour).key_of(Micros(hour * HOUR)),
+            closings,
+            first_seen: Micros(first_seen),
+            last_seen: Micros(last_seen),
+            files: 1,
+            rows: 1,
+            bytes: 1,
+        }
+    }
+}

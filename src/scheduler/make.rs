@@ -1,0 +1,176 @@
+//! Makes runs, inside the transaction that mirrors what they are made for.
+
+use super::fate;
+use super::fate::Cause;
+use super::fate::Fate;
+use crate::error::Error;
+use crate::model::dag::DagVersion;
+use crate::model::dag::OnClose;
+use crate::model::dag::Schedule;
+use crate::model::dag::Work;
+use crate::model::job::BatchJob;
+use crate::model::job::JobKind;
+use crate::model::name::Name;
+use crate::model::name::TableName;
+use crate::model::run::RunKind;
+use crate::model::run::RunState;
+use crate::model::time::Micros;
+use crate::store::Tx;
+use crate::store::closings::Closed;
+use crate::store::closings::DueRange;
+use crate::store::random_end;
+use crate::store::runs::Class;
+use crate::store::runs::Of;
+use crate::store::runs::Run;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A DAG of the project's files as they are now, with its newest version.
+#[derive(Clone, Debug)]
+pub struct Current {
+    pub hash: String,
+    pub version: Arc<DagVersion>,
+    pub paused: bool,
+    pub present: bool,
+}
+
+impl Current {
+    pub fn name(&self) -> &Name {
+        &self.version.dag.name
+    }
+
+    pub fn on_close(&self) -> Option<&OnClose> {
+        match &self.version.dag.schedule {
+            Schedule::OnClose(on_close) => Some(on_close),
+            Schedule::Manual => None,
+        }
+    }
+
+    /// The schedule, if it waits for `table` and the files still have it.
+    pub fn waits_for(&self, table: &TableName) -> Option<&OnClose> {
+        self.on_close().filter(|on_close| self.present && on_close.table == *table)
+    }
+}
+
+/// The batch jobs that a DAG's own tasks run.
+pub fn batches(version: &DagVersion) -> impl Iterator<Item = &BatchJob> {
+    version.dag.tasks.iter().filter_map(|task| match &task.work {
+        Work::Batch(job) => match &version.jobs.get(job)?.kind {
+            JobKind::Batch(batch) => Some(batch),
+            JobKind::Feed(_) | JobKind::Stream(_) => None,
+        },
+        Work::Exec { .. } | Work::Test(_) => None,
+    })
+}
+
+/// The lake tables that a DAG's own tasks write.
+pub fn outputs(version: &DagVersion) -> BTreeSet<TableName> {
+    batches(version).filter_map(|batch| batch.to_lake.clone()).collect()
+}
+
+/// Gives every DAG that waits for the table its run, or notes that a range is due.
+///
+/// `done` names the DAGs whose output carries this closing already.
+pub async fn after_closing(
+    tx: &mut Tx,
+    dags: &[Current],
+    closed: &Closed,
+    cause: Cause,
+    done: &BTreeSet<Name>,
+    now: Micros,
+) -> Result<(), Error> {
+    for dag in dags {
+        let Some(schedule) = dag.waits_for(&closed.table) else { continue };
+        match fate::of_closing(closed, schedule, cause) {
+            Fate::Nothing => {}
+            Fate::Due { key, start, end } => {
+                let (dag, asked) = (dag.name().clone(), cause == Cause::Asked);
+                tx.make_due(&DueRange { dag, key, start, end, asked, since: now }).await?;
+            }
+            Fate::Run { state, class } => {
+                let is_done = done.contains(dag.name());
+                let state = if is_done { RunState::Succeeded } else { state };
+                let mut new = new_run(dag, RunKind::Close, of_closed(closed), state, class, now);
+                if is_done {
+                    new.ended = Some(now);
+                    new.marked_by = Some(FOUND.into());
+                }
+                add(tx, dag, &new, now).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Who has marked runs that a new store found to be done.
+pub const FOUND: &str = "found in the lake";
+
+fn of_closed(closed: &Closed) -> Of {
+    Of {
+        table: closed.table.clone(),
+        grain: closed.key.grain,
+        key: closed.key,
+        n: closed.n,
+        start: closed.start,
+        end: closed.end,
+        partial: closed.partial,
+    }
+}
+
+pub fn new_run(
+    dag: &Current,
+    kind: RunKind,
+    of: Of,
+    state: RunState,
+    class: Class,
+    now: Micros,
+) -> Run {
+    let id = match kind {
+        RunKind::Close => format!("close-{}-r{}-{}", of.key, of.n, random_end()),
+        RunKind::Manual => manual_id(now),
+    };
+    Run { of: Some(of), state, class, ..manual_run(dag, kind, id, now) }
+}
+
+/// A run of nothing in particular.
+pub fn plain_run(dag: &Current, now: Micros) -> Run {
+    manual_run(dag, RunKind::Manual, manual_id(now), now)
+}
+
+fn manual_run(dag: &Current, kind: RunKind, id: String, now: Micros) -> Run {
+    Run {
+        id,
+        dag: dag.name().clone(),
+        version: dag.hash.clone(),
+        kind,
+        class: Class::Manual,
+        of: None,
+        state: RunState::Queued,
+        created: now,
+        started: None,
+        ended: None,
+        superseded_by: None,
+        marked_by: None,
+    }
+}
+
+fn manual_id(now: Micros) -> String {
+    format!("manual-{}-{}", now.timestamp().strftime("%Y%m%dT%H%M%SZ"), random_end())
+}
+
+/// Adds a run with the closings that it reads, as they are now, in place of older ones that wait.
+pub async fn add(tx: &mut Tx, dag: &Current, run: &Run, now: Micros) -> Result<bool, Error> {
+    let mut inputs = Vec::new();
+    if let Some(of) = &run.of {
+        let mut tables = BTreeSet::from([of.table.clone()]);
+        tables.extend(batches(&dag.version).flat_map(|batch| batch.reads.iter().cloned()));
+        for table in tables {
+            inputs.extend(tx.newest_inputs(&table, (of.start, of.end)).await?);
+        }
+    }
+    let added = tx.add_run(run, &inputs).await?;
+    if added {
+        tx.supersede(run, now).await?;
+    }
+    Ok(added)
+}

@@ -1,0 +1,176 @@
+//! Closings of tables that batches write, and closings that the lake had before this store.
+//!
+//! A batch's table closes when the run that wrote it has succeeded, numbered on its own: a run that
+//! was cleared and succeeds again makes a further closing, so that what reads it follows.
+
+use super::fate::Cause;
+use super::make;
+use super::make::Current;
+use crate::error::Doing;
+use crate::error::Error;
+use crate::lake::Created;
+use crate::lake::Lake;
+use crate::model::commit::ClosedFile;
+use crate::model::commit::Closing;
+use crate::model::commit::FORMAT;
+use crate::model::commit::MadeFrom;
+use crate::model::commit::Output;
+use crate::model::dag::DagVersion;
+use crate::model::hive::PartitionKey;
+use crate::model::name::Name;
+use crate::model::name::TableName;
+use crate::model::time::Micros;
+use crate::store::Store;
+use crate::store::closings::Circumstances;
+use crate::store::runs::Of;
+use crate::store::runs::Run;
+use crate::store::tables::LakeTable;
+use std::collections::BTreeSet;
+use tracing::info;
+
+#[derive(Clone, Copy)]
+pub struct Outputs<'a> {
+    pub store: &'a Store,
+    pub lake: &'a Lake,
+    pub dags: &'a [Current],
+    pub now: Micros,
+}
+
+impl Outputs<'_> {
+    /// Closes what a run that succeeded has written.
+    pub async fn close(&self, run: &Run, version: &DagVersion) -> Result<(), Error> {
+        let mut closings = Vec::new();
+        if let Some(of) = &run.of {
+            for table in make::outputs(version) {
+                let closing = self.create(run, of, &table).await;
+                closings.extend(closing.doing(|| format!("close {} of {table}", of.key))?);
+            }
+        }
+        let mut tx = self.store.begin().await?;
+        for closing in &closings {
+            let Some(of) = &run.of else { continue };
+            let about = Circumstances { late: closing.n > 1, start: of.start, end: of.end };
+            let Some(closed) = tx.mirror_closing(closing, about, self.now).await? else { continue };
+            let none = BTreeSet::new();
+            make::after_closing(&mut tx, self.dags, &closed, Cause::Frontier, &none, self.now)
+                .await?;
+        }
+        tx.set_closed(&run.id).await?;
+        tx.commit().await
+    }
+
+    /// Makes the next closing of an output, or finds the one that this run made before a crash.
+    async fn create(
+        &self,
+        run: &Run,
+        of: &Of,
+        table: &TableName,
+    ) -> Result<Option<Closing>, Error> {
+        let newest = self.store.newest_closed_of(table, &of.key).await?;
+        let found = run.marked_by.as_deref() == Some(make::FOUND);
+        if found && newest.as_ref().is_some_and(|newest| made_by(newest.made_from.as_ref(), of.n)) {
+            return Ok(None);
+        }
+        let files =
+            file_of(self.lake.output(table, &of.key).await?).into_iter().collect::<Vec<_>>();
+        let made_from =
+            MadeFrom { table: of.table.clone(), key: of.key, n: of.n, run: run.id.clone() };
+        let ours = Closing {
+            format: FORMAT,
+            table: table.clone(),
+            key: of.key,
+            n: newest.map_or(0, |newest| newest.n) + 1,
+            partial: of.partial,
+            rows: files.iter().map(|file| file.rows).sum(),
+            files,
+            frontier: of.end,
+            made_from: Some(made_from),
+        };
+        Ok(Some(match self.lake.create_closing(&ours).await? {
+            Created::Ours => ours,
+            Created::Theirs(theirs) => theirs,
+        }))
+    }
+
+    /// Mirrors the newest closings that the lake has of a table; once for each store and table.
+    pub async fn adopt(&self, table: &LakeTable) -> Result<(), Error> {
+        let name = &table.table.name;
+        let found = self.lake.newest_closings(name).await.doing(|| format!("adopt {name}"))?;
+        let mut done = Vec::with_capacity(found.len());
+        for closing in &found {
+            done.push(self.done(closing).await?);
+        }
+        let mut tx = self.store.begin().await?;
+        for (closing, done) in found.iter().zip(&done) {
+            let (start, end) = table.table.partition_by.range(&closing.key);
+            let about = Circumstances { late: false, start, end };
+            let Some(closed) = tx.mirror_closing(closing, about, self.now).await? else { continue };
+            make::after_closing(&mut tx, self.dags, &closed, Cause::Found, done, self.now).await?;
+        }
+        tx.set_adopted(name).await?;
+        tx.commit().await?;
+        if !found.is_empty() {
+            info!(table = %name, closings = found.len(), "took over what the lake says of {name}");
+        }
+        Ok(())
+    }
+
+    /// The DAGs all of whose outputs carry this closing, or a newer one.
+    async fn done(&self, closing: &Closing) -> Result<BTreeSet<Name>, Error> {
+        let mut done = BTreeSet::new();
+        for dag in self.dags.iter().filter(|dag| dag.waits_for(&closing.table).is_some()) {
+            let outputs = make::outputs(&dag.version);
+            if !outputs.is_empty()
+                && self.least_number(&outputs, &closing.key).await? >= Some(closing.n)
+            {
+                done.insert(dag.name().clone());
+            }
+        }
+        Ok(done)
+    }
+
+    /// The lowest number that the outputs carry; `None` if one of them does not exist.
+    async fn least_number(
+        &self,
+        outputs: &BTreeSet<TableName>,
+        key: &PartitionKey,
+    ) -> Result<Option<u32>, Error> {
+        let mut least = None;
+        for table in outputs {
+            let Some(output) = self.lake.output(table, key).await? else { return Ok(None) };
+            least = Some(least.map_or(output.n, |least: u32| least.min(output.n)));
+        }
+        Ok(least)
+    }
+}
+
+/// The highest number that an output of the DAG carries for the partition; 0 where there is none.
+pub async fn highest_number(
+    lake: &Lake,
+    version: &DagVersion,
+    key: &PartitionKey,
+) -> Result<u32, Error> {
+    let mut highest = 0;
+    for table in make::outputs(version) {
+        highest = lake.output(&table, key).await?.map_or(0, |output| output.n).max(highest);
+    }
+    Ok(highest)
+}
+
+fn made_by(made_from: Option<&(String, u32)>, n: u32) -> bool {
+    made_from.is_some_and(|(_, made)| *made == n)
+}
+
+fn file_of(output: Option<Output>) -> Option<ClosedFile> {
+    let Output { n, file, .. } = output?;
+    let file = file?;
+    Some(ClosedFile {
+        published: file.published,
+        topic_id: String::new(),
+        topic_partition: 0,
+        seq: u64::from(n),
+        rows: file.rows,
+        bytes: file.bytes,
+        checksum: file.checksum,
+    })
+}

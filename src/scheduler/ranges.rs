@@ -1,0 +1,72 @@
+//! Runs of coarser schedules: a day over hours.
+//!
+//! A closing makes its range due, in its own transaction. The range runs when everything in it is
+//! done; so two hours that were refreshed together refresh their day once, and nothing counts to 24.
+
+use super::fate;
+use super::fate::Cause;
+use super::fate::Fate;
+use super::make;
+use super::make::Current;
+use super::outputs::highest_number;
+use crate::error::Error;
+use crate::lake::Lake;
+use crate::model::dag::OnClose;
+use crate::model::run::RunKind;
+use crate::model::time::Micros;
+use crate::store::Store;
+use crate::store::closings::DueRange;
+use crate::store::runs::Of;
+
+/// Makes a run of each due range that nothing holds; says whether there was one.
+pub async fn run_due(
+    store: &Store,
+    lake: &Lake,
+    dags: &[Current],
+    now: Micros,
+) -> Result<bool, Error> {
+    let mut any = false;
+    for due in store.due_ranges().await? {
+        let Some(dag) = dags.iter().find(|dag| *dag.name() == due.dag) else { continue };
+        let Some(schedule) = dag.on_close() else { continue };
+        if store.hold(&schedule.table, (due.start, due.end)).await?.is_none() {
+            run(store, lake, dag, schedule, &due, now).await?;
+            any = true;
+        }
+    }
+    Ok(any)
+}
+
+async fn run(
+    store: &Store,
+    lake: &Lake,
+    dag: &Current,
+    schedule: &OnClose,
+    due: &DueRange,
+    now: Micros,
+) -> Result<(), Error> {
+    // After the loss of a store the output may carry a higher number than any run.
+    let carried = highest_number(lake, &dag.version, &due.key).await?;
+    let mut tx = store.begin().await?;
+    let newest = tx.newest_number(&due.dag, &schedule.table, &due.key).await?;
+    let cause = if due.asked { Cause::Asked } else { Cause::Frontier };
+    match fate::of_range(schedule, newest.filter(|newest| *newest > 0), cause) {
+        Fate::Nothing | Fate::Due { .. } => {}
+        Fate::Run { state, class } => {
+            let closed = tx.newest_closed(&schedule.table, (due.start, due.end)).await?;
+            let of = Of {
+                table: schedule.table.clone(),
+                grain: schedule.grain,
+                key: due.key,
+                n: newest.unwrap_or(0).max(carried) + 1,
+                start: due.start,
+                end: due.end,
+                partial: closed.iter().any(|closed| closed.partial),
+            };
+            let new = make::new_run(dag, RunKind::Close, of, state, class, now);
+            make::add(&mut tx, dag, &new, now).await?;
+        }
+    }
+    tx.settle_range(&due.dag, &due.key).await?;
+    tx.commit().await
+}

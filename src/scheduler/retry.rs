@@ -1,0 +1,90 @@
+//! Decides what the end of an attempt means for its task.
+//!
+//! `retries` is what the user allows for whatever goes wrong, a wrong permission included: who set
+//! it wants to mend that meanwhile. A try that was lost through no fault of the task (its process
+//! killed from outside, its shim gone, a newer epoch) is made again without counting, a few times.
+
+use super::plan::Retry;
+use crate::error::ErrorKind;
+use crate::model::dag::Task as Spec;
+use crate::model::duration::show_duration;
+use crate::model::run::AttemptState;
+use crate::model::time::Micros;
+use crate::store::attempts::Attempt;
+use crate::store::runs::Task;
+use std::time::Duration;
+
+/// No try waits longer than this for its turn.
+const BACKOFF_MAX: Duration = Duration::from_hours(1);
+
+/// Enough for a restarted machine; a query that the kernel kills for its memory must fail some day.
+const LOST_MAX: u32 = 3;
+
+/// How the reason of a stop begins that is the task's own fault.
+const TIMED_OUT: &str = "timed out";
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// At work.
+    Open,
+    /// At work, and out of time then.
+    WakeAt(Micros),
+    /// To be stopped, for this reason.
+    Stop(String),
+    Succeeded,
+    Again(Retry),
+    /// For good.
+    Failed(Retry),
+}
+
+pub fn judge(task: &Task, spec: &Spec, attempt: &Attempt, now: Micros) -> Verdict {
+    let timed_out = attempt.stop.as_ref().is_some_and(|why| why.starts_with(TIMED_OUT));
+    match attempt.state {
+        AttemptState::Queued | AttemptState::Running => match (spec.timeout, attempt.started) {
+            (Some(timeout), Some(started)) if attempt.stop.is_none() => {
+                if started.plus(timeout) <= now {
+                    Verdict::Stop(format!("{TIMED_OUT} after {}", show_duration(timeout)))
+                } else {
+                    Verdict::WakeAt(started.plus(timeout))
+                }
+            }
+            _ => Verdict::Open,
+        },
+        AttemptState::Succeeded => Verdict::Succeeded,
+        // We asked for it, so it says nothing about the task.
+        AttemptState::Stopped if !timed_out => {
+            Verdict::Again(Retry { tries: task.tries, lost: task.lost, next_try: None })
+        }
+        AttemptState::Failed | AttemptState::Stopped | AttemptState::Unknown => {
+            after_failure(task, spec, attempt, timed_out, now)
+        }
+    }
+}
+
+fn after_failure(
+    task: &Task,
+    spec: &Spec,
+    attempt: &Attempt,
+    timed_out: bool,
+    now: Micros,
+) -> Verdict {
+    let killed = matches!(attempt.signal, Some(9 | 15));
+    let fenced = attempt.failure.as_ref().is_some_and(|failure| failure.kind == ErrorKind::Fenced);
+    let lost = !timed_out && (attempt.state == AttemptState::Unknown || killed || fenced);
+    if lost && task.lost < LOST_MAX {
+        return Verdict::Again(Retry { tries: task.tries, lost: task.lost + 1, next_try: None });
+    }
+    let tries = task.tries + 1;
+    if tries > spec.retries {
+        return Verdict::Failed(Retry { tries, lost: task.lost, next_try: None });
+    }
+    let ended = attempt.ended.unwrap_or(now);
+    let next_try = Some(ended.plus(backoff(spec.retry_delay, tries)));
+    Verdict::Again(Retry { tries, lost: task.lost, next_try })
+}
+
+/// Doubles with every try.
+fn backoff(first: Duration, tries: u32) -> Duration {
+    let doubled = 2_u32.saturating_pow(tries.saturating_sub(1));
+    first.checked_mul(doubled).unwrap_or(BACKOFF_MAX).min(BACKOFF_MAX)
+}

@@ -1,0 +1,300 @@
+//! The mirror of the lake's closings, and the ranges of coarser schedules that they make due.
+
+use super::Store;
+use super::Tx;
+use super::columns::Columns;
+use super::columns::sql;
+use super::columns::to_json;
+use super::runs::Input;
+use crate::error::Error;
+use crate::model::commit::Closing;
+use crate::model::hive::PartitionKey;
+use crate::model::name::Name;
+use crate::model::name::TableName;
+use crate::model::run::RunState;
+use crate::model::time::Micros;
+use sqlx::sqlite::SqliteRow;
+
+/// A closing as the store mirrors it; its files are in the lake.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Closed {
+    /// Counted over all tables, in the order in which they were mirrored.
+    pub id: i64,
+    pub table: TableName,
+    pub key: PartitionKey,
+    pub n: u32,
+    pub partial: bool,
+    /// Made because of rows that came after the partition had closed, or had passed empty.
+    pub late: bool,
+    pub rows: u64,
+    pub bytes: u64,
+    pub files: u64,
+    pub frontier: Micros,
+    /// The half-open stretch of event time.
+    pub start: Micros,
+    pub end: Micros,
+    /// The run that wrote it, and that run's number; for a table written by a batch.
+    pub made_from: Option<(String, u32)>,
+    pub created: Micros,
+}
+
+/// A range of a coarser schedule in which something has closed since its last run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DueRange {
+    pub dag: Name,
+    pub key: PartitionKey,
+    pub start: Micros,
+    pub end: Micros,
+    /// A person asked for it: runs whatever `on_late` says.
+    pub asked: bool,
+    pub since: Micros,
+}
+
+/// The newest run of a hive partition, where it has not succeeded or its output not closed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unfinished {
+    pub dag: Name,
+    pub key: PartitionKey,
+    pub run: String,
+    pub state: RunState,
+}
+
+/// What a closing object does not say itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Circumstances {
+    pub late: bool,
+    pub start: Micros,
+    pub end: Micros,
+}
+
+impl Store {
+    pub async fn closed(
+        &self,
+        table: &TableName,
+        key: &PartitionKey,
+        n: u32,
+    ) -> Result<Option<Closed>, Error> {
+        let row = sqlx::query("SELECT * FROM closings WHERE table_name = ? AND key = ? AND n = ?")
+            .bind(table.as_str())
+            .bind(key.to_string())
+            .bind(n)
+            .fetch_optional(&self.reader)
+            .await?;
+        row.as_ref().map(closed).transpose()
+    }
+
+    /// The newest closing of each hive partition that touches the half-open range, by key.
+    pub async fn newest_closed(
+        &self,
+        table: &TableName,
+        range: (Micros, Micros),
+    ) -> Result<Vec<Closed>, Error> {
+        self.snapshot().await?.newest_closed(table, range).await
+    }
+
+    /// The newest closing of one hive partition.
+    pub async fn newest_closed_of(
+        &self,
+        table: &TableName,
+        key: &PartitionKey,
+    ) -> Result<Option<Closed>, Error> {
+        let row = sqlx::query(
+            "SELECT * FROM closings WHERE table_name = ? AND key = ? ORDER BY n DESC LIMIT 1",
+        )
+        .bind(table.as_str())
+        .bind(key.to_string())
+        .fetch_optional(&self.reader)
+        .await?;
+        row.as_ref().map(closed).transpose()
+    }
+
+    pub async fn due_ranges(&self) -> Result<Vec<DueRange>, Error> {
+        let rows = sqlx::query(
+            "SELECT due_ranges.* FROM due_ranges JOIN dags ON dags.name = dag AND dags.present
+             ORDER BY start_us, dag",
+        )
+        .fetch_all(&self.reader)
+        .await?;
+        rows.iter().map(due_range).collect()
+    }
+
+    /// Hive partitions of `dag` within the range whose newest run is not done: it has not
+    /// succeeded, or its output has not closed yet. Held and superseded runs do not count.
+    pub async fn unfinished(
+        &self,
+        dag: &Name,
+        range: (Micros, Micros),
+    ) -> Result<Vec<Unfinished>, Error> {
+        let rows = sqlx::query(
+            "SELECT * FROM (
+               SELECT dag, key, id, state, closed, row_number() OVER
+                 (PARTITION BY key ORDER BY n DESC, created_us DESC) AS place
+               FROM runs WHERE dag = ? AND start_us >= ? AND start_us < ? AND end_us <= ?
+                 AND state NOT IN ('held', 'superseded'))
+             WHERE place = 1 AND (state <> 'succeeded' OR closed = 0) ORDER BY key",
+        )
+        .bind(dag.as_str())
+        .bind(range.0.0)
+        .bind(range.1.0)
+        .bind(range.1.0)
+        .fetch_all(&self.reader)
+        .await?;
+        rows.iter().map(unfinished).collect()
+    }
+
+    /// Whether a coarser schedule has yet to run for something within the range.
+    pub async fn any_due(&self, dag: &Name, range: (Micros, Micros)) -> Result<bool, Error> {
+        let found: Option<i64> = sqlx::query_scalar(
+            "SELECT 1 FROM due_ranges WHERE dag = ? AND start_us >= ? AND end_us <= ? LIMIT 1",
+        )
+        .bind(dag.as_str())
+        .bind(range.0.0)
+        .bind(range.1.0)
+        .fetch_optional(&self.reader)
+        .await?;
+        Ok(found.is_some())
+    }
+}
+
+impl Tx {
+    /// See [`Store::newest_closed`].
+    pub async fn newest_closed(
+        &mut self,
+        table: &TableName,
+        range: (Micros, Micros),
+    ) -> Result<Vec<Closed>, Error> {
+        let rows = sqlx::query(
+            "SELECT *, max(n) FROM closings WHERE table_name = ? AND start_us < ? AND end_us > ?
+             GROUP BY key ORDER BY key",
+        )
+        .bind(table.as_str())
+        .bind(range.1.0)
+        .bind(range.0.0)
+        .fetch_all(self.conn())
+        .await?;
+        rows.iter().map(closed).collect()
+    }
+
+    /// The same as inputs of a run.
+    pub async fn newest_inputs(
+        &mut self,
+        table: &TableName,
+        range: (Micros, Micros),
+    ) -> Result<Vec<Input>, Error> {
+        let newest = self.newest_closed(table, range).await?;
+        let input = |closed: Closed| Input { table: closed.table, key: closed.key, n: closed.n };
+        Ok(newest.into_iter().map(input).collect())
+    }
+
+    /// Mirrors a closing and marks its files; `None` if it was mirrored before.
+    pub async fn mirror_closing(
+        &mut self,
+        closing: &Closing,
+        about: Circumstances,
+        now: Micros,
+    ) -> Result<Option<Closed>, Error> {
+        let bytes: u64 = closing.files.iter().map(|file| file.bytes).sum();
+        let row = sqlx::query(
+            "INSERT INTO closings (table_name, key, n, partial, late, rows, bytes, files,
+               frontier_us, start_us, end_us, run, made_from_n, created_us)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING *",
+        )
+        .bind(closing.table.as_str())
+        .bind(closing.key.to_string())
+        .bind(closing.n)
+        .bind(closing.partial)
+        .bind(about.late)
+        .bind(sql(closing.rows))
+        .bind(sql(bytes))
+        .bind(sql(closing.files.len() as u64))
+        .bind(closing.frontier.0)
+        .bind(about.start.0)
+        .bind(about.end.0)
+        .bind(closing.made_from.as_ref().map(|from| &from.run))
+        .bind(closing.made_from.as_ref().map(|from| from.n))
+        .bind(now.0)
+        .fetch_optional(self.conn())
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let names: Vec<_> = closing.files.iter().map(|file| &file.published).collect();
+        sqlx::query(
+            "UPDATE files SET closed = ? WHERE table_name = ? AND key = ? AND closed IS NULL
+               AND published IN (SELECT value FROM json_each(?))",
+        )
+        .bind(closing.n)
+        .bind(closing.table.as_str())
+        .bind(closing.key.to_string())
+        .bind(to_json(&names))
+        .execute(self.conn())
+        .await?;
+        closed(&row).map(Some)
+    }
+
+    /// Notes that something closed in a range of a coarser schedule.
+    pub async fn make_due(&mut self, due: &DueRange) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO due_ranges (dag, key, start_us, end_us, asked, since_us)
+             VALUES (?, ?, ?, ?, ?, ?)
+             ON CONFLICT DO UPDATE SET asked = max(asked, excluded.asked)",
+        )
+        .bind(due.dag.as_str())
+        .bind(due.key.to_string())
+        .bind(due.start.0)
+        .bind(due.end.0)
+        .bind(due.asked)
+        .bind(due.since.0)
+        .execute(self.conn())
+        .await?;
+        Ok(())
+    }
+
+    /// The range has its run, or needs none.
+    pub async fn settle_range(&mut self, dag: &Name, key: &PartitionKey) -> Result<(), Error> {
+        sqlx::query("DELETE FROM due_ranges WHERE dag = ? AND key = ?")
+            .bind(dag.as_str())
+            .bind(key.to_string())
+            .execute(self.conn())
+            .await?;
+        Ok(())
+    }
+}
+
+fn closed(row: &SqliteRow) -> Result<Closed, Error> {
+    let made_from = row.text_opt("run")?.zip(row.number_opt("made_from_n")?);
+    Ok(Closed {
+        id: row.int("id")?,
+        table: row.parse("table_name")?,
+        key: row.parse("key")?,
+        n: row.number("n")?,
+        partial: row.flag("partial")?,
+        late: row.flag("late")?,
+        rows: row.number("rows")?,
+        bytes: row.number("bytes")?,
+        files: row.number("files")?,
+        frontier: row.time("frontier_us")?,
+        start: row.time("start_us")?,
+        end: row.time("end_us")?,
+        made_from,
+        created: row.time("created_us")?,
+    })
+}
+
+fn due_range(row: &SqliteRow) -> Result<DueRange, Error> {
+    Ok(DueRange {
+        dag: row.parse("dag")?,
+        key: row.parse("key")?,
+        start: row.time("start_us")?,
+        end: row.time("end_us")?,
+        asked: row.flag("asked")?,
+        since: row.time("since_us")?,
+    })
+}
+
+fn unfinished(row: &SqliteRow) -> Result<Unfinished, Error> {
+    Ok(Unfinished {
+        dag: row.parse("dag")?,
+        key: row.parse("key")?,
+        run: row.text("id")?,
+        state: row.parse("state")?,
+    })
+}

@@ -1,0 +1,316 @@
+//! What the scheduler changes in runs and tasks, each step guarded by the state that it expects.
+
+use super::Store;
+use super::Tx;
+use super::attempts::Attempt;
+use super::attempts::attempt;
+use super::columns::Columns;
+use super::runs::Run;
+use super::runs::Task;
+use super::runs::run;
+use super::runs::task;
+use crate::error::Error;
+use crate::model::hive::PartitionKey;
+use crate::model::name::Name;
+use crate::model::name::TableName;
+use crate::model::run::RunState;
+use crate::model::run::TaskState;
+use crate::model::time::Micros;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+/// A run at work, with its tasks in order and the newest attempt of each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Active {
+    pub run: Run,
+    pub tasks: Vec<(Task, Option<Attempt>)>,
+}
+
+/// A change of a task, kept only where it still stands as `from`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskChange<'a> {
+    pub run: &'a str,
+    pub task: &'a Name,
+    pub from: TaskState,
+    pub to: TaskState,
+    pub tries: u32,
+    pub lost: u32,
+    pub next_try: Option<Micros>,
+}
+
+impl Tx {
+    /// The runs at work.
+    pub async fn active(&mut self) -> Result<Vec<Active>, Error> {
+        let rows = sqlx::query(
+            "SELECT * FROM runs WHERE state = 'running' ORDER BY class, created_us, start_us, id",
+        )
+        .fetch_all(self.conn())
+        .await?;
+        let mut active = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let run = run(row)?;
+            let tasks = self.tasks_with_attempts(&run.id).await?;
+            active.push(Active { run, tasks });
+        }
+        Ok(active)
+    }
+
+    async fn tasks_with_attempts(
+        &mut self,
+        run: &str,
+    ) -> Result<Vec<(Task, Option<Attempt>)>, Error> {
+        let tasks = sqlx::query("SELECT * FROM tasks WHERE run = ? ORDER BY position")
+            .bind(run)
+            .fetch_all(self.conn())
+            .await?;
+        // Only attempts of tasks at work decide anything.
+        let attempts = sqlx::query(
+            "SELECT attempts.* FROM tasks JOIN attempts ON attempts.id = tasks.attempt
+             WHERE tasks.run = ? AND tasks.state = 'running'",
+        )
+        .bind(run)
+        .fetch_all(self.conn())
+        .await?;
+        let attempts = attempts.iter().map(attempt).collect::<Result<Vec<_>, _>>()?;
+        let with_attempt = |row| {
+            let task = task(row)?;
+            let id = task.attempt.as_deref();
+            let newest = attempts.iter().find(|attempt| Some(attempt.id.as_str()) == id).cloned();
+            Ok((task, newest))
+        };
+        tasks.iter().map(with_attempt).collect()
+    }
+
+    /// The first `most` queued runs of a DAG, in the order in which they may start.
+    pub async fn queued(&mut self, dag: &Name, most: u32) -> Result<Vec<Run>, Error> {
+        let rows = sqlx::query(
+            "SELECT * FROM runs WHERE dag = ? AND state = 'queued'
+             ORDER BY class, created_us, start_us, id LIMIT ?",
+        )
+        .bind(dag.as_str())
+        .bind(most)
+        .fetch_all(self.conn())
+        .await?;
+        rows.iter().map(run).collect()
+    }
+
+    /// DAG and partition key of every run with an attempt that has not been seen to end.
+    pub async fn busy(&mut self) -> Result<Vec<(Name, PartitionKey, String)>, Error> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT runs.dag, runs.key, runs.id FROM attempts JOIN runs ON runs.id = attempts.run
+             WHERE attempts.state IN ('queued', 'running') AND runs.key IS NOT NULL",
+        )
+        .fetch_all(self.conn())
+        .await?;
+        let busy = |row: &SqliteRow| Ok((row.parse("dag")?, row.parse("key")?, row.text("id")?));
+        rows.iter().map(busy).collect()
+    }
+
+    /// How many attempts of tasks are queued or running.
+    pub async fn slots_taken(&mut self) -> Result<u32, Error> {
+        let taken: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM attempts WHERE state IN ('queued', 'running') AND run IS NOT NULL",
+        )
+        .fetch_one(self.conn())
+        .await?;
+        Ok(u32::try_from(taken).unwrap_or(u32::MAX))
+    }
+
+    /// Starts a queued run: its tasks get rows, unless it has been cleared and they are kept.
+    pub async fn start_run(&mut self, id: &str, tasks: &[Name], now: Micros) -> Result<(), Error> {
+        let done = sqlx::query(
+            "UPDATE runs SET state = 'running', started_us = ?, ended_us = NULL
+             WHERE id = ? AND state = 'queued'",
+        )
+        .bind(now.0)
+        .bind(id)
+        .execute(self.conn())
+        .await?;
+        if done.rows_affected() == 0 {
+            return Ok(());
+        }
+        let names: Vec<_> = tasks.iter().map(Name::as_str).collect();
+        sqlx::query(
+            "DELETE FROM tasks WHERE run = ? AND task NOT IN (SELECT value FROM json_each(?))",
+        )
+        .bind(id)
+        .bind(super::columns::to_json(&names))
+        .execute(self.conn())
+        .await?;
+        for (position, task) in tasks.iter().enumerate() {
+            sqlx::query(
+                "INSERT INTO tasks (run, task, position, state) VALUES (?, ?, ?, 'waiting')
+                 ON CONFLICT DO UPDATE SET position = excluded.position",
+            )
+            .bind(id)
+            .bind(task.as_str())
+            .bind(super::columns::sql(position as u64))
+            .execute(self.conn())
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Changes a task; one that succeeded takes over what its attempt returned.
+    pub async fn change_task(&mut self, change: &TaskChange<'_>, now: Micros) -> Result<(), Error> {
+        let ended = !matches!(change.to, TaskState::Waiting | TaskState::Running);
+        sqlx::query(
+            "UPDATE tasks SET state = ?1, tries = ?2, lost = ?3, next_try_us = ?4, ended_us = ?5,
+               output = CASE WHEN ?1 = 'succeeded'
+                 THEN (SELECT result FROM attempts WHERE attempts.id = tasks.attempt) END
+             WHERE run = ?6 AND task = ?7 AND state = ?8",
+        )
+        .bind(change.to.as_str())
+        .bind(change.tries)
+        .bind(change.lost)
+        .bind(change.next_try.map(|at| at.0))
+        .bind(ended.then_some(now.0))
+        .bind(change.run)
+        .bind(change.task.as_str())
+        .bind(change.from.as_str())
+        .execute(self.conn())
+        .await?;
+        Ok(())
+    }
+
+    /// Ends a run at work.
+    pub async fn end_run(&mut self, id: &str, state: RunState, now: Micros) -> Result<(), Error> {
+        sqlx::query("UPDATE runs SET state = ?, ended_us = ? WHERE id = ? AND state = 'running'")
+            .bind(state.as_str())
+            .bind(now.0)
+            .bind(id)
+            .execute(self.conn())
+            .await?;
+        Ok(())
+    }
+
+    /// Lets run `by` take the place of older runs of the same partition that have not started.
+    pub async fn supersede(&mut self, by: &Run, now: Micros) -> Result<(), Error> {
+        let Some(of) = &by.of else { return Ok(()) };
+        // A run that waits for a person keeps those from running that nobody needs to be asked for.
+        let and_queued = by.state != RunState::Held;
+        sqlx::query(
+            "UPDATE runs SET state = 'superseded', superseded_by = ?1, ended_us = ?2
+             WHERE dag = ?3 AND table_name = ?4 AND key = ?5 AND n < ?6 AND id <> ?1
+               AND (state = 'held' OR (state = 'queued' AND ?7))",
+        )
+        .bind(&by.id)
+        .bind(now.0)
+        .bind(by.dag.as_str())
+        .bind(of.table.as_str())
+        .bind(of.key.to_string())
+        .bind(of.n)
+        .bind(and_queued)
+        .execute(self.conn())
+        .await?;
+        Ok(())
+    }
+
+    /// The highest number that a run of this DAG has for the partition, if it has a run at all.
+    pub async fn newest_number(
+        &mut self,
+        dag: &Name,
+        table: &TableName,
+        key: &PartitionKey,
+    ) -> Result<Option<u32>, Error> {
+        let row = sqlx::query(
+            "SELECT max(n) AS n FROM runs WHERE dag = ? AND table_name = ? AND key = ?",
+        )
+        .bind(dag.as_str())
+        .bind(table.as_str())
+        .bind(key.to_string())
+        .fetch_one(self.conn())
+        .await?;
+        let n: Option<i64> = row.try_get("n")?;
+        Ok(n.and_then(|n| u32::try_from(n).ok()))
+    }
+
+    /// Queues an ended or held run again, all of its tasks or those that have not succeeded.
+    pub async fn clear_run(
+        &mut self,
+        id: &str,
+        version: &str,
+        only_failed: bool,
+    ) -> Result<(), Error> {
+        sqlx::query(
+            "UPDATE runs SET state = 'queued', version = ?, ended_us = NULL, marked_by = NULL,
+               closed = 0 WHERE id = ?",
+        )
+        .bind(version)
+        .bind(id)
+        .execute(self.conn())
+        .await?;
+        sqlx::query(
+            "UPDATE tasks SET state = 'waiting', tries = 0, lost = 0, next_try_us = NULL,
+               output = NULL, started_us = NULL, ended_us = NULL, marked_by = NULL
+             WHERE run = ? AND NOT (? AND state = 'succeeded')",
+        )
+        .bind(id)
+        .bind(only_failed)
+        .execute(self.conn())
+        .await?;
+        Ok(())
+    }
+
+    /// Ends a run by hand: its open attempts are asked to stop, its open tasks end likewise.
+    pub async fn mark_run(
+        &mut self,
+        id: &str,
+        to: RunState,
+        who: &str,
+        now: Micros,
+    ) -> Result<(), Error> {
+        let task = if to == RunState::Succeeded { TaskState::Succeeded } else { TaskState::Failed };
+        sqlx::query(
+            "UPDATE runs SET state = ?, marked_by = ?, ended_us = ?, closed = 0 WHERE id = ?",
+        )
+        .bind(to.as_str())
+        .bind(who)
+        .bind(now.0)
+        .bind(id)
+        .execute(self.conn())
+        .await?;
+        sqlx::query(
+            "UPDATE tasks SET state = ?1, marked_by = ?2, ended_us = ?3
+             WHERE run = ?4 AND (state IN ('waiting', 'running')
+               OR (?1 = 'succeeded' AND state <> 'succeeded'))",
+        )
+        .bind(task.as_str())
+        .bind(who)
+        .bind(now.0)
+        .bind(id)
+        .execute(self.conn())
+        .await?;
+        sqlx::query(
+            "UPDATE attempts SET stop = ?, stop_us = ?
+             WHERE run = ? AND stop IS NULL AND state IN ('queued', 'running')",
+        )
+        .bind(format!("{who} marked the run {to}"))
+        .bind(now.0)
+        .bind(id)
+        .execute(self.conn())
+        .await?;
+        Ok(())
+    }
+
+    /// The tables that the run writes have closed.
+    pub async fn set_closed(&mut self, run: &str) -> Result<(), Error> {
+        sqlx::query("UPDATE runs SET closed = 1 WHERE id = ?")
+            .bind(run)
+            .execute(self.conn())
+            .await?;
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Runs that succeeded and whose output has not closed yet, oldest first.
+    pub async fn unclosed(&self) -> Result<Vec<Run>, Error> {
+        let rows = sqlx::query(
+            "SELECT * FROM runs WHERE state = 'succeeded' AND closed = 0 ORDER BY ended_us, id",
+        )
+        .fetch_all(&self.reader)
+        .await?;
+        rows.iter().map(run).collect()
+    }
+}
