@@ -23,6 +23,8 @@ pub mod sql;
 pub mod stream;
 pub mod warehouse;
 
+pub mod batch;
+
 pub mod feed;
 
 pub mod check;

@@ -22,6 +22,7 @@ mod tests;
 
 use crate::model::name::TableName;
 use arrow::datatypes::SchemaRef;
+use futures::FutureExt;
 use object_store::memory::InMemory;
 use problem::SqlProblem;
 use session::Parameters;
@@ -46,6 +47,8 @@ pub fn plan_schema(text: &str, tables: &[(TableName, SchemaRef)]) -> Result<Sche
         })
         .collect();
     let session = Session::for_planning(&tables);
-    let query = futures::executor::block_on(session.query(text, Some(&Parameters::default())))?;
-    Ok(query.schema())
+    let parameters = Parameters::default();
+    let planned = session.query(text, Some(&parameters)).now_or_never();
+    let planned = planned.ok_or_else(|| SqlProblem::new("planning waits for a table"))?;
+    Ok(planned?.schema())
 }

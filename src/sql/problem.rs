@@ -76,7 +76,7 @@ impl SqlProblem {
     }
 
     /// Helps with the one of `names` that looks most like `wrong`, or with all of them.
-    pub(super) fn meant(self, wrong: &str, what: &str, names: &[&str]) -> Self {
+    pub(crate) fn meant(self, wrong: &str, what: &str, names: &[&str]) -> Self {
         let close = names
             .iter()
             .map(|name| (strsim::damerau_levenshtein(wrong, name), name))

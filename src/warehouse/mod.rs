@@ -16,6 +16,7 @@ mod tests;
 pub use content::CLOSING_KEY;
 pub use content::RUN_KEY;
 pub use schema::Schema;
+pub use schema::type_name;
 
 use crate::clock::Clock;
 use crate::error::Doing;

@@ -35,7 +35,7 @@ impl Schema {
     pub(super) fn new(grain: Grain, columns: &ArrowSchema) -> Result<Self, Error> {
         let column = |field: &Arc<Field>| {
             let name = field.name().clone();
-            let kind = name_of(field.data_type()).ok_or_else(|| {
+            let kind = type_name(field.data_type()).ok_or_else(|| {
                 let kind = field.data_type();
                 Error::new(ErrorKind::Input, format!("no table takes column `{name}`: {kind}"))
                     .remedy("cast it in the query")
@@ -102,7 +102,8 @@ impl Schema {
 
 const REMEDY: &str = "put it back, new columns go at the end; or load into a table of another name";
 
-fn name_of(kind: &DataType) -> Option<String> {
+/// What a type is called in the table's schema; `None` for what no table takes.
+pub fn type_name(kind: &DataType) -> Option<String> {
     Some(match kind {
         DataType::Utf8 => "string".into(),
         DataType::Int64 => "int64".into(),

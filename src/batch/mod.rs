@@ -1,0 +1,199 @@
+//! One attempt at a batch: SQL over exactly the files that a run is pinned to.
+//!
+//! The order is what makes a kill harmless: the result is judged whole before anything is replaced,
+//! the lake is replaced before the warehouse is loaded, and only then is the outcome told. Whoever
+//! comes next does the same again; both sides refuse a closing that is older than theirs.
+
+mod ask;
+mod judge;
+mod output;
+mod show;
+mod tables;
+
+#[cfg(test)]
+mod tests;
+
+pub use ask::Answer;
+pub use ask::ask;
+pub use show::Shown;
+pub use show::json;
+pub use show::table;
+pub use tables::Declared;
+
+use crate::error::Doing;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::lake::Lake;
+use crate::lake::outputs::NewOutput;
+use crate::model::dag::DagVersion;
+use crate::model::hive::PartitionKey;
+use crate::model::job::BatchJob;
+use crate::model::job::JobKind;
+use crate::model::name::Name;
+use crate::model::name::TableName;
+use crate::model::time::Micros;
+use crate::sql::schema::output_schema;
+use crate::sql::session::Budget;
+use crate::sql::session::Parameters;
+use crate::sql::session::Session;
+use crate::sql::statement::tables_of;
+use crate::sql::table::Catalog;
+use crate::warehouse::Load;
+use crate::warehouse::Local;
+use futures::TryStreamExt;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use tracing::info;
+
+/// How many rows an error about rows shows.
+const ROWS_SHOWN: usize = 10;
+
+/// A run as far as a batch must know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    pub id: String,
+    /// `None` for a manual run without a partition key.
+    pub of: Option<Range>,
+    /// The closings that it reads, pinned when it was made.
+    pub inputs: Vec<Input>,
+}
+
+/// What a run works on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    pub key: PartitionKey,
+    /// Its revision, which fences older ones.
+    pub n: u32,
+    /// The half-open data interval.
+    pub start: Micros,
+    pub end: Micros,
+}
+
+/// A closing that a run reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    pub table: TableName,
+    pub key: PartitionKey,
+    pub n: u32,
+}
+
+/// All that a batch needs of the world around it.
+pub struct Context<'a> {
+    pub version: &'a DagVersion,
+    pub run: &'a Run,
+    pub lake: &'a Lake,
+    pub warehouse: &'a Local,
+    /// Its spill folder belongs to this attempt alone.
+    pub budget: &'a Budget,
+}
+
+/// What a batch has done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    pub files_read: u64,
+    pub rows: u64,
+    /// Of the Parquet file that lake and warehouse got.
+    pub bytes: u64,
+}
+
+/// Runs a batch job; a repeat gives the same result again.
+///
+/// Fails with kind `Fenced` where a newer closing has been here, `Data` where an expectation is not
+/// met, and `Input` where the query or its columns are wrong.
+pub async fn run(context: &Context<'_>, job: &Name) -> Result<Outcome, Error> {
+    let batch = batch_job(context.version, job)?;
+    let range = context.run.of.as_ref().ok_or_else(|| {
+        Error::new(ErrorKind::Input, format!("job `{job}` needs a hive partition to work on"))
+            .remedy("trigger the DAG with --partition-key")
+    })?;
+    let doing = || format!("run job `{job}` for {}", range.key);
+    let result = work(context, batch, range).await.doing(doing)?;
+    let output::Output { content, rows, files_read } = result;
+    let bytes = content.len() as u64;
+    if let Some(table) = &batch.to_lake {
+        let new = NewOutput {
+            table: table.clone(),
+            key: range.key,
+            n: range.n,
+            run: context.run.id.clone(),
+            content: (rows > 0).then(|| (content.clone().into(), rows)),
+        };
+        context.lake.replace_output(new).await.doing(doing)?;
+    }
+    if let Some(to) = &batch.to_warehouse {
+        let (table, key, closing) = (to.table.clone(), range.key, range.n);
+        let load = Load { table, key, closing, content };
+        context.warehouse.replace(&load).await.doing(doing)?;
+    }
+    info!(job.name = %job, run.id = context.run.id, rows, bytes, "`{job}` made {rows} rows of {files_read} files");
+    Ok(Outcome { files_read, rows, bytes })
+}
+
+/// Runs a test: a query that must return no rows. Where it does, the error shows the first ones.
+pub async fn test(context: &Context<'_>, text: &str) -> Result<(), Error> {
+    let wanted = tables_of(text)?;
+    let tables = tables::pinned(context, &wanted, tables::Unpinned::Visible).await?;
+    let session = Session::new(context.budget, &tables)?;
+    let parameters = context.run.of.as_ref().map(|range| parameters(context.run, range));
+    let query = session.query(text, parameters.as_ref()).await?.in_fixed_order()?;
+    let schema = query.schema();
+    let mut rows = query.rows().await?;
+    let mut shown = Shown::new(schema, ROWS_SHOWN);
+    while let Some(batch) = rows.try_next().await? {
+        shown.add(&batch);
+    }
+    match shown.count() {
+        0 => Ok(()),
+        count => {
+            let problem = format!("the test returned {}\n{}", show::rows(count), table(&shown)?);
+            Err(Error::new(ErrorKind::Data, problem)
+                .remedy("a test returns the rows that are wrong: mend what made them"))
+        }
+    }
+}
+
+fn batch_job<'a>(version: &'a DagVersion, job: &Name) -> Result<&'a BatchJob, Error> {
+    match version.jobs.get(job).map(|job| &job.kind) {
+        Some(JobKind::Batch(batch)) => Ok(batch),
+        Some(JobKind::Feed(_) | JobKind::Stream(_)) | None => {
+            let problem = format!("the DAG's version has no batch job `{job}`");
+            Err(Error::new(ErrorKind::Bug, problem))
+        }
+    }
+}
+
+/// Queries, judges and writes the result into memory; nothing is replaced yet.
+async fn work(
+    context: &Context<'_>,
+    batch: &BatchJob,
+    range: &Range,
+) -> Result<output::Output, Error> {
+    let wanted: BTreeSet<(Catalog, TableName)> =
+        batch.reads.iter().map(|table| (Catalog::Lake, table.clone())).collect();
+    let tables = tables::pinned(context, &wanted, tables::Unpinned::Empty).await?;
+    let files_read = tables.iter().map(|table| table.files.len() as u64).sum();
+    let session = Session::new(context.budget, &tables)?;
+    let parameters = parameters(context.run, range);
+    let query = session.query(&batch.sql, Some(&parameters)).await?.in_fixed_order()?;
+    let schema = output_schema(range.key.grain, &query.schema())?;
+    if let Some(to) = &batch.to_warehouse {
+        context.warehouse.admit(&to.table, range.key.grain, &schema)?;
+    }
+    let mut judge = judge::Judge::new(&batch.expects, &schema)?;
+    let mut writer = output::Writer::new(schema, range, &context.run.id)?;
+    let mut rows = query.rows().await?;
+    while let Some(batch) = rows.try_next().await? {
+        judge.hear(&writer.write(&batch)?)?;
+    }
+    judge.verdict()?;
+    writer.finish(files_read)
+}
+
+fn parameters(run: &Run, range: &Range) -> Parameters {
+    Parameters {
+        data_interval_start: range.start,
+        data_interval_end: range.end,
+        partition_key: range.key.to_string(),
+        run_id: run.id.clone(),
+    }
+}

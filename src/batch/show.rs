@@ -1,0 +1,145 @@
+//! Rows on a screen, or as JSON.
+
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::warehouse::type_name;
+use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
+use arrow::datatypes::SchemaRef;
+use arrow::json::ArrayWriter;
+use arrow::util::display::ArrayFormatter;
+use arrow::util::display::FormatOptions;
+use serde_json::Value;
+use serde_json::json as object;
+use std::fmt::Write;
+
+/// Wider cells are cut.
+const CELL_WIDTH_MAX: usize = 60;
+
+/// The first rows of a result, and how many there are.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+    kept: usize,
+    rows_max: usize,
+    count: u64,
+}
+
+impl Shown {
+    pub fn new(schema: SchemaRef, rows_max: usize) -> Self {
+        Self { schema, batches: Vec::new(), kept: 0, rows_max, count: 0 }
+    }
+
+    pub fn add(&mut self, batch: &RecordBatch) {
+        self.count += batch.num_rows() as u64;
+        let kept = batch.num_rows().min(self.rows_max - self.kept);
+        if kept > 0 {
+            self.batches.push(batch.slice(0, kept));
+            self.kept += kept;
+        }
+    }
+
+    /// All rows, those that are not kept too.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The rows that are kept, in batches.
+    pub fn batches(&self) -> &[RecordBatch] {
+        &self.batches
+    }
+}
+
+/// Columns side by side, numbers to the right; the last line says how many rows there are.
+pub fn table(shown: &Shown) -> Result<String, Error> {
+    let fields = shown.schema.fields();
+    let mut columns: Vec<Vec<String>> =
+        fields.iter().map(|field| vec![field.name().clone()]).collect();
+    let options = FormatOptions::default().with_null("-").with_types_info(false);
+    for batch in &shown.batches {
+        for (column, cells) in batch.columns().iter().zip(&mut columns) {
+            let format = ArrayFormatter::try_new(column, &options);
+            let format = format.map_err(|err| Error::new(ErrorKind::Bug, err))?;
+            for row in 0..batch.num_rows() {
+                let text = format.value(row).try_to_string();
+                cells.push(cell(&text.map_err(|err| Error::new(ErrorKind::Bug, err))?));
+            }
+        }
+    }
+    let width = |cells: &Vec<String>| cells.iter().map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = columns.iter().map(|cells| width(cells).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in 0..=shown.kept {
+        let mut line = String::new();
+        for ((cells, width), field) in columns.iter().zip(&widths).zip(fields) {
+            let cell = &cells[row];
+            let _ = if is_number(field.data_type()) {
+                write!(line, "{cell:>width$}  ")
+            } else {
+                write!(line, "{cell:<width$}  ")
+            };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text.push_str(&footer(shown));
+    Ok(text)
+}
+
+/// `{"columns": [{"name", "type"}], "rows": [{…}], "row_count": 3, "rows_left_out": 0}`.
+pub fn json(shown: &Shown) -> Result<Value, Error> {
+    let bug = |err: &dyn std::fmt::Display| Error::new(ErrorKind::Bug, err.to_string());
+    let mut writer = ArrayWriter::new(Vec::new());
+    let batches: Vec<&RecordBatch> = shown.batches.iter().collect();
+    writer.write_batches(&batches).map_err(|err| bug(&err))?;
+    writer.finish().map_err(|err| bug(&err))?;
+    let bytes = writer.into_inner();
+    let rows: Value = if bytes.is_empty() {
+        Value::Array(Vec::new())
+    } else {
+        serde_json::from_slice(&bytes).map_err(|err| bug(&err))?
+    };
+    let kind = |kind: &DataType| type_name(kind).unwrap_or_else(|| kind.to_string());
+    let columns = shown.schema.fields().iter();
+    let columns: Vec<Value> = columns
+        .map(|field| object!({ "name": field.name(), "type": kind(field.data_type()) }))
+        .collect();
+    let left_out = shown.count - shown.kept as u64;
+    Ok(object!({
+        "columns": columns,
+        "rows": rows,
+        "row_count": shown.count,
+        "rows_left_out": left_out,
+    }))
+}
+
+fn footer(shown: &Shown) -> String {
+    match shown.count - shown.kept as u64 {
+        0 => rows(shown.count),
+        left_out => format!("{}, {left_out} of them left out", rows(shown.count)),
+    }
+}
+
+/// `1 row`, `12 rows`.
+pub(super) fn rows(count: u64) -> String {
+    if count == 1 { "1 row".to_owned() } else { format!("{count} rows") }
+}
+
+/// One line, cut where it is too wide.
+fn cell(text: &str) -> String {
+    let mut line: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(CELL_WIDTH_MAX + 1)
+        .collect();
+    if line.chars().count() > CELL_WIDTH_MAX {
+        line = line.chars().take(CELL_WIDTH_MAX - 1).collect();
+        line.push('…');
+    }
+    line
+}
+
+fn is_number(kind: &DataType) -> bool {
+    kind.is_numeric()
+}

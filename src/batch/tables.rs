@@ -1,0 +1,236 @@
+//! Which files each table of a query is made of.
+
+use super::Context;
+use super::Input;
+use crate::error::Doing;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::lake::Lake;
+use crate::model::dag::DagVersion;
+use crate::model::dag::Table as Declaration;
+use crate::model::dag::TableContent;
+use crate::model::hive::PartitionKey;
+use crate::model::job::Job;
+use crate::model::job::JobKind;
+use crate::model::name::Name;
+use crate::model::name::TableName;
+use crate::model::name::TopicName;
+use crate::model::settings::Project;
+use crate::model::topic::Topic;
+use crate::sql::plan_schema;
+use crate::sql::schema::lake_schema;
+use crate::sql::schema::output_schema;
+use crate::sql::table::Catalog;
+use crate::sql::table::Table;
+use crate::sql::table::TableFile;
+use crate::warehouse::Local;
+use arrow::datatypes::SchemaRef;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What the project's files say of tables.
+#[derive(Clone, Copy)]
+pub struct Declared<'a> {
+    pub tables: &'a BTreeMap<TableName, Declaration>,
+    pub jobs: &'a BTreeMap<Name, Job>,
+    pub topics: &'a BTreeMap<TopicName, Topic>,
+}
+
+/// What a table is for a query that no input of the run names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unpinned {
+    /// Nothing: the run was made when there was nothing.
+    Empty,
+    /// What lies in the run's range now.
+    Visible,
+}
+
+impl<'a> From<&'a DagVersion> for Declared<'a> {
+    fn from(version: &'a DagVersion) -> Self {
+        let DagVersion { tables, jobs, topics, .. } = version;
+        Self { tables, jobs, topics }
+    }
+}
+
+impl<'a> From<&'a Project> for Declared<'a> {
+    fn from(project: &'a Project) -> Self {
+        let Project { tables, jobs, topics, .. } = project;
+        Self { tables, jobs, topics }
+    }
+}
+
+impl Declared<'_> {
+    /// The columns of a lake table: its topic's, or those of the query that writes it.
+    pub fn schema(&self, name: &TableName) -> Result<SchemaRef, Error> {
+        self.schema_within(name, &mut Vec::new()).doing(|| format!("find the columns of {name}"))
+    }
+
+    fn schema_within(
+        &self,
+        name: &TableName,
+        above: &mut Vec<TableName>,
+    ) -> Result<SchemaRef, Error> {
+        let unknown = || Error::new(ErrorKind::Input, format!("no table is named `{name}`"));
+        let table = self.tables.get(name).ok_or_else(unknown)?;
+        match &table.content {
+            TableContent::Topic(topic) => {
+                let topic = self.topics.get(topic).ok_or_else(unknown)?;
+                Ok(lake_schema(&topic.columns))
+            }
+            TableContent::Query => {
+                let Some(JobKind::Batch(writer)) =
+                    self.jobs.get(&table.writer).map(|job| &job.kind)
+                else {
+                    return Err(unknown());
+                };
+                if above.contains(name) {
+                    let problem = format!("{name} is made from itself");
+                    return Err(Error::new(ErrorKind::Input, problem));
+                }
+                above.push(name.clone());
+                let mut reads = Vec::new();
+                for read in &writer.reads {
+                    reads.push((read.clone(), self.schema_within(read, above)?));
+                }
+                above.pop();
+                let returned = plan_schema(&writer.sql, &reads)?;
+                Ok(output_schema(table.partition_by.grain, &returned)?)
+            }
+        }
+    }
+}
+
+/// The tables of a run's query, each of exactly the files that the run is pinned to.
+pub(super) async fn pinned(
+    context: &Context<'_>,
+    wanted: &BTreeSet<(Catalog, TableName)>,
+    unpinned: Unpinned,
+) -> Result<Vec<Table>, Error> {
+    let declared = Declared::from(context.version);
+    let key = context.run.of.as_ref().map(|range| range.key);
+    let mut tables = Vec::new();
+    for (catalog, name) in wanted {
+        let table = match catalog {
+            Catalog::Lake => {
+                let inputs = context.run.inputs.iter().filter(|input| input.table == *name);
+                let inputs: Vec<&Input> = inputs.collect();
+                let files = if !inputs.is_empty() {
+                    closed(context, &declared, &inputs).await?
+                } else if unpinned == Unpinned::Visible {
+                    visible(context.lake, name, key.as_ref()).await?
+                } else {
+                    Vec::new()
+                };
+                of_lake(context.lake, &declared, name, files)?
+            }
+            Catalog::Warehouse => of_warehouse(context.warehouse, name, key.as_ref())?,
+        };
+        tables.push(table);
+    }
+    Ok(tables)
+}
+
+pub(super) fn of_lake(
+    lake: &Lake,
+    declared: &Declared<'_>,
+    name: &TableName,
+    files: Vec<TableFile>,
+) -> Result<Table, Error> {
+    let (schema, store) = (declared.schema(name)?, Arc::clone(lake.objects()));
+    Ok(Table { catalog: Catalog::Lake, name: name.clone(), schema, store, files })
+}
+
+/// A warehouse table, or the part of it that lies within `key`.
+pub(super) fn of_warehouse(
+    warehouse: &Local,
+    name: &TableName,
+    key: Option<&PartitionKey>,
+) -> Result<Table, Error> {
+    let schema = warehouse.columns(name)?.ok_or_else(|| {
+        let loaded = warehouse.tables().unwrap_or_default();
+        let loaded: Vec<String> = loaded.iter().map(ToString::to_string).collect();
+        Error::new(ErrorKind::Input, format!("nothing has been loaded into {name} yet"))
+            .remedy(format!("the warehouse's tables: {}", loaded.join(", ")))
+    })?;
+    let partitions = warehouse.partitions(name)?;
+    let files = partitions.into_iter().filter(|partition| lies_within(&partition.key, key));
+    let files = files.map(|partition| {
+        let path = Path::from_absolute_path(&partition.file);
+        let path = path.map_err(|err| Error::new(ErrorKind::Input, err))?;
+        Ok(TableFile { path, bytes: partition.bytes })
+    });
+    let files = files.collect::<Result<Vec<_>, Error>>()?;
+    let store = Arc::new(LocalFileSystem::new());
+    Ok(Table { catalog: Catalog::Warehouse, name: name.clone(), schema, store, files })
+}
+
+/// The files that a plain reader sees now, within `key` if there is one.
+pub(super) async fn visible(
+    lake: &Lake,
+    name: &TableName,
+    key: Option<&PartitionKey>,
+) -> Result<Vec<TableFile>, Error> {
+    let files = lake.visible_files(name).await?.into_iter();
+    let files = files.filter(|file| lies_within(&file.key, key));
+    Ok(files.map(|file| TableFile { path: file.published, bytes: file.bytes }).collect())
+}
+
+fn lies_within(part: &PartitionKey, whole: Option<&PartitionKey>) -> bool {
+    whole.is_none_or(|whole| part.grain <= whole.grain && part.within(whole.grain) == *whole)
+}
+
+async fn closed(
+    context: &Context<'_>,
+    declared: &Declared<'_>,
+    inputs: &[&Input],
+) -> Result<Vec<TableFile>, Error> {
+    let mut files = Vec::new();
+    for input in inputs {
+        let Input { table, key, n } = input;
+        let range = context.run.of.as_ref().map(|range| &range.key);
+        if !lies_within(key, range) {
+            let problem = format!("{table} {key} lies outside what the run works on");
+            return Err(Error::new(ErrorKind::Bug, problem));
+        }
+        let made_by = declared.tables.get(table).map(|table| &table.content);
+        files.extend(match made_by {
+            Some(TableContent::Query) => output_of(context.lake, input).await?,
+            Some(TableContent::Topic(_)) | None => files_of(context.lake, input).await?,
+        });
+        if let Some(file) = files.iter().find(|file| !file.path.as_ref().contains(&key.path())) {
+            let problem = format!("{} is no file of {table} {key}, closing {n}", file.path);
+            return Err(Error::new(ErrorKind::Data, problem));
+        }
+    }
+    Ok(files)
+}
+
+/// The exact files of a closing of a stream's table.
+async fn files_of(lake: &Lake, input: &Input) -> Result<Vec<TableFile>, Error> {
+    let Input { table, key, n } = input;
+    let closing = lake.closing(table, key, *n).await?.ok_or_else(|| {
+        Error::new(ErrorKind::Data, format!("the lake has no closing {n} of {table} {key}"))
+    })?;
+    let file = |file: crate::model::commit::ClosedFile| TableFile {
+        path: file.published.into(),
+        bytes: file.bytes,
+    };
+    Ok(closing.files.into_iter().map(file).collect())
+}
+
+/// The one object of a batch's table. It may be newer than the closing that the run was made for;
+/// then that newer one makes the next run.
+async fn output_of(lake: &Lake, input: &Input) -> Result<Vec<TableFile>, Error> {
+    let Input { table, key, .. } = input;
+    let output = lake.output(table, key).await?.ok_or_else(|| {
+        Error::new(ErrorKind::Data, format!("the lake has no output {key} of {table}"))
+    })?;
+    let file = |file: crate::model::commit::OutputFile| TableFile {
+        path: file.published.into(),
+        bytes: file.bytes,
+    };
+    Ok(output.file.map(file).into_iter().collect())
+}
