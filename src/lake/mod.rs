@@ -17,7 +17,7 @@ pub mod schema;
 pub mod tables;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -1,22 +1,60 @@
 //! A stream: from a topic to the files of a table, each offset once.
 
+mod batch;
 pub mod decode;
+mod file;
+mod judge;
 pub mod progress;
+mod roll;
+mod route;
+mod watermark;
+
+mod link;
+mod owned;
+mod quarantine;
+mod reader;
+mod writer;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use progress::Progress;
 pub use progress::TopicPartitionProgress;
 
 use crate::clock::Clock;
+use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::kafka::Source;
 use crate::lake::Lake;
 use crate::model::job::StreamJob;
 use crate::model::name::ProjectName;
+use crate::model::name::TableName;
 use crate::model::topic::Topic;
+use batch::Reading;
+use link::Abandon;
+use link::Link;
+use link::QUEUE_BATCHES;
+use reader::Reader;
+use reader::State;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use writer::Writer;
+use writer::panicked;
+
+/// One part of the memory is for files that are still written; the rest is for batches on their
+/// way, for files that are being sealed and for what the source has fetched ahead.
+const FILES_SHARE: u64 = 2;
+
+/// Below this a batch's fixed costs show; above it its columns leave the cache.
+const BATCH_BYTES_MIN: usize = 64 << 10;
+const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// All that a stream needs of the world around it.
 pub struct StreamContext {
@@ -39,7 +77,7 @@ pub struct StreamContext {
 }
 
 /// The consumer group of the stream that writes `output`; an ACL can go by its prefix.
-pub fn group(project: &ProjectName, lake: &Lake, output: &crate::model::name::TableName) -> String {
+pub fn group(project: &ProjectName, lake: &Lake, output: &TableName) -> String {
     format!("tidemill.{project}.{}.{output}", lake.short_id())
 }
 
@@ -48,6 +86,64 @@ pub fn group(project: &ProjectName, lake: &Lake, output: &crate::model::name::Ta
 /// `Fenced` never leaves it: a topic partition whose log another writer has moved is begun again
 /// where that log ends. Dropping the future abandons what is not committed, as a crash does.
 pub async fn run(context: StreamContext) -> Result<(), Error> {
-    drop(context);
-    Err(Error::new(ErrorKind::Bug, "the pipeline is not part of this build"))
+    let StreamContext { job, job_hash, topic, lake, source, clock, memory_bytes, .. } = context;
+    let link = Arc::new(Link::default());
+    let _abandon = Abandon(Arc::clone(&link));
+    let (events, received) = sync_channel(QUEUE_BATCHES);
+    let reader = Reader {
+        source,
+        reading: Reading::new(&topic, batch_bytes(memory_bytes, topic.partitions)),
+        topic: topic.clone(),
+        start: job.start,
+        clock: clock.clone(),
+        stop: context.stop,
+        link: Arc::clone(&link),
+        events,
+        state: State::default(),
+    };
+    let writer = Writer {
+        job,
+        job_hash,
+        topic,
+        lake,
+        clock,
+        runtime: Handle::current(),
+        files_bytes: memory_bytes / FILES_SHARE,
+        memory_bytes,
+        ping: context.ping,
+        progress: context.progress,
+        link,
+    };
+    let reading = spawn("stream-read", move || reader.run())?;
+    let writing = spawn("stream-write", move || writer.run(&received))?;
+    let (read, written) = tokio::join!(reading, writing);
+    let written = written.unwrap_or_else(|_| Err(panicked("writing")));
+    let read = read.unwrap_or_else(|_| Err(panicked("reading")));
+    // A reader that fails leaves the writer without a word, and the other way round.
+    written.and(read)
+}
+
+/// Bytes of messages in one batch, so that those of all topic partitions together, and those on
+/// their way, stay within a quarter of the memory.
+fn batch_bytes(memory_bytes: u64, topic_partitions: u32) -> usize {
+    let batches = u64::from(topic_partitions) + QUEUE_BATCHES as u64;
+    let share = memory_bytes / 4 / batches;
+    usize::try_from(share).unwrap_or(usize::MAX).clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX)
+}
+
+/// Runs `work` on a thread of its own; the receiver fails if that panics.
+fn spawn(
+    name: &str,
+    work: impl FnOnce() -> Result<(), Error> + Send + 'static,
+) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
+    let (done, ended) = oneshot::channel();
+    let span = tracing::Span::current();
+    let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
+        let result = span.in_scope(work);
+        drop(done.send(result)); // Nobody waits any more for a stream that was dropped.
+    });
+    thread
+        .map_err(|err| Error::new(ErrorKind::Unavailable, err))
+        .doing(|| format!("start {name}"))?;
+    Ok(ended)
 }

@@ -1,11 +1,22 @@
 //! How far a stream has come, as heartbeats and screens tell it.
 
+use super::owned::Owned;
 use crate::model::commit::Counts;
+use crate::model::commit::Record;
 use crate::model::time::EventTime;
 use crate::model::time::Micros;
 use serde::Deserialize;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// How often progress is told.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// Over how many tellings the rate is taken.
+const RATE_TELLINGS: usize = 5;
 
 /// A stream's state at one moment; a new one about every second.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -47,5 +58,91 @@ impl TopicPartitionProgress {
 impl Progress {
     pub fn lag(&self) -> u64 {
         self.topic_partitions.values().map(TopicPartitionProgress::lag).sum()
+    }
+}
+
+/// Counts what a writer does, and tells it.
+pub(super) struct Meter {
+    limit_bytes: u64,
+    counts: Counts,
+    read: u64,
+    told: Micros,
+    /// When how many messages had been read, the last few times it was told.
+    reads: VecDeque<(Micros, u64)>,
+}
+
+impl Meter {
+    pub fn new(limit_bytes: u64) -> Self {
+        Self {
+            limit_bytes,
+            counts: Counts::default(),
+            read: 0,
+            told: Micros::MIN,
+            reads: VecDeque::new(),
+        }
+    }
+
+    pub fn read(&mut self, messages: u64) {
+        self.read += messages;
+    }
+
+    pub fn committed(&mut self, record: &Record) {
+        let Counts { read, landed, quarantined, dropped, tombstones, marks } = record.counts;
+        self.counts.read += read;
+        self.counts.landed += landed;
+        self.counts.quarantined += quarantined;
+        self.counts.dropped += dropped;
+        self.counts.tombstones += tombstones;
+        self.counts.marks += marks;
+        self.told = Micros::MIN;
+    }
+
+    pub fn due(&self, now: Micros) -> bool {
+        now.since(self.told) >= TELL_EVERY
+    }
+
+    pub fn progress(
+        &mut self,
+        now: Micros,
+        owned: &BTreeMap<u32, Owned>,
+        ends: &BTreeMap<u32, i64>,
+        memory_bytes: u64,
+    ) -> Progress {
+        self.told = now;
+        let open: BTreeSet<_> = owned.values().flat_map(Owned::keys).collect();
+        let topic_partition = |(&at, owned): (&u32, &Owned)| {
+            let committed = owned.committed_end().unwrap_or(0);
+            let progress = TopicPartitionProgress {
+                committed,
+                end: ends.get(&at).copied().unwrap_or(committed).max(owned.end),
+                watermark: owned.watermark.committed(),
+                seq: owned.last().map_or(0, |record| record.seq),
+                committed_at: owned.committed_at,
+            };
+            (at, progress)
+        };
+        Progress {
+            at: now,
+            counts: self.counts,
+            rate: self.rate(now),
+            memory_bytes,
+            memory_limit_bytes: self.limit_bytes,
+            open: u32::try_from(open.len()).unwrap_or(u32::MAX),
+            topic_partitions: owned.iter().map(topic_partition).collect(),
+        }
+    }
+
+    fn rate(&mut self, now: Micros) -> f64 {
+        let recent = self.reads.back().is_some_and(|(at, _)| now.since(*at) < TELL_EVERY);
+        if !recent {
+            self.reads.push_back((now, self.read));
+        }
+        if self.reads.len() > RATE_TELLINGS {
+            self.reads.pop_front();
+        }
+        let Some(&(since, read)) = self.reads.front() else { return 0.0 };
+        let seconds = now.since(since).as_secs_f64();
+        let messages = u32::try_from(self.read - read).unwrap_or(u32::MAX);
+        if seconds > 0.0 { f64::from(messages) / seconds } else { 0.0 }
     }
 }

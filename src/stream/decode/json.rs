@@ -290,9 +290,8 @@ impl<'de> DeserializeSeed<'de> for Scalar<'_, '_, '_> {
 }
 
 impl Scalar<'_, '_, '_> {
-    fn set<E>(self, slot: Slot) -> Result<(), E> {
+    fn set(self, slot: Slot) {
         self.reading.slots.values[self.taker.slot] = slot;
-        Ok(())
     }
 
     fn wrong<E: de::Error>(self, found: &str) -> Result<(), E> {
@@ -320,7 +319,10 @@ impl Scalar<'_, '_, '_> {
             _ => Some(self.reading.borrow(raw)),
         };
         match slot {
-            Some(slot) => self.set(slot),
+            Some(slot) => {
+                self.set(slot);
+                Ok(())
+            }
             None if quoted => self.wrong(&format!("string {}", clip(raw))),
             None if raw.starts_with('{') => self.wrong("an object"),
             None if raw.starts_with('[') => self.wrong("an array"),
@@ -342,12 +344,16 @@ impl Scalar<'_, '_, '_> {
             ColumnType::Bytes => {
                 let bytes = &mut this.reading.slots.bytes;
                 let start = bytes.len();
-                text::base64(value, bytes).then(|| Slot::Bytes(start..bytes.len()))
+                let whole = text::base64(value, bytes);
+                whole.then_some(Slot::Bytes(start..bytes.len()))
             }
             _ => None,
         };
         match slot {
-            Some(slot) => this.set(slot),
+            Some(slot) => {
+                this.set(slot);
+                Ok(())
+            }
             None => this.wrong(&shown(value)),
         }
     }
@@ -366,14 +372,20 @@ impl<'de> Visitor<'de> for Scalar<'_, '_, '_> {
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<(), E> {
         match self.taker.kind {
-            ColumnType::Bool => self.set(Slot::Bool(value)),
+            ColumnType::Bool => {
+                self.set(Slot::Bool(value));
+                Ok(())
+            }
             _ => self.wrong(if value { "true" } else { "false" }),
         }
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<(), E> {
         match self.taker.kind {
-            ColumnType::Int64 => self.set(Slot::Int(value)),
+            ColumnType::Int64 => {
+                self.set(Slot::Int(value));
+                Ok(())
+            }
             _ => self.wrong(&format!("number {value}")),
         }
     }

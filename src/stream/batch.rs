@@ -1,0 +1,236 @@
+//! What the reading thread hands to the writing one: messages of one topic partition, decoded.
+
+use super::decode::Decoder;
+use super::decode::Reject;
+use super::decode::Rows;
+use super::decode::decoded;
+use crate::kafka::Message;
+use crate::model::column::Origin;
+use crate::model::time::EventTime;
+use crate::model::time::Micros;
+use crate::model::topic::EventTimeRule;
+use crate::model::topic::Otherwise;
+use crate::model::topic::Topic;
+use arrow::array::ArrayRef;
+use arrow::array::BinaryArray;
+use arrow::array::BinaryBuilder;
+
+/// Enough rows to make a batch's fixed costs small, few enough that its columns stay in the cache.
+const ROWS_MAX: usize = 4096;
+
+/// Messages of one topic partition, in their order.
+#[derive(Debug)]
+pub struct Batch {
+    pub topic_partition: u32,
+    /// Which start of the topic partition they were read after; older ones are void.
+    pub epoch: u64,
+    /// The decoded columns, in the table's order.
+    pub columns: Vec<ArrayRef>,
+    pub offsets: Vec<i64>,
+    pub arrived: Vec<Option<Micros>>,
+    /// The rows' messages, kept where a row may still be rejected.
+    pub payloads: Option<BinaryArray>,
+    pub rejected: Vec<Rejected>,
+    pub read: u64,
+    pub tombstones: u64,
+    pub marks: u64,
+    /// The newest one.
+    pub mark: Option<EventTime>,
+    /// The offset after everything read.
+    pub end: i64,
+}
+
+/// A message for the quarantine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    pub offset: i64,
+    pub arrived: Option<Micros>,
+    pub reject: Reject,
+    pub payload: Vec<u8>,
+}
+
+/// How messages of a topic become batches; the same for all its topic partitions.
+#[derive(Debug)]
+pub struct Reading {
+    decoder: Decoder,
+    /// Where event time lies among the decoded columns; `None` if it is computed.
+    event_time: Option<usize>,
+    rule: EventTimeRule,
+    keeps_payloads: bool,
+    /// Bytes of messages in a batch.
+    bytes_max: usize,
+}
+
+/// A batch that still grows.
+#[derive(Debug)]
+pub struct Growing {
+    rows: Rows,
+    offsets: Vec<i64>,
+    arrived: Vec<Option<Micros>>,
+    payloads: BinaryBuilder,
+    rejected: Vec<Rejected>,
+    read: u64,
+    bytes: usize,
+    tombstones: u64,
+    marks: u64,
+    mark: Option<EventTime>,
+    end: i64,
+}
+
+impl Reading {
+    pub fn new(topic: &Topic, bytes_max: usize) -> Self {
+        let rule = topic.event_time.clone();
+        let event_time = decoded(&topic.columns).position(|column| column.name == rule.column);
+        let computed = topic.columns.iter().any(|column| matches!(column.origin, Origin::Sql(_)));
+        let quarantines =
+            topic.expects.iter().any(|expect| expect.otherwise == Otherwise::Quarantine);
+        let keeps_payloads = computed || quarantines;
+        Self { decoder: Decoder::new(&topic.columns), event_time, rule, keeps_payloads, bytes_max }
+    }
+
+    /// Reads one message into `batch`, and says whether that is full.
+    pub fn read(&mut self, message: &Message<'_>, batch: &mut Growing) -> bool {
+        batch.read += 1;
+        batch.end = message.offset + 1;
+        let Some(payload) = message.payload else {
+            match message.mark {
+                Some(at) => {
+                    batch.marks += 1;
+                    batch.mark = batch.mark.max(Some(at));
+                }
+                None => batch.tombstones += 1,
+            }
+            return false;
+        };
+        batch.bytes += payload.len();
+        let row = self.decoder.decode(payload).and_then(|row| {
+            if let Some(slot) = self.event_time {
+                credible(&self.rule, row.micros(slot).map(Micros), message.arrived)?;
+            }
+            Ok(row)
+        });
+        match row {
+            Ok(row) => {
+                batch.rows.push(&row);
+                batch.offsets.push(message.offset);
+                batch.arrived.push(message.arrived);
+                if self.keeps_payloads {
+                    batch.payloads.append_value(payload);
+                }
+            }
+            Err(reject) => batch.rejected.push(Rejected {
+                offset: message.offset,
+                arrived: message.arrived,
+                reject,
+                payload: payload.to_vec(),
+            }),
+        }
+        batch.read >= ROWS_MAX as u64 || batch.bytes >= self.bytes_max
+    }
+
+    pub fn keeps_payloads(&self) -> bool {
+        self.keeps_payloads
+    }
+}
+
+/// Whether an event time may be believed, and may move the watermark.
+pub fn credible(
+    rule: &EventTimeRule,
+    at: Option<EventTime>,
+    arrived: Option<Micros>,
+) -> Result<(), Reject> {
+    let column = &rule.column;
+    let Some(at) = at else {
+        return Err(Reject::new(format!("{column}: the event time is not there"), ""));
+    };
+    let Some(arrived) = arrived else { return Ok(()) };
+    if at > arrived.plus(rule.max_ahead) {
+        let reason = format!("{column}: more than max_ahead after its arrival");
+        return Err(Reject::new(reason, format!("{at}, arrived {arrived}")));
+    }
+    match rule.max_age {
+        Some(max_age) if at < arrived.minus(max_age) => {
+            let reason = format!("{column}: more than max_age before its arrival");
+            Err(Reject::new(reason, format!("{at}, arrived {arrived}")))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+impl Growing {
+    pub fn new(topic: &Topic) -> Self {
+        Self {
+            rows: Rows::new(&topic.columns),
+            offsets: Vec::new(),
+            arrived: Vec::new(),
+            payloads: BinaryBuilder::new(),
+            rejected: Vec::new(),
+            read: 0,
+            bytes: 0,
+            tombstones: 0,
+            marks: 0,
+            mark: None,
+            end: 0,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.read == 0
+    }
+
+    /// The batch so far; it begins again, empty. `position` is where the source stands now, if it
+    /// was asked: what lies between was no message, like the marker of a transaction.
+    pub fn finish(
+        &mut self,
+        topic_partition: u32,
+        epoch: u64,
+        keeps_payloads: bool,
+        position: Option<i64>,
+    ) -> Batch {
+        let payloads = self.payloads.finish();
+        self.bytes = 0;
+        Batch {
+            topic_partition,
+            epoch,
+            columns: self.rows.finish(),
+            offsets: std::mem::take(&mut self.offsets),
+            arrived: std::mem::take(&mut self.arrived),
+            payloads: keeps_payloads.then_some(payloads),
+            rejected: std::mem::take(&mut self.rejected),
+            read: std::mem::take(&mut self.read),
+            tombstones: std::mem::take(&mut self.tombstones),
+            marks: std::mem::take(&mut self.marks),
+            mark: self.mark.take(),
+            end: position.unwrap_or(self.end).max(self.end),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::topic::Idle;
+    use std::time::Duration;
+
+    #[track_caller]
+    fn check(at: Option<i64>, reason: Option<&str>) {
+        let rule = EventTimeRule {
+            column: "dt".into(),
+            out_of_order: Duration::ZERO,
+            max_ahead: Duration::from_micros(10),
+            max_age: Some(Duration::from_micros(100)),
+            idle: Idle::Others,
+        };
+        let told = credible(&rule, at.map(Micros), Some(Micros(1000)));
+        assert_eq!(told.err().map(|reject| reject.reason).as_deref(), reason);
+    }
+
+    #[test]
+    fn an_event_time_is_believed_within_its_bounds() {
+        check(Some(1010), None);
+        check(Some(1011), Some("dt: more than max_ahead after its arrival"));
+        check(Some(900), None);
+        check(Some(899), Some("dt: more than max_age before its arrival"));
+        check(None, Some("dt: the event time is not there"));
+    }
+}

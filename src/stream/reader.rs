@@ -1,0 +1,322 @@
+//! The reading thread: drives the source and decodes what it gives.
+
+use super::batch::Growing;
+use super::batch::Reading;
+use super::link::Event;
+use super::link::Link;
+use super::link::Start;
+use crate::clock::Clock;
+use crate::error::Doing;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::kafka::Change;
+use crate::kafka::Source;
+use crate::kafka::TopicFacts;
+use crate::model::job;
+use crate::model::time::Micros;
+use crate::model::topic::Topic;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use tracing::warn;
+
+/// How long one poll waits; so soon a stop is noticed.
+const POLL_WAIT: Duration = Duration::from_millis(100);
+/// Messages of one poll.
+const POLL_MAX: usize = 8192;
+/// A batch that does not fill goes on after this; its rows are this much later than need be.
+const FLUSH_AFTER: Duration = Duration::from_millis(100);
+/// How often end offsets are asked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the topic itself is asked for: it may have grown, or be another one.
+const TOPIC_EVERY: Duration = Duration::from_secs(10);
+
+pub struct Reader {
+    pub source: Box<dyn Source>,
+    pub topic: Topic,
+    pub start: job::Start,
+    pub reading: Reading,
+    pub clock: Clock,
+    pub stop: CancellationToken,
+    pub link: Arc<Link>,
+    pub events: SyncSender<Event>,
+    pub state: State,
+}
+
+/// What the reader remembers between two polls.
+#[derive(Default)]
+pub struct State {
+    flowing: BTreeMap<u32, Flowing>,
+    topic: Option<TopicFacts>,
+    topic_asked: Micros,
+    looked: Micros,
+}
+
+/// A topic partition whose messages flow.
+struct Flowing {
+    epoch: u64,
+    growing: Growing,
+    /// When the first message of the growing batch came.
+    since: Option<Micros>,
+    /// Older messages are left-overs from before the start.
+    next: i64,
+}
+
+/// The writer has ended; it tells why.
+struct Gone;
+
+enum Ended {
+    Gone,
+    Failed(Error),
+}
+
+impl From<Gone> for Ended {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+impl From<Error> for Ended {
+    fn from(err: Error) -> Self {
+        Self::Failed(err)
+    }
+}
+
+impl Reader {
+    /// Reads until told to stop, until the stream is dropped, or until the writer ends.
+    pub fn run(mut self) -> Result<(), Error> {
+        match self.read() {
+            Ok(()) | Err(Ended::Gone) => Ok(()),
+            Err(Ended::Failed(err)) => Err(err),
+        }
+    }
+
+    fn read(&mut self) -> Result<(), Ended> {
+        loop {
+            let now = Micros::from(self.clock.now());
+            if self.link.abandoned() {
+                return Ok(());
+            }
+            self.ask_for_topic(now)?;
+            if self.stop.is_cancelled() {
+                return self.drain();
+            }
+            self.begin_starts()?;
+            self.tell_group();
+            let (changes, idle) = self.poll()?;
+            for change in changes {
+                self.change(change)?;
+            }
+            let now = Micros::from(self.clock.now());
+            self.flush(|flowing| {
+                idle || flowing.since.is_some_and(|since| now.since(since) >= FLUSH_AFTER)
+            })?;
+            self.look(now)?;
+        }
+    }
+
+    fn send(&self, event: Event) -> Result<(), Gone> {
+        self.events.send(event).map_err(|_| Gone)
+    }
+
+    /// Hands over what is there; true if nothing was.
+    fn poll(&mut self) -> Result<(Vec<Change>, bool), Ended> {
+        let Self { source, reading, state, topic, clock, .. } = self;
+        let now = Micros::from(clock.now());
+        let mut full = Vec::new();
+        let mut messages = 0;
+        let changes = source.poll(POLL_WAIT, POLL_MAX, &mut |message| {
+            messages += 1;
+            let at = message.topic_partition;
+            let Some(flowing) = state.flowing.get_mut(&at) else { return };
+            if message.offset < flowing.next {
+                return;
+            }
+            flowing.next = message.offset + 1;
+            flowing.since.get_or_insert(now);
+            if reading.read(&message, &mut flowing.growing) {
+                flowing.since = None;
+                let keeps_payloads = reading.keeps_payloads();
+                full.push(flowing.growing.finish(at, flowing.epoch, keeps_payloads, None));
+            }
+        });
+        let changes = changes.doing(|| format!("read topic {}", topic.name))?;
+        for batch in full {
+            self.send(Event::Batch(Box::new(batch)))?;
+        }
+        Ok((changes, messages == 0))
+    }
+
+    /// Sends the growing batches that `due` names.
+    fn flush(&mut self, due: impl Fn(&Flowing) -> bool) -> Result<(), Ended> {
+        let keeps_payloads = self.reading.keeps_payloads();
+        let mut batches = Vec::new();
+        for (&at, flowing) in &mut self.state.flowing {
+            if flowing.growing.is_empty() || !due(flowing) {
+                continue;
+            }
+            let position = self.source.position(at)?;
+            flowing.since = None;
+            let batch = flowing.growing.finish(at, flowing.epoch, keeps_payloads, Some(position));
+            batches.push(batch);
+        }
+        for batch in batches {
+            self.send(Event::Batch(Box::new(batch)))?;
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, change: Change) -> Result<(), Ended> {
+        match change {
+            Change::Assigned(ours) => {
+                info!(topic.name = %self.topic.name, ?ours, "topic partitions assigned");
+                self.send(Event::Assigned(ours))?;
+            }
+            Change::Revoked(given_up) => {
+                info!(topic.name = %self.topic.name, ?given_up, "topic partitions revoked");
+                self.flush(|_| true)?;
+                let (answer, answered) = sync_channel(1);
+                self.send(Event::Revoked(given_up.clone(), answer))?;
+                answered.recv().map_err(|_| Gone)?;
+                self.tell_group();
+                self.release(&given_up)?;
+            }
+            Change::Lost(lost) => {
+                warn!(topic.name = %self.topic.name, ?lost, "topic partitions lost to another member");
+                self.send(Event::Lost(lost.clone()))?;
+                self.release(&lost)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, topic_partitions: &[u32]) -> Result<(), Error> {
+        let mut back = self.link.back();
+        for at in topic_partitions {
+            self.state.flowing.remove(at);
+            back.starts.remove(at);
+            back.committed.remove(at);
+        }
+        drop(back);
+        self.source.release(topic_partitions).doing(|| "give topic partitions up".into())
+    }
+
+    /// Starts what the writer has recovered, or must begin again.
+    fn begin_starts(&mut self) -> Result<(), Ended> {
+        let starts = std::mem::take(&mut self.link.back().starts);
+        for (topic_partition, Start { epoch, offset }) in starts {
+            let doing = || format!("begin to read topic partition {topic_partition}");
+            let (first, end) = self.source.offsets(topic_partition).doing(doing)?;
+            let begin = match (offset, self.start) {
+                (Some(offset), _) => within(offset, first, end).doing(doing)?,
+                (None, job::Start::Earliest) => first,
+                (None, job::Start::Latest) => end,
+                (None, job::Start::At(at)) => {
+                    self.source.offset_at(topic_partition, at).doing(doing)?
+                }
+            };
+            self.source.start(topic_partition, begin).doing(doing)?;
+            info!(topic.name = %self.topic.name, topic_partition, offset = begin, end, "reading");
+            let growing = Growing::new(&self.topic);
+            let flowing = Flowing { epoch, growing, since: None, next: begin };
+            self.state.flowing.insert(topic_partition, flowing);
+            let cut = begin > 0;
+            self.send(Event::Started { topic_partition, epoch, offset: begin, cut })?;
+            self.state.looked = Micros::MIN;
+        }
+        Ok(())
+    }
+
+    /// Tells the group how far the lake has come; for lag only.
+    fn tell_group(&mut self) {
+        let committed = std::mem::take(&mut self.link.back().committed);
+        if committed.is_empty() {
+            return;
+        }
+        let offsets: Vec<(u32, i64)> = committed.into_iter().collect();
+        if let Err(error) = self.source.commit_advisory(&offsets) {
+            warn!(%error, "the consumer group was not told; its lag looks larger than it is");
+        }
+    }
+
+    /// Asks how far each topic partition goes: reads the clock first, so that whatever came before
+    /// it is below the answer.
+    fn look(&mut self, now: Micros) -> Result<(), Ended> {
+        if now.since(self.state.looked) < LOOK_EVERY {
+            return Ok(());
+        }
+        self.state.looked = now;
+        let count = self.state.topic.as_ref().map_or(0, |topic| topic.partitions);
+        for topic_partition in 0..count {
+            let at = Micros::from(self.clock.now());
+            let asked = self.source.offsets(topic_partition);
+            let (_, end) =
+                asked.doing(|| format!("ask where topic partition {topic_partition} ends"))?;
+            let ours = match self.state.flowing.get(&topic_partition) {
+                Some(flowing) if flowing.growing.is_empty() => {
+                    Some((flowing.epoch, self.source.position(topic_partition)?))
+                }
+                Some(flowing) => Some((flowing.epoch, i64::MIN)),
+                None => None,
+            };
+            self.send(Event::Looked { topic_partition, ours, at, end })?;
+        }
+        Ok(())
+    }
+
+    fn ask_for_topic(&mut self, now: Micros) -> Result<(), Ended> {
+        if self.state.topic.is_some() && now.since(self.state.topic_asked) < TOPIC_EVERY {
+            return Ok(());
+        }
+        self.state.topic_asked = now;
+        let facts = self.source.facts().doing(|| format!("ask about topic {}", self.topic.name))?;
+        if self.state.topic.as_ref() != Some(&facts) {
+            self.state.topic = Some(facts.clone());
+            self.send(Event::Topic(facts))?;
+        }
+        Ok(())
+    }
+
+    /// Commits what was read and leaves.
+    fn drain(&mut self) -> Result<(), Ended> {
+        self.flush(|_| true)?;
+        let (answer, answered) = sync_channel(1);
+        self.send(Event::Drain(answer))?;
+        answered.recv().map_err(|_| Gone)?;
+        self.tell_group();
+        Ok(())
+    }
+}
+
+/// The offset, if messages from there on still exist.
+fn within(offset: i64, first: i64, end: i64) -> Result<i64, Error> {
+    if (first..=end).contains(&offset) {
+        return Ok(offset);
+    }
+    let problem = if offset < first {
+        format!("offsets {offset} to {first} are gone from the topic before they were landed")
+    } else {
+        format!("the lake has offsets up to {offset}, and the topic ends at {end}")
+    };
+    Err(Error::new(ErrorKind::Input, problem).remedy(
+        "the topic's retention was too short, or it was cut off; land it in another table, or put \
+         its messages back",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_out_of_range_is_never_skipped() {
+        assert_eq!(within(5, 5, 9).unwrap(), 5);
+        assert_eq!(within(9, 5, 9).unwrap(), 9);
+        assert_eq!(within(4, 5, 9).unwrap_err().kind, ErrorKind::Input);
+        assert_eq!(within(10, 5, 9).unwrap_err().kind, ErrorKind::Input);
+    }
+}
