@@ -22,14 +22,14 @@ pub use report::Report;
 use std::path::Path;
 
 /// Reads the project in `dir` as [`config::load`] does, and then its SQL.
-pub fn check(dir: &Path, env: Option<&str>, environment: &Environment) -> Report {
+pub fn run(dir: &Path, env: Option<&str>, environment: &Environment) -> Report {
     let read = config::read(dir, env, environment);
     let mut problems = read.problems;
     if let Some(project) = &read.project {
         problems.extend(expressions::check(project, &read.sql));
         problems.extend(queries::check(project, &read.sql));
     }
-    Report { project: read.project, problems: Problems::new(problems) }
+    Report { project: read.project, problems: Problems::new(problems), columns: read.columns }
 }
 
 /// What SQL says of a text, at its place in the file.

@@ -1,10 +1,19 @@
 //! What `tidemill check` found, for a person and for a program.
 
+use crate::config::Loaded;
+use crate::config::problem::At;
+use crate::config::problem::Place;
+use crate::config::problem::Problem;
 use crate::config::problem::ProblemFacts;
 use crate::config::problem::Problems;
+use crate::model::commit::Schema;
+use crate::model::dag::TableContent;
 use crate::model::duration::show_duration;
+use crate::model::name::TableName;
+use crate::model::name::TopicName;
 use crate::model::settings::Project;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 #[derive(Debug)]
@@ -12,6 +21,7 @@ pub struct Report {
     /// The project as far as it could be read.
     pub project: Option<Project>,
     pub problems: Problems,
+    pub(super) columns: BTreeMap<TopicName, Vec<At<String>>>,
 }
 
 /// The report as data, for `-o json`.
@@ -29,6 +39,37 @@ impl Report {
     /// Whether the project can run; warnings don't keep it from that.
     pub fn is_sound(&self) -> bool {
         self.problems.errors() == 0
+    }
+
+    /// The project and its warnings, if it can run.
+    pub fn into_loaded(self) -> Result<Loaded, Problems> {
+        match self.project {
+            Some(project) if self.problems.errors() == 0 => {
+                Ok(Loaded { project, warnings: self.problems })
+            }
+            Some(_) | None => Err(self.problems),
+        }
+    }
+
+    /// Compares the columns of a table with those of the files that it already has.
+    pub fn compare(&mut self, table: &TableName, recorded: &Schema) {
+        let found = self.moved(table, recorded);
+        self.problems = Problems::new(self.problems.iter().cloned().chain(found).collect());
+    }
+
+    fn moved(&self, name: &TableName, recorded: &Schema) -> Option<Problem> {
+        let project = self.project.as_ref()?;
+        let TableContent::Topic(topic) = &project.tables.get(name)?.content else { return None };
+        let wanted = Schema::of(&project.topics.get(topic)?.columns);
+        let refusal = recorded.refuses(&wanted)?;
+        let columns = self.columns.get(topic)?;
+        let place = match refusal.now {
+            Some(now) => columns.get(now)?.place.clone(),
+            None => Place::top(&columns.first()?.place.source),
+        };
+        let problem = Problem::error(refusal.why, &place);
+        let problem = problem.note(format!("{name} has files with the columns as they were"));
+        Some(problem.help("put it back; new columns go at the end, and nothing else may change"))
     }
 
     /// `2 DAGs, 4 jobs, 1 topic in 38 ms: 3 errors, 1 warning`.
@@ -53,7 +94,7 @@ impl Report {
             topics: project.map_or(0, |project| project.topics.len()),
             errors: self.problems.errors(),
             warnings: self.problems.warnings(),
-            problems: self.problems.iter().map(crate::config::problem::Problem::facts).collect(),
+            problems: self.problems.iter().map(Problem::facts).collect(),
         }
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::commit::Schema;
 use std::fs;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ fn shipped(changes: &[(&str, &str, &str)]) -> (tempfile::TempDir, Report) {
         assert!(text.contains(from), "{file} has no {from}");
         fs::write(&path, text.replacen(from, to, 1)).unwrap();
     }
-    let report = check(folder.path(), None, &Environment::default());
+    let report = run(folder.path(), None, &Environment::default());
     (folder, report)
 }
 
@@ -80,4 +81,25 @@ fn a_cluster_is_by_columns_that_the_query_returns() {
 fn the_facts_are_those_of_the_text() {
     let (_folder, report) = shipped(&[("dags/wikimedia.toml", "owner =", "ower =")]);
     insta::assert_snapshot!(serde_json::to_string_pretty(&report.facts()).unwrap());
+}
+
+#[test]
+fn columns_of_files_that_exist_can_not_move() {
+    let topic = "topics/wikimedia.recentchange.toml";
+    let (_before, report) = shipped(&[]);
+    let project = report.project.unwrap();
+    let recorded = Schema::of(&project.topics[&"wikimedia.recentchange".parse().unwrap()].columns);
+    let compared = |changes: &[(&str, &str, &str)]| {
+        let (_after, mut report) = shipped(changes);
+        report.compare(&"raw.recentchange".parse().unwrap(), &recorded);
+        report
+    };
+    assert!(compared(&[]).is_sound());
+    let gone = ("{ name = \"namespace\",       type = \"int64\" },", "");
+    let moved = ("columns = [", "columns = [{ name = \"first\", type = \"string\" },");
+    let other = ("\"minor\",           type = \"bool\"", "\"minor\", type = \"string\"");
+    for (from, to) in [gone, moved, other] {
+        let report = compared(&[(topic, from, to)]);
+        insta::assert_snapshot!(report.problems);
+    }
 }

@@ -71,7 +71,7 @@ impl Cuts {
         Some(PartitionBy { grain: grain.value, timezone: table.timezone.clone() })
     }
 
-    /// All schedules that run a batch must agree; one that only people run is cut as its input.
+    /// A batch is cut as the schedule that runs it; one that only people run, as its input.
     fn cut_batch(
         &mut self,
         (job, batch): (&JobFile, &BatchFile),
@@ -79,29 +79,24 @@ impl Cuts {
         writers: &Writers<'_>,
         sink: &Sink,
     ) {
-        // The schedule's own problem is told where the DAG is cut.
+        let mut runs = runs_of(&job.name, files);
+        let first = runs.next();
+        for (_, _, place) in runs {
+            let Some((dag, _, _)) = first else { break };
+            let title =
+                format!("`{}` has a second schedule: `{}` runs it, too", job.name, dag.name);
+            let help = "what it writes would be written twice: make a job with a table of its own";
+            sink.push(Problem::error(title, place).help(help));
+        }
+        // A schedule that is wrong is told where its DAG is cut.
         let quiet = Sink::default();
-        let mut found: Option<(PartitionBy, &DagFile)> = None;
-        for (dag, on_close, place) in runs_of(&job.name, files) {
-            let Some(cut) = self.of_schedule(on_close, writers, &quiet) else { return };
-            match &found {
-                Some((before, other)) if *before != cut => {
-                    let title = format!(
-                        "`{}` runs by {} here, and by {} in `{}`",
-                        job.name, cut.grain, before.grain, other.name
-                    );
-                    let help = "a table has one cut: make a job of its own for each grain";
-                    sink.push(Problem::error(title, place).help(help));
-                }
-                Some(_) => {}
-                None => found = Some((cut, dag)),
+        let cut = match first {
+            Some((_, on_close, _)) => self.of_schedule(on_close, writers, &quiet),
+            None => {
+                batch.reads.first().and_then(|table| self.of_table(&table.value, writers)).cloned()
             }
-        }
-        let input =
-            batch.reads.first().and_then(|table| self.of_table(&table.value, writers)).cloned();
-        if let Some(cut) = found.map(|(cut, _)| cut).or(input) {
-            self.jobs.insert(job.name.clone(), cut);
-        }
+        };
+        self.jobs.extend(cut.map(|cut| (job.name.clone(), cut)));
     }
 }
 

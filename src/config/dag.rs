@@ -99,8 +99,16 @@ pub fn read(name: &Name, root: &Node, sink: &Sink) -> Option<DagFile> {
     let entries = section.named("tasks");
     let tasks: Vec<_> = entries.iter().filter_map(|entry| task(entry, defaults, sink)).collect();
     whole &= tasks.len() == entries.len();
-    if streams.is_empty() && entries.is_empty() && whole {
+    let manual = matches!(schedule, Some(ScheduleFile::Manual));
+    if streams.is_empty() && entries.is_empty() && whole && manual {
         section.missing("tasks", "[tasks.NAME] with job, exec or test; or [streams]");
+    }
+    if let Some(ScheduleFile::OnClose(on_close)) = &schedule
+        && entries.is_empty()
+    {
+        let title = "this DAG has a schedule, and no tasks to run";
+        let help = "write [tasks.NAME], or leave [schedule] out: streams need none";
+        sink.push(Problem::error(title, &on_close.table.place).help(help));
     }
     section.finish();
     let schedule = schedule.unwrap_or(ScheduleFile::Unreadable);
@@ -168,7 +176,7 @@ fn patience(section: &mut Section<'_>, defaults: Defaults) -> Defaults {
     Defaults {
         retries: section.integer("retries", 0..=100).unwrap_or(defaults.retries),
         retry_delay: section.duration("retry_delay").unwrap_or(defaults.retry_delay),
-        timeout: section.duration("timeout").or(defaults.timeout),
+        timeout: section.span("timeout").or(defaults.timeout),
     }
 }
 

@@ -4,13 +4,14 @@ use super::dag::{self, DagFile};
 use super::environment::{Environment, set_from};
 use super::job;
 use super::node::{self, Node, Table, Value};
-use super::problem::{Place, Problem, QUERY_FILE, Sink, Source, did_you_mean};
+use super::problem::{At, Place, Problem, QUERY_FILE, Sink, Source, did_you_mean};
 use super::resolve::{Files, resolve};
 use super::settings;
 use super::sql::{self, SqlText};
 use super::topic;
 use crate::model::name::{Name, TopicName};
 use crate::model::settings::{Project, Settings};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,13 +26,17 @@ pub struct Read {
     pub problems: Vec<Problem>,
     /// Every SQL text in it, for whoever can check SQL.
     pub sql: Vec<SqlText>,
+    /// The columns of each topic, in order.
+    pub columns: BTreeMap<TopicName, Vec<At<String>>>,
 }
 
 pub fn read(dir: &Path, env: Option<&str>, environment: &Environment) -> Read {
     let sink = Sink::default();
     let mut files = Files::default();
     let project = read_into(dir, env, environment, &mut files, &sink);
-    Read { project, problems: sink.into_problems(), sql: sql::texts(&files) }
+    let sql = sql::texts(&files);
+    let columns = files.topics.into_iter().map(|(name, file)| (name, file.columns)).collect();
+    Read { project, problems: sink.into_problems(), sql, columns }
 }
 
 fn read_into(

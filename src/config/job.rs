@@ -205,7 +205,7 @@ fn table_name(section: &mut Section<'_>, like: &str) -> Option<At<TableName>> {
 }
 
 fn roll(mut section: Section<'_>) -> Roll {
-    let every = section.duration("every").unwrap_or(ROLL.every);
+    let every = section.span("every").unwrap_or(ROLL.every);
     let size_bytes = section.size("size").unwrap_or(ROLL.size_bytes);
     section.finish();
     Roll { every, size_bytes }
@@ -299,7 +299,7 @@ fn outputs(mut to: Section<'_>) -> (Option<At<TableName>>, Option<ToWarehouse>) 
 fn to_warehouse(mut section: Section<'_>) -> Option<ToWarehouse> {
     let table = table_name(&mut section, "table = \"agg.events\"");
     let cluster_by = section.texts("cluster_by").unwrap_or_default();
-    let expire = section.duration("expire");
+    let expire = section.span("expire");
     if cluster_by.len() > CLUSTER_BY_MAX {
         let title = format!("a table is clustered by {CLUSTER_BY_MAX} columns at most");
         section.sink().push(Problem::error(title, &cluster_by[CLUSTER_BY_MAX].place));

@@ -48,16 +48,6 @@ impl Place {
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
-
-    /// The place of `len` characters from a line and column, both counted from 1.
-    pub fn at(source: &Arc<Source>, line: usize, column: usize, len: usize) -> Self {
-        let text = &source.text;
-        let line_start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
-        let rest = text[line_start..].split('\n').next().unwrap_or_default();
-        let byte = |chars: usize| rest.char_indices().nth(chars).map_or(rest.len(), |(at, _)| at);
-        let span = line_start + byte(column - 1)..line_start + byte(column - 1 + len);
-        Self { source: source.clone(), span }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -36,6 +36,7 @@ pub type Writers<'a> = BTreeMap<&'a TableName, &'a JobFile>;
 
 pub fn resolve(files: &Files, sink: &Sink) -> Resolved {
     let writers = writers(files, sink);
+    warehouse_tables_have_one_writer(files, sink);
     for job in files.jobs.values() {
         names_of_job(job, files, &writers, sink);
     }
@@ -81,6 +82,19 @@ fn writers<'a>(files: &'a Files, sink: &Sink) -> Writers<'a> {
         writers.insert(&table.value, job);
     }
     writers
+}
+
+fn warehouse_tables_have_one_writer(files: &Files, sink: &Sink) {
+    let mut loaded: BTreeMap<&TableName, &Name> = BTreeMap::new();
+    for job in files.jobs.values() {
+        let Some(JobFileKind::Batch(batch)) = &job.kind else { continue };
+        let Some(to) = &batch.to_warehouse else { continue };
+        if let Some(other) = loaded.insert(&to.value.table, &job.name) {
+            let title = format!("{} of the warehouse is loaded by two jobs", to.value.table);
+            let help = format!("a table has one writer: rename this one, or the one of `{other}`");
+            sink.push(Problem::error(title, &to.place).help(help));
+        }
+    }
 }
 
 fn names_of_job(job: &JobFile, files: &Files, writers: &Writers<'_>, sink: &Sink) {

@@ -108,12 +108,19 @@ impl<'a> Section<'a> {
         found
     }
 
+    /// A duration that is not zero, where zero would mean "all the time".
+    pub fn span(&mut self, key: &'static str) -> Option<Duration> {
+        let parse = |text: &str| parse_duration(text).filter(|span| !span.is_zero());
+        self.measured(key, "a duration above zero", "90s, 10m, 1h 30m or 7d", parse)
+    }
+
     pub fn duration(&mut self, key: &'static str) -> Option<Duration> {
         self.measured(key, "a duration", "90s, 10m, 1h 30m or 7d", parse_duration)
     }
 
     pub fn size(&mut self, key: &'static str) -> Option<u64> {
-        self.measured(key, "a size", "128MiB or 2GiB", parse_size)
+        let parse = |text: &str| parse_size(text).filter(|bytes| *bytes > 0);
+        self.measured(key, "a size", "128MiB or 2GiB", parse)
     }
 
     fn measured<T>(

@@ -88,7 +88,7 @@ fn limits(section: Option<Section<'_>>) -> (Limits, u64) {
     limits.parallelism = written.unwrap_or(limits.parallelism);
     limits.batch_memory_bytes = section.size("batch_memory").unwrap_or(BATCH_MEMORY_BYTES);
     limits.stream_memory_bytes = section.size("stream_memory").unwrap_or(STREAM_MEMORY_BYTES);
-    limits.keep_runs = section.duration("keep_runs").unwrap_or(KEEP_RUNS);
+    limits.keep_runs = section.span("keep_runs").unwrap_or(KEEP_RUNS);
     let keep_topics = section.size("keep_topics").unwrap_or(KEEP_TOPICS_BYTES);
     section.finish();
     (limits, keep_topics)
@@ -145,6 +145,11 @@ fn kafka(section: Option<Section<'_>>, home: &Path, keep_bytes: u64) -> Option<K
     let entries = section.named("properties").iter();
     let properties: BTreeMap<_, _> = entries
         .filter_map(|entry| {
+            if OURS.contains(&entry.key.as_str()) {
+                let title = format!("`{}` is set by Tidemill itself", entry.key);
+                let help = "rows would be lost or doubled with another value: leave it out";
+                sink.push(Problem::error(title, &entry.key_place).help(help));
+            }
             let value = env_value(&entry.node, sink)?;
             refuse_written_secret(&entry.key, &value, &entry.node.place, sink);
             Some((entry.key.clone(), hidden(&entry.key, value, &entry.node.place)))
@@ -165,6 +170,23 @@ fn kafka(section: Option<Section<'_>>, home: &Path, keep_bytes: u64) -> Option<K
         }
     }
 }
+
+/// Properties on which it rests that each row counts once.
+const OURS: [&str; 13] = [
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "group.protocol",
+    "isolation.level",
+    "metadata.broker.list",
+    "partition.assignment.strategy",
+    "partitioner",
+    "transactional.id",
+];
 
 fn servers(brokers: &At<String>, sink: &Sink) -> Option<String> {
     let server = |server: &str| {

@@ -22,6 +22,7 @@ pub fn check(dag: &DagFile, files: &Files, sink: &Sink) {
         for after in &task.after {
             task_exists(dag, after, sink);
         }
+        name_is_its_own(dag, task, sink);
     }
     if let Err(cycle) = order(dag) {
         let names: Vec<_> = cycle.iter().map(|name| name.as_str()).collect();
@@ -130,6 +131,22 @@ fn job_of_task(dag: &DagFile, job: &At<Name>, files: &Files, sink: &Sink) {
             sink.push(Problem::error(title, &job.place).help(help));
         }
         None => {}
+    }
+}
+
+/// `dag.name` is the id of one thing, and one task does one piece of work.
+fn name_is_its_own(dag: &DagFile, task: &TaskFile, sink: &Sink) {
+    let name = &task.name;
+    if dag.streams.iter().any(|stream| stream.name.value == name.value) {
+        let title = format!("a stream and a task are both named `{}`", name.value);
+        sink.push(Problem::error(title, &name.place).help("rename one: both would be the same id"));
+    }
+    let Some(WorkFile::Batch(job)) = &task.work else { return };
+    let first = dag.tasks.iter().find(|other| job_of(other) == Some(&job.value));
+    if let Some(first) = first.filter(|first| first.name.value != name.value) {
+        let title = format!("`{}` does what `{}` does", name.value, first.name.value);
+        let help = "a job is run by one task: leave this one out";
+        sink.push(Problem::error(title, &job.place).help(help));
     }
 }
 

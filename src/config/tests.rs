@@ -218,6 +218,8 @@ env = { TIDEMILL_X = "1", API_TOKEN = "s3cr3t", KEY = { env = "A", file = "b" } 
 [tasks.two]
 exec = []
 test = "select 1"
+[tasks.other]
+job = "count"
 "#;
     let folder = Folder::new(&[TOPIC, LAND, COUNT, QUERY, ("dags/all.toml", dag)]);
     insta::assert_snapshot!(folder.problems());
@@ -255,6 +257,7 @@ fn a_table_has_one_writer_and_a_topic_one_feed() {
 from.simulate = { model = "recentchange", from = "2026-11-20" }
 to.kafka.topic = "clicks"
 "#;
+    let load = "kind = \"batch\"\nreads = [\"raw.clicks\"]\nto.warehouse.table = \"agg.clicks\"\n";
     let folder = Folder::new(&[
         TOPIC,
         LAND,
@@ -263,12 +266,21 @@ to.kafka.topic = "clicks"
         ("jobs/feed_b/job.toml", feed),
         ("dags/one.toml", "streams = { land = \"land\", a = \"feed_a\", b = \"feed_b\" }\n"),
         ("dags/two.toml", "streams = { land = \"land\", again = \"land_again\" }\n"),
+        ("jobs/load_a/job.toml", load),
+        ("jobs/load_a/query.sql", "select 1 as one"),
+        ("jobs/load_b/job.toml", load),
+        ("jobs/load_b/query.sql", "select 1 as one"),
+        (
+            "dags/loads.toml",
+            "schedule.on_close = \"raw.clicks\"\n[tasks]\na.job = \"load_a\"\nb.job = \"load_b\"\n",
+        ),
+        ("dags/idle.toml", "schedule.on_close = \"raw.clicks\"\n"),
     ]);
     insta::assert_snapshot!(folder.problems());
 }
 
 #[test]
-fn a_batch_has_the_grain_of_its_schedules() {
+fn a_batch_has_one_schedule_and_its_grain() {
     let daily =
         "schedule = { on_close = \"raw.clicks\", grain = \"day\" }\ntasks.count.job = \"count\"\n";
     let finer =
@@ -341,6 +353,7 @@ brokers = "b1.internal,b2:x"
 [kafka.properties]
 "sasl.username" = "tidemill"
 "sasl.password" = "hunter2"
+"group.id" = "mine"
 [lake]
 url = "gs://acme"
 [warehouse]

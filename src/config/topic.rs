@@ -21,6 +21,8 @@ const PARTITIONS: u32 = 4;
 pub struct TopicFile {
     /// Missing where the file has problems of its own.
     pub topic: Option<Topic>,
+    /// The names of its columns, in order.
+    pub columns: Vec<At<String>>,
     /// `sql` of computed columns, by column.
     pub computed: Vec<(String, At<String>)>,
     /// `that` of expectations, in order.
@@ -28,16 +30,20 @@ pub struct TopicFile {
 }
 
 pub fn read(name: &TopicName, root: &Node, sink: &Sink) -> TopicFile {
-    let mut file = TopicFile { topic: None, computed: Vec::new(), expects: Vec::new() };
+    let mut file =
+        TopicFile { topic: None, columns: Vec::new(), computed: Vec::new(), expects: Vec::new() };
     let Some(mut section) = Section::open("topic", root, sink) else { return file };
     let partitions = section.integer("partitions", 1..=1024);
-    let retention = section.duration("retention");
+    let retention = section.span("retention");
     section.word("format", &[("json", ())]);
     let columns = columns(&mut section, &mut file.computed);
     let event_time = event_time(&mut section, columns.as_deref());
     let expects = expects(&mut section, &ROW_ANSWERS);
     section.finish();
     file.expects = expects.iter().map(|(_, that)| that.clone()).collect();
+    let place =
+        |column: &At<Column>| At { value: column.value.name.clone(), place: column.place.clone() };
+    file.columns = columns.iter().flatten().map(place).collect();
     file.topic = columns.zip(event_time).map(|(columns, event_time)| Topic {
         name: name.clone(),
         partitions: partitions.unwrap_or(PARTITIONS),

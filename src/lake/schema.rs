@@ -24,24 +24,8 @@ enum Step {
 
 fn next(newest: Option<&Schema>, wanted: &Schema) -> Step {
     let Some(newest) = newest else { return Step::Append };
-    for (place, old) in newest.columns.iter().enumerate() {
-        let (name, number) = (&old.name, place + 1);
-        match wanted.columns.get(place) {
-            Some(new) if new == old => {}
-            Some(new) if new.name == old.name => {
-                let (old, new) = (old.kind, new.kind);
-                return Step::Refuse(format!("column `{name}` was {old} and is {new} now"));
-            }
-            Some(_) | None => {
-                let now = wanted.columns.iter().position(|new| new.name == old.name);
-                return Step::Refuse(match now {
-                    Some(now) => {
-                        format!("column `{name}` has moved from place {number} to {}", now + 1)
-                    }
-                    None => format!("column `{name}`, at place {number}, is gone"),
-                });
-            }
-        }
+    if let Some(refusal) = newest.refuses(wanted) {
+        return Step::Refuse(refusal.why);
     }
     if newest.columns.len() == wanted.columns.len() { Step::Keep } else { Step::Append }
 }

@@ -158,6 +158,40 @@ impl Schema {
             |column: &Column| SchemaColumn { name: column.name.clone(), kind: column.kind };
         Self { format: FORMAT, columns: columns.iter().map(column).collect() }
     }
+
+    /// What keeps `wanted` from following this one; `None` where columns are only added at the end.
+    pub fn refuses(&self, wanted: &Self) -> Option<Refusal> {
+        for (place, old) in self.columns.iter().enumerate() {
+            let (name, number) = (&old.name, place + 1);
+            match wanted.columns.get(place) {
+                Some(new) if new == old => {}
+                Some(new) if new.name == old.name => {
+                    let why = format!("column `{name}` was {} and is {} now", old.kind, new.kind);
+                    return Some(Refusal { now: Some(place), why });
+                }
+                Some(_) | None => {
+                    let now = wanted.columns.iter().position(|new| new.name == old.name);
+                    let why = match now {
+                        Some(now) => {
+                            format!("column `{name}` has moved from place {number} to {}", now + 1)
+                        }
+                        None => format!("column `{name}`, at place {number}, is gone"),
+                    };
+                    return Some(Refusal { now, why });
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Why a schema can't follow another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Where the column that is meant stands now, counted from 0.
+    pub now: Option<usize>,
+    /// ``column `wiki` has moved from place 3 to 6``
+    pub why: String,
 }
 
 /// Which closing the one object of a batch's hive partition was made from.
