@@ -9,6 +9,7 @@ use super::fate::Cause;
 use super::frontier;
 use super::frontier::Close;
 use super::frontier::Facts;
+use super::frontier::Heard;
 use super::make;
 use super::make::Current;
 use crate::error::Doing;
@@ -113,10 +114,11 @@ impl Closer<'_> {
         let cursors = self.store.cursors(name).await?;
         let heard = table.members.iter().flat_map(|members| {
             (0..members.topic_partitions).map(|topic_partition| {
-                let its = cursors.iter().find(|cursor| {
-                    cursor.topic_id == members.topic_id && cursor.topic_partition == topic_partition
-                });
-                its.and_then(|cursor| cursor.watermark)
+                let mut its = cursors.iter().filter(|cursor| cursor.topic_id == members.topic_id);
+                let its = its.find(|cursor| cursor.topic_partition == topic_partition);
+                its.map_or(Heard::Nothing, |cursor| {
+                    cursor.watermark.map_or(Heard::Empty, Heard::Watermark)
+                })
             })
         });
         Ok(Facts {

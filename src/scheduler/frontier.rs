@@ -19,13 +19,24 @@ pub struct Facts {
     pub partition_by: PartitionBy,
     pub close_after: Duration,
     pub late_quiet: Duration,
-    /// The watermark of each member; `None` for one that has not been heard.
-    pub heard: Vec<Option<Micros>>,
+    /// Of each member.
+    pub heard: Vec<Heard>,
     /// As it stood before.
     pub frontier: Option<Micros>,
     /// Hive partitions with files that their newest closing lacks.
     pub open: Vec<OpenPartition>,
     pub cuts: Vec<Cut>,
+}
+
+/// What the log says of a topic partition's event time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// No record: its rows may lie anywhere, so it holds every hive partition open.
+    Nothing,
+    /// Read to its end, and no row was there. It holds nothing, or a topic partition that no key
+    /// ever falls into would hold everything for ever; its first rows are committed at once.
+    Empty,
+    Watermark(Micros),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -71,8 +82,15 @@ pub fn plan(facts: &Facts, now: Micros) -> Plan {
 
 /// The event time before which everything has been heard, less `close_after`. Never goes back.
 pub fn frontier(facts: &Facts) -> Option<Micros> {
-    let all: Option<Vec<Micros>> = facts.heard.iter().copied().collect();
-    let watermark = all.and_then(|heard| heard.into_iter().min());
+    let watermark = if facts.heard.contains(&Heard::Nothing) {
+        None
+    } else {
+        let heard = facts.heard.iter().filter_map(|heard| match heard {
+            Heard::Nothing | Heard::Empty => None,
+            Heard::Watermark(at) => Some(*at),
+        });
+        heard.min()
+    };
     watermark.map(|watermark| watermark.minus(facts.close_after)).max(facts.frontier)
 }
 
@@ -98,7 +116,7 @@ mod tests {
         let mut facts = facts(&[Some(HOUR + 9 * MINUTE)], None);
         facts.open = vec![open(0, 0, 0, 0)];
         check(&facts, 0, "");
-        facts.heard = vec![Some(Micros(HOUR + 10 * MINUTE))];
+        facts.heard = vec![Heard::Watermark(Micros(HOUR + 10 * MINUTE))];
         check(&facts, 0, "close 1970-01-01T00 n 1");
     }
 
@@ -106,6 +124,16 @@ mod tests {
     fn an_unheard_topic_partition_holds_every_hour() {
         let mut facts = facts(&[Some(9 * HOUR), None], None);
         facts.open = vec![open(0, 0, 0, 0)];
+        check(&facts, 0, "");
+    }
+
+    #[test]
+    fn a_topic_partition_that_is_known_to_be_empty_holds_none() {
+        let mut facts = facts(&[Some(9 * HOUR), None], None);
+        facts.open = vec![open(0, 0, 0, 0)];
+        facts.heard[1] = Heard::Empty;
+        check(&facts, 0, "close 1970-01-01T00 n 1");
+        facts.heard[0] = Heard::Empty;
         check(&facts, 0, "");
     }
 
@@ -145,7 +173,7 @@ mod tests {
         let mut facts = facts(&[Some(HOUR)], Some(50 * MINUTE));
         facts.open = vec![open(0, 1, 0, 0)];
         check(&facts, 30 * MINUTE, "");
-        facts.heard = vec![Some(Micros(2 * HOUR))];
+        facts.heard = vec![Heard::Watermark(Micros(2 * HOUR))];
         check(&facts, 30 * MINUTE, "close 1970-01-01T00 n 2");
     }
 
@@ -182,7 +210,10 @@ mod tests {
             partition_by: PartitionBy::utc(Grain::Hour),
             close_after: Duration::from_secs(600),
             late_quiet: Duration::from_secs(60),
-            heard: heard.iter().map(|at| at.map(Micros)).collect(),
+            heard: heard
+                .iter()
+                .map(|at| at.map_or(Heard::Nothing, |at| Heard::Watermark(Micros(at))))
+                .collect(),
             frontier: frontier.map(Micros),
             open: vec![],
             cuts: vec![],
