@@ -7,8 +7,9 @@ use crate::store::attempts::Attempt;
 use crate::store::streams::{Standing, Stream};
 use std::time::Duration;
 
-/// An attempt that ran this long was well: what ends it is a new trouble.
-const HEALTHY: Duration = Duration::from_mins(1);
+/// An attempt that ran this long was well: what ends it is a new trouble, and a restart each time this
+/// has passed costs little. Kills that come seconds apart must not add up to an outage.
+const HEALTHY: Duration = Duration::from_secs(5);
 /// The first restart comes at once, for most ends are somebody's `kill`; the second after this.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_mins(1);
@@ -212,10 +213,10 @@ mod tests {
     }
 
     #[test]
-    fn after_a_healthy_minute_counting_starts_anew() {
-        let failed = attempt(AttemptState::Unknown, 160, None);
+    fn after_a_healthy_life_counting_starts_anew() {
+        let failed = attempt(AttemptState::Unknown, 105, None);
         let stream = Stream { restarts: 9, ..stream(StreamState::Running) };
-        check(&stream, Some(&failed), 160, "retrying 1 at 160");
+        check(&stream, Some(&failed), 105, "retrying 1 at 105");
     }
 
     #[test]
