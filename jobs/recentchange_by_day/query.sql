@@ -16,4 +16,4 @@ with hours as (
 )
 select hours.wiki, hours.type, changes, bot_changes, users, bytes_added, bytes_removed, size_change_p95
 from hours left join day
-  on hours.wiki is not distinct from day.wiki and hours.type is not distinct from day.type
+  on (hours.wiki is not distinct from day.wiki) and (hours.type is not distinct from day.type)

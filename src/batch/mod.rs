@@ -11,6 +11,8 @@ mod show;
 mod tables;
 
 #[cfg(test)]
+mod kill_tests;
+#[cfg(test)]
 mod tests;
 
 pub use ask::Answer;

@@ -27,6 +27,7 @@ use arrow::array::StringArray;
 use object_store::ObjectStoreExt;
 use parquet::arrow::ArrowWriter;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -35,23 +36,28 @@ const HOUR: &str = "2026-11-20T05";
 const BY_HOUR: &str = "select wiki, sum(change) as n from raw.changes group by wiki";
 
 /// A lake and a warehouse of one stream and two batches.
-struct World {
+pub struct World {
     version: DagVersion,
     lake: Lake,
     warehouse: Local,
     budget: Budget,
-    _folder: TempDir,
+    _folder: Option<TempDir>,
 }
 
 async fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
-    let url = LakeUrl::Folder(folder.path().join("lake"));
+    let world = world_at(folder.path()).await;
+    World { _folder: Some(folder), ..world }
+}
+
+pub async fn world_at(folder: &Path) -> World {
+    let url = LakeUrl::Folder(folder.join("lake"));
     let lake = Lake::open(&url, &"wiki".parse().unwrap(), Clock::system()).await.unwrap();
-    let warehouse = Warehouse::Local(folder.path().join("warehouse"));
+    let warehouse = Warehouse::Local(folder.join("warehouse"));
     let warehouse = Local::new(&warehouse, Clock::system());
-    let spill = folder.path().join("spill");
+    let spill = folder.join("spill");
     let budget = Budget { memory_bytes: 64 << 20, spill, threads: 2 };
-    World { version: version(), lake, warehouse, budget, _folder: folder }
+    World { version: version(), lake, warehouse, budget, _folder: None }
 }
 
 fn version() -> DagVersion {
@@ -123,7 +129,7 @@ impl World {
     }
 
     /// Publishes a file of `raw.changes` in the hour.
-    async fn publish(&self, name: &str, rows: &[(&str, i64)]) -> ClosedFile {
+    pub async fn publish(&self, name: &str, rows: &[(&str, i64)]) -> ClosedFile {
         let batch = RecordBatch::try_from_iter([
             ("wiki", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.0))) as _),
             ("change", Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.1))) as _),
@@ -147,7 +153,7 @@ impl World {
         }
     }
 
-    async fn close(&self, n: u32, files: Vec<ClosedFile>) {
+    pub async fn close(&self, n: u32, files: Vec<ClosedFile>) {
         let closing = Closing {
             format: FORMAT,
             table: "raw.changes".parse().unwrap(),
@@ -167,7 +173,7 @@ impl World {
         Context { version, run, lake, warehouse, budget }
     }
 
-    async fn run(&self, job: &str, run: &Run) -> Result<Outcome, Error> {
+    pub async fn run(&self, job: &str, run: &Run) -> Result<Outcome, Error> {
         super::run(&self.context(run), &job.parse().unwrap()).await
     }
 
@@ -178,7 +184,7 @@ impl World {
     }
 
     /// What lake and warehouse hold of `agg.by_hour`; both say the same.
-    async fn check(&self, expected: &[&str]) {
+    pub async fn check(&self, expected: &[&str]) {
         for from in ["agg.by_hour", "warehouse.agg.by_hour"] {
             let text = format!("select * from {from} order by 1, 2");
             let told = self.ask(&text).await.unwrap();
@@ -192,7 +198,7 @@ impl World {
 }
 
 /// The run of closing `n` of the hour.
-fn of_hour(n: u32) -> Run {
+pub fn of_hour(n: u32) -> Run {
     let key = HOUR.parse().unwrap();
     let (start, end) = PartitionBy::utc(Grain::Hour).range(&key);
     let inputs = vec![Input { table: "raw.changes".parse().unwrap(), key, n }];

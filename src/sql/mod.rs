@@ -47,8 +47,14 @@ pub fn plan_schema(text: &str, tables: &[(TableName, SchemaRef)]) -> Result<Sche
         })
         .collect();
     let session = Session::for_planning(&tables);
-    let parameters = Parameters::default();
-    let planned = session.query(text, Some(&parameters)).now_or_never();
-    let planned = planned.ok_or_else(|| SqlProblem::new("planning waits for a table"))?;
-    Ok(planned?.schema())
+    let planned = plan(&session, text).now_or_never();
+    planned.ok_or_else(|| SqlProblem::new("planning waits for a table"))?
+}
+
+/// Plans as far as a run would, so that nothing but the data is left to go wrong.
+async fn plan(session: &Session, text: &str) -> Result<SchemaRef, SqlProblem> {
+    let query = session.query(text, Some(&Parameters::default())).await?;
+    let schema = query.schema();
+    query.plan_fully(text).await?;
+    Ok(schema)
 }

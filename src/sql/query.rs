@@ -59,6 +59,11 @@ impl Query {
         Ok(Self { frame, schema: self.schema })
     }
 
+    pub(super) async fn plan_fully(self, text: &str) -> Result<(), SqlProblem> {
+        let planned = self.frame.create_physical_plan().await;
+        planned.map(drop).map_err(|err| SqlProblem::of(text, &err))
+    }
+
     /// Starts to work; at most a few batches wait for the reader.
     pub async fn rows(self) -> Result<Rows, Error> {
         let schema = self.schema;

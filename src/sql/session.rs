@@ -27,6 +27,7 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::AggregateUDF;
+use datafusion::prelude::DataFrame;
 use datafusion::prelude::SessionConfig;
 use datafusion::prelude::SessionContext;
 use std::collections::BTreeMap;
@@ -142,7 +143,11 @@ impl Session {
             let bound = frame.with_param_values(parameters.values());
             frame = bound.map_err(|err| SqlProblem::of(text, &err))?;
         }
-        Ok(Query::new(frame))
+        // Types are made to meet here, not when it runs: what can't is a problem of the text.
+        let (state, plan) = frame.into_parts();
+        let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {});
+        let plan = plan.map_err(|err| SqlProblem::of(text, &err))?;
+        Ok(Query::new(DataFrame::new(state, plan)))
     }
 }
 

@@ -188,6 +188,12 @@ fn a_wrong_name_is_told_with_its_place_and_a_likely_one() {
         "did you mean `$data_interval_end`?",
     );
     check_problem(
+        "select 1 from raw.recentchange where wiki and change > 1",
+        "Cannot infer common argument type for logical boolean operation Utf8View AND Boolean",
+        "",
+        "",
+    );
+    check_problem(
         "select wiki form raw.recentchange",
         "Expected: end of statement, found: raw",
         "raw",

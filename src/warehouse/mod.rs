@@ -11,6 +11,8 @@ mod disk;
 mod schema;
 
 #[cfg(test)]
+mod kill_tests;
+#[cfg(test)]
 mod tests;
 
 pub use content::CLOSING_KEY;

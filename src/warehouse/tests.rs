@@ -2,11 +2,13 @@
 
 use super::*;
 use arrow::array::ArrayRef;
+use arrow::array::AsArray;
 use arrow::array::Date32Array;
 use arrow::array::Int64Array;
 use arrow::array::RecordBatch;
 use arrow::array::StringArray;
 use arrow::array::TimestampMicrosecondArray;
+use arrow::datatypes::Int64Type;
 use jiff::tz::TimeZone;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -17,7 +19,7 @@ use std::fs::File;
 use std::sync::Arc;
 use tempfile::TempDir;
 
-const HOUR: &str = "2026-11-20T05";
+pub const HOUR: &str = "2026-11-20T05";
 
 struct Place {
     warehouse: Local,
@@ -26,11 +28,14 @@ struct Place {
 
 fn place() -> Place {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings::Local(folder.path().join("warehouse"));
-    Place { warehouse: Local::new(&settings, Clock::system()), folder }
+    Place { warehouse: place_at(folder.path()), folder }
 }
 
-fn table() -> TableName {
+pub fn place_at(folder: &Path) -> Local {
+    Local::new(&Settings::Local(folder.join("warehouse")), Clock::system())
+}
+
+pub fn table() -> TableName {
     "agg.by_hour".parse().unwrap()
 }
 
@@ -62,7 +67,7 @@ fn parquet(columns: Vec<(&str, ArrayRef)>, closing: u32) -> Bytes {
 }
 
 /// A load of rows with one column `n`.
-fn load(key: &str, closing: u32, values: &[i64]) -> Load {
+pub fn load(key: &str, closing: u32, values: &[i64]) -> Load {
     let key: PartitionKey = key.parse().unwrap();
     let start = key.grain.start_column();
     let columns = vec![(start, starts(&key, values.len())), ("n", int(values))];
@@ -75,27 +80,31 @@ fn load_columns(closing: u32, mut columns: Vec<(&str, ArrayRef)>) -> Load {
     Load { table: table(), key, closing, content: parquet(columns, closing) }
 }
 
-/// `2026-11-20T05 closing 2: 1 2, …`, as a plain reader of the files sees it.
+/// The closing that a file names, and the values in it, as a plain reader finds them.
+pub fn values(file: &Path) -> (u32, Vec<i64>) {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(file).unwrap()).unwrap();
+    let pairs = reader.metadata().file_metadata().key_value_metadata().unwrap();
+    let closing = pairs.iter().find(|pair| pair.key == CLOSING_KEY).unwrap();
+    let closing = closing.value.as_ref().unwrap().parse().unwrap();
+    let mut values = Vec::new();
+    for batch in reader.build().unwrap() {
+        let batch = batch.unwrap();
+        let column = batch.column_by_name("n").unwrap();
+        values.extend(column.as_primitive::<Int64Type>().iter().flatten());
+    }
+    (closing, values)
+}
+
+/// `2026-11-20T05 closing 2: 1 2, …`
 #[track_caller]
 fn check(place: &Place, expected: &str) {
-    let partitions = place.warehouse.partitions(&table()).unwrap();
-    let told: Vec<String> = partitions
-        .iter()
-        .map(|partition| {
-            let file = File::open(&partition.file).unwrap();
-            let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
-            let values: Vec<String> = reader
-                .flat_map(|batch| {
-                    let batch = batch.unwrap();
-                    let column = batch.column_by_name("n").unwrap();
-                    let column = column.as_any().downcast_ref::<Int64Array>().unwrap();
-                    column.iter().flatten().map(|n| n.to_string()).collect::<Vec<_>>()
-                })
-                .collect();
-            let Partition { key, closing, .. } = partition;
-            format!("{key} closing {closing}: {}", values.join(" ")).trim_end().to_owned()
-        })
-        .collect();
+    let mut told = Vec::new();
+    for Partition { key, closing, file, .. } in place.warehouse.partitions(&table()).unwrap() {
+        let (named, values) = values(&file);
+        assert_eq!(named, closing);
+        let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+        told.push(format!("{key} closing {closing}: {}", values.join(" ")).trim_end().to_owned());
+    }
     assert_eq!(told.join(", "), expected);
 }
 

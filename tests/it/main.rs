@@ -1,4 +1,5 @@
 //! The tests that start processes; one binary, so that it is linked once.
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+mod golden;
 mod shim;
