@@ -11,6 +11,7 @@ pub mod dags;
 pub mod holds;
 pub mod progress;
 pub mod requests;
+mod retention;
 pub mod runs;
 pub mod streams;
 pub mod tables;
