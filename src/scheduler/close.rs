@@ -50,20 +50,36 @@ pub struct Closer<'a> {
     pub now: Micros,
 }
 
+/// The closing that the lake has now.
+enum Taken {
+    Ours(Closing),
+    /// Made before, by an earlier life of this step or by another daemon.
+    Theirs(Closing),
+}
+
 impl Closer<'_> {
     /// Closes what is due and returns when to look again.
     pub async fn close_due(&self, table: &LakeTable) -> Result<Option<Micros>, Error> {
         let facts = self.facts(table).await?;
         let plan = frontier::plan(&facts, self.now);
         let Some(frontier) = plan.frontier else { return Ok(None) };
+        let mut wake = plan.wake;
         let mut left = plan.close.as_slice();
         while !left.is_empty() {
             let (chunk, rest) = left.split_at(left.len().min(CHUNK));
             let mut made = Vec::with_capacity(chunk.len());
             for close in chunk {
-                let closing = self.create(table, close, frontier).await.doing(|| {
+                let created = self.create(table, close, frontier).await.doing(|| {
                     format!("close {} of {} for the {}. time", close.key, table.table.name, close.n)
                 })?;
+                let closing = match created {
+                    Taken::Ours(closing) => closing,
+                    // It may lack rows that we know of: they are late, and due after a while.
+                    Taken::Theirs(closing) => {
+                        wake = Some(self.now);
+                        closing
+                    }
+                };
                 made.push((closing, close.late));
             }
             let until = rest.first().map_or(frontier, |next| {
@@ -83,7 +99,7 @@ impl Closer<'_> {
             self.advance(&mut tx, table, facts.frontier, frontier).await?;
             tx.commit().await?;
         }
-        Ok(plan.wake)
+        Ok(wake)
     }
 
     /// Closes one hive partition because a person asks for it, as it is or once more.
@@ -103,7 +119,8 @@ impl Closer<'_> {
         let partial = !passed || frontier::is_cut(&facts, key);
         let close = Close { key: *key, n, late: passed, partial };
         let frontier = facts.frontier.unwrap_or(Micros(0));
-        let closing = self.create(table, &close, frontier).await?;
+        let (Taken::Ours(closing) | Taken::Theirs(closing)) =
+            self.create(table, &close, frontier).await?;
         let mut tx = self.store.begin().await?;
         self.mirror(&mut tx, table, &closing, close.late, cause).await?;
         Ok((tx, closing))
@@ -138,7 +155,7 @@ impl Closer<'_> {
         table: &LakeTable,
         close: &Close,
         frontier: Micros,
-    ) -> Result<Closing, Error> {
+    ) -> Result<Taken, Error> {
         let files = self.store.files_of(&table.table.name, &close.key).await?;
         if files.is_empty() {
             return Err(Error::new(ErrorKind::Input, "it has no rows")
@@ -157,8 +174,8 @@ impl Closer<'_> {
             made_from: None,
         };
         Ok(match self.lake.create_closing(&ours).await? {
-            Created::Ours => ours,
-            Created::Theirs(theirs) => theirs,
+            Created::Ours => Taken::Ours(ours),
+            Created::Theirs(theirs) => Taken::Theirs(theirs),
         })
     }
 

@@ -21,10 +21,8 @@ use crate::error::Error;
 use crate::lake::Lake;
 use crate::model::dag::DagVersion;
 use crate::model::name::TableName;
-use crate::model::settings::Project;
 use crate::model::time::Micros;
 use crate::store::Store;
-use crate::store::dags::Accepted;
 use crate::store::tables::LakeTable;
 use apply::Versions;
 use close::Closer;
@@ -50,8 +48,15 @@ pub struct Scheduler {
     lake: Lake,
     parallelism: u32,
     versions: Versions,
-    /// Per table, when it must be looked at again even if its log has nothing new.
-    looks: BTreeMap<TableName, Option<Micros>>,
+    looks: BTreeMap<TableName, Look>,
+}
+
+/// How a table was left by the last look at it.
+#[derive(Debug)]
+struct Look {
+    table: LakeTable,
+    /// When something is due even if its log has nothing new.
+    wake: Option<Micros>,
 }
 
 /// What came of a step.
@@ -70,13 +75,6 @@ impl Scheduler {
     pub fn new(store: Store, lake: Lake, parallelism: u32) -> Self {
         let (versions, looks) = (BTreeMap::new(), BTreeMap::new());
         Self { store, lake, parallelism, versions, looks }
-    }
-
-    /// Takes over a project's files as they have been checked.
-    pub async fn accept(&mut self, project: &Project, now: Micros) -> Result<(), Error> {
-        self.looks.clear();
-        self.parallelism = project.settings.limits.parallelism;
-        self.store.accept(&Accepted::of(project), now).await
     }
 
     /// Looks at everything once and does what is due.
@@ -141,7 +139,7 @@ impl Scheduler {
                 Ok(Some(wake)) => outcome.next_wake = outcome.next_wake.min(wake),
                 Ok(None) => {}
                 Err(error) => {
-                    self.looks.insert(name.clone(), Some(now));
+                    self.looks.remove(&name);
                     warn!(table = %name, %error, "cannot close {name} now; trying again");
                 }
             }
@@ -164,17 +162,20 @@ impl Scheduler {
             Outputs { store, lake, dags, now }.adopt(&table).await?;
         } else if !table.is_streamed() {
             return Ok(None);
-        } else if let Some(look) = self.looks.get(&name).filter(|_| !is_new)
-            && look.is_none_or(|at| now < at)
+        } else if let Some(look) =
+            self.looks.get(&name).filter(|look| !is_new && look.table == table)
+            && look.wake.is_none_or(|at| now < at)
         {
-            return Ok(*look);
+            return Ok(look.wake);
         }
         let Some(table) = store.table(&name).await?.filter(LakeTable::is_streamed) else {
             return Ok(None);
         };
         let closer = Closer { store, lake, dags, now };
         let wake = closer.close_due(&table).await.doing(|| format!("close {name}"))?;
-        self.looks.insert(name, wake);
+        if let Some(table) = store.table(&name).await? {
+            self.looks.insert(name, Look { table, wake });
+        }
         Ok(wake)
     }
 
@@ -230,3 +231,6 @@ impl Scheduler {
         Ok(again)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -251,3 +251,6 @@ fn ended(state: TaskState) -> bool {
 fn wake(plan: &mut Plan, at: Micros) {
     plan.wake = Some(plan.wake.map_or(at, |wake| wake.min(at)));
 }
+
+#[cfg(test)]
+mod tests;

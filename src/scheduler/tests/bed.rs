@@ -1,0 +1,299 @@
+//! A store and a lake on disk, three DAGs in a chain, and a clock that only the test moves.
+
+use crate::clock::Clock;
+use crate::lake::Lake;
+use crate::lake::commit::Append;
+use crate::lake::commit::NewFile;
+use crate::lake::members::OtherTopic;
+use crate::lake::outputs::NewOutput;
+use crate::model::commit::Counts;
+use crate::model::commit::FORMAT;
+use crate::model::commit::Members;
+use crate::model::commit::Record;
+use crate::model::dag::Dag;
+use crate::model::dag::DagVersion;
+use crate::model::dag::Empty;
+use crate::model::dag::OnClose;
+use crate::model::dag::OnLate;
+use crate::model::dag::Schedule;
+use crate::model::dag::Table;
+use crate::model::dag::TableContent;
+use crate::model::dag::Task;
+use crate::model::dag::Work;
+use crate::model::hive::Grain;
+use crate::model::hive::PartitionBy;
+use crate::model::hive::PartitionKey;
+use crate::model::job::BatchJob;
+use crate::model::job::Job;
+use crate::model::job::JobKind;
+use crate::model::name::Name;
+use crate::model::name::TableName;
+use crate::model::run::AttemptState;
+use crate::model::settings::LakeUrl;
+use crate::model::time::Micros;
+use crate::scheduler::Scheduler;
+use crate::scheduler::StepOutcome;
+use crate::scheduler::make;
+use crate::store::Store;
+use crate::store::attempts::Ended;
+use crate::store::attempts::Owner;
+use crate::store::dags::Accepted;
+use crate::store::dags::AcceptedTable;
+use crate::store::requests::Request;
+use crate::store::requests::Verb;
+use crate::store::runs::Wanted;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub const MINUTE: i64 = 60_000_000;
+pub const HOUR: i64 = 60 * MINUTE;
+const TOPIC_ID: &str = "0123456789abcdef0123456789abcdef";
+
+pub struct Bed {
+    folder: tempfile::TempDir,
+    pub store: Store,
+    pub lake: Lake,
+    pub scheduler: Scheduler,
+    pub now: Micros,
+    dags: Vec<DagVersion>,
+    stores: u32,
+}
+
+impl Bed {
+    /// `raw.changes` with two topic partitions; `hourly` makes `agg.by_hour` of it, and `daily`
+    /// makes `agg.by_day` of that.
+    pub async fn new(on_late: OnLate, empty: Empty) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = LakeUrl::Folder(folder.path().join("lake"));
+        let lake = Lake::open(&url, &"wiki".parse().unwrap(), Clock::system()).await.unwrap();
+        let seen = Members {
+            format: FORMAT,
+            topic: "changes".parse().unwrap(),
+            topic_id: TOPIC_ID.into(),
+            topic_partitions: 2,
+        };
+        lake.declare_members(&table("raw.changes"), &seen, OtherTopic::Refuse).await.unwrap();
+        let dags = vec![
+            dag("hourly", "raw.changes", Grain::Hour, (on_late, empty), "agg.by_hour"),
+            dag("daily", "agg.by_hour", Grain::Day, (OnLate::Refresh, Empty::Skip), "agg.by_day"),
+        ];
+        let store = Store::open(&folder.path().join("state-0.db")).await.unwrap();
+        let scheduler = Scheduler::new(store.clone(), lake.clone(), 4);
+        let bed = Self { folder, store, lake, scheduler, now: Micros(HOUR), dags, stores: 0 };
+        bed.accept().await;
+        bed
+    }
+
+    async fn accept(&self) {
+        let laid = |name: &str, dag: &str, grain, content, close_after: u64| AcceptedTable {
+            table: Table {
+                name: table(name),
+                writer: self::name(dag),
+                partition_by: PartitionBy::utc(grain),
+                content,
+            },
+            dag: self::name(dag),
+            close_after: Duration::from_mins(close_after),
+            late_quiet: Duration::from_mins(u64::from(close_after > 0)),
+        };
+        let topic = TableContent::Topic("changes".parse().unwrap());
+        let tables = vec![
+            laid("raw.changes", "ingest", Grain::Hour, topic, 10),
+            laid("agg.by_hour", "hourly", Grain::Hour, TableContent::Query, 0),
+            laid("agg.by_day", "daily", Grain::Day, TableContent::Query, 0),
+        ];
+        let accepted = Accepted { versions: self.dags.clone(), tables };
+        self.store.accept(&accepted, self.now).await.unwrap();
+    }
+
+    /// Throws the state store away, as a lost disk does.
+    pub async fn lose_store(&mut self) {
+        self.store.close().await;
+        self.stores += 1;
+        let path = self.folder.path().join(format!("state-{}.db", self.stores));
+        self.store = Store::open(&path).await.unwrap();
+        self.restart();
+        self.accept().await;
+    }
+
+    /// Another daemon takes over: what was only in memory is gone.
+    pub fn restart(&mut self) {
+        self.scheduler = Scheduler::new(self.store.clone(), self.lake.clone(), 4);
+    }
+
+    /// Commits ten rows in each of `hours` to a topic partition, with its watermark in minutes.
+    pub async fn commit(&self, topic_partition: u32, hours: &[i64], watermark: i64) {
+        let output = table("raw.changes");
+        let log = self.lake.log(&output, TOPIC_ID, topic_partition);
+        let tip = log.recover().await.unwrap();
+        let (seq, start) = (tip.next_seq(), tip.end().unwrap_or(0));
+        let mut files = Vec::new();
+        for (index, hour) in (0..).zip(hours) {
+            let at = Some(Micros(hour * HOUR));
+            let file = NewFile {
+                key: Some(key(*hour)),
+                index,
+                payload: format!("{topic_partition} {seq} {hour}").into_bytes().into(),
+                rows: 10,
+                event_time_min: at,
+                event_time_max: at,
+            };
+            files.push(log.stage(seq, file).await.unwrap());
+        }
+        let landed = 10 * hours.len() as u64;
+        let record = Record {
+            format: FORMAT,
+            seq,
+            output,
+            topic: "changes".parse().unwrap(),
+            topic_id: TOPIC_ID.into(),
+            topic_partition,
+            start,
+            end: start + i64::try_from(landed).unwrap(),
+            schema: 1,
+            partition_by: PartitionBy::utc(Grain::Hour),
+            files,
+            quarantine: None,
+            watermark: Some(Micros(watermark * MINUTE)),
+            marked: false,
+            cut: false,
+            counts: Counts { read: landed, landed, ..Counts::default() },
+            reasons: BTreeMap::new(),
+            job: "job".into(),
+            writer: "writer".into(),
+        };
+        let Append::Ours(committed) = log.append(&tip, &record).await.unwrap() else {
+            panic!("the log has another writer");
+        };
+        log.publish(&committed).await.unwrap();
+    }
+
+    /// Commits to both topic partitions.
+    pub async fn commit_both(&self, hours: &[i64], watermark: i64) {
+        self.commit(0, hours, watermark).await;
+        self.commit(1, hours, watermark).await;
+    }
+
+    pub async fn step(&mut self) -> StepOutcome {
+        self.scheduler.step(self.now).await.unwrap()
+    }
+
+    /// Steps `minutes` later.
+    pub async fn step_after(&mut self, minutes: i64) -> StepOutcome {
+        self.now = Micros(self.now.0 + minutes * MINUTE);
+        self.step().await
+    }
+
+    /// Steps and lets every attempt succeed, until there is none left.
+    pub async fn settle(&mut self) {
+        self.step().await;
+        while self.end_attempts(AttemptState::Succeeded).await > 0 {
+            self.step().await;
+        }
+    }
+
+    /// Ends every open attempt; those that succeed replace their output first.
+    pub async fn end_attempts(&self, state: AttemptState) -> usize {
+        let open = self.store.open_attempts().await.unwrap();
+        for attempt in &open {
+            let Owner::Task { run, .. } = &attempt.owner else { continue };
+            let run = self.store.run(run).await.unwrap().unwrap();
+            if let (AttemptState::Succeeded, Some(of)) = (state, &run.of) {
+                let version = self.store.version(&run.version).await.unwrap();
+                for table in make::outputs(&version) {
+                    let content = Some((b"rows".to_vec().into(), 1));
+                    let (key, n, run) = (of.key, of.n, run.id.clone());
+                    let new = NewOutput { table, key, n, run, content };
+                    self.lake.replace_output(new).await.unwrap();
+                }
+            }
+            let exit_code = Some(i32::from(state != AttemptState::Succeeded));
+            let ended = Ended { state, exit_code, signal: None, failure: None, result: None };
+            self.store.attempt_ended(&attempt.id, &ended, self.now).await.unwrap();
+        }
+        open.len()
+    }
+
+    pub async fn ask(&mut self, verb: Verb) -> Request {
+        let id = self.store.ask(&verb, "ada", self.now).await.unwrap();
+        self.step().await;
+        self.store.request(id).await.unwrap().unwrap()
+    }
+
+    /// Each run of the DAG, oldest first: `00 r1 succeeded`.
+    pub async fn runs(&self, dag: &str) -> Vec<String> {
+        let wanted = Wanted { dag: Some(name(dag)), ..Wanted::default() };
+        let mut runs = self.store.runs(&wanted).await.unwrap();
+        runs.sort_by_key(|run| {
+            (run.created, run.of.as_ref().map(|of| (of.start, of.n)), run.id.clone())
+        });
+        let line = |run: &crate::store::runs::Run| {
+            let of = run.of.as_ref().unwrap();
+            let key = of.key.to_string();
+            format!("{} r{} {}", &key[8..], of.n, run.state)
+        };
+        runs.iter().map(line).collect()
+    }
+
+    #[track_caller]
+    pub fn same(runs: &[String], expected: &[&str]) {
+        assert_eq!(runs, expected);
+    }
+}
+
+fn dag(
+    dag: &str,
+    reads: &str,
+    grain: Grain,
+    (on_late, empty): (OnLate, Empty),
+    writes: &str,
+) -> DagVersion {
+    let batch = BatchJob {
+        reads: vec![table(reads)],
+        sql: "select 1".into(),
+        expects: vec![],
+        to_lake: Some(table(writes)),
+        to_warehouse: None,
+        partition_by: PartitionBy::utc(grain),
+    };
+    let job = Job { name: name(dag), kind: JobKind::Batch(batch) };
+    let on_close = OnClose {
+        table: table(reads),
+        grain,
+        timezone: "UTC".into(),
+        on_late,
+        empty,
+        start: None,
+        max_active_runs: 4,
+    };
+    let task = Task {
+        name: name("batch"),
+        after: vec![],
+        work: Work::Batch(job.name.clone()),
+        retries: 0,
+        retry_delay: Duration::ZERO,
+        timeout: None,
+    };
+    let dag = Dag {
+        name: name(dag),
+        doc: String::new(),
+        owner: String::new(),
+        streams: BTreeMap::new(),
+        schedule: Schedule::OnClose(on_close),
+        tasks: vec![task],
+    };
+    let jobs = BTreeMap::from([(job.name.clone(), job)]);
+    DagVersion { dag, jobs, topics: BTreeMap::new(), tables: BTreeMap::new() }
+}
+
+pub fn key(hour: i64) -> PartitionKey {
+    PartitionBy::utc(Grain::Hour).key_of(Micros(hour * HOUR))
+}
+
+pub fn table(text: &str) -> TableName {
+    text.parse().unwrap()
+}
+
+pub fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}

@@ -1,0 +1,287 @@
+mod bed;
+
+use crate::error::ErrorKind;
+use crate::lake::Created;
+use crate::model::commit::Closing;
+use crate::model::commit::FORMAT;
+use crate::model::dag::Empty;
+use crate::model::dag::OnLate;
+use crate::model::run::AttemptState;
+use crate::model::run::RunState;
+use crate::model::time::Micros;
+use crate::store::requests::Verb;
+use bed::Bed;
+use bed::HOUR;
+use bed::MINUTE;
+use bed::key;
+use bed::name;
+use bed::table;
+
+#[tokio::test]
+async fn an_hour_closes_runs_and_closes_what_its_batch_wrote() {
+    let mut bed = Bed::new(OnLate::Refresh, Empty::Skip).await;
+    bed.commit_both(&[0, 1], 70).await;
+    bed.settle().await;
+    Bed::same(&bed.runs("hourly").await, &["01T00 r1 succeeded"]);
+    let closed = bed.store.newest_closed_of(&table("raw.changes"), &key(0)).await.unwrap().unwrap();
+    assert_eq!((closed.n, closed.rows, closed.files, closed.late), (1, 20, 2, false));
+    let agg = bed.store.newest_closed_of(&table("agg.by_hour"), &key(0)).await.unwrap().unwrap();
+    assert_eq!((agg.n, agg.rows), (1, 1));
+}
+
+#[tokio::test]
+async fn a_topic_partition_without_a_record_holds_every_hour() {
+    let mut bed = Bed::new(OnLate::Refresh, Empty::Skip).await;
+    bed.commit(0, &[0], 500).await;
+    bed.settle().await;
+    Bed::same(&bed.runs("hourly").await, &[]);
+    bed.commit(1, &[], 500).await;
+    bed.settle().await;
+    Bed::same(&bed.runs("hourly").await, &["01T00 r1 succeeded"]);
+}
+
+#[tokio::test]
+async fn a_step_without_news_changes_nothing() {
+    let mut bed = Bed::new(OnLate::Refresh, Empty::Skip).await;
+    bed.commit_both(&[0], 70).await;
+    bed.settle().await;
+    for _ in 0..3 {
+        bed.restart();
+        let outcome = bed.step_after(60).await;
+        assert!(!outcome.attempts_changed);
+    }
+    Bed::same(&bed.runs("hourly").await, &["01T00 r1 succeeded"]);
+}
+
+#[tokio::test]
+async fn late_rows_under_refresh_rerun_their_hour_once_and_then_the_day() {
+    let mut bed = bed_with_a_day(OnLate::Refresh).await;
+    bed.commit(0, &[5], 1510).await;
+    bed.commit(1, &[5, 6], 1510).await;
+    let outcome = bed.step().await;
+    assert_eq!(outcome.next_wake.since(bed.now).as_secs(), 5);
+    Bed::same(&bed.runs("daily").await, &["01 r1 succeeded"]);
+    bed.now = Micros(bed.now.0 + MINUTE);
+    bed.settle().await;
+    let hourly = bed.runs("hourly").await;
+    Bed::same(&hourly[3..], &["01T05 r2 succeeded", "01T06 r2 succeeded"]);
+    Bed::same(&bed.runs("daily").await, &["01 r1 succeeded", "01 r2 succeeded"]);
+}
+
+#[tokio::test]
+async fn late_rows_under_hold_make_a_run_that_a_person_lets_go() {
+    let mut bed = bed_with_a_day(OnLate::Hold).await;
+    late(&mut bed, 5).await;
+    Bed::same(&bed.runs("hourly").await[3..], &["01T05 r2 held"]);
+    late(&mut bed, 5).await;
+    Bed::same(&bed.runs("hourly").await[3..], &["01T05 r2 superseded", "01T05 r3 held"]);
+    let clear = Verb::ClearRun {
+        dag: name("hourly"),
+        run: "close-1970-01-01T05-r3".into(),
+        only_failed: false,
+    };
+    assert_eq!(bed.ask(clear).await.failure, None);
+    bed.settle().await;
+    Bed::same(&bed.runs("hourly").await[4..], &["01T05 r3 succeeded"]);
+    Bed::same(&bed.runs("daily").await, &["01 r1 succeeded", "01 r2 succeeded"]);
+}
+
+#[tokio::test]
+async fn late_rows_under_ignore_close_again_and_run_nothing() {
+    let mut bed = bed_with_a_day(OnLate::Ignore).await;
+    late(&mut bed, 5).await;
+    let closed = bed.store.newest_closed_of(&table("raw.changes"), &key(5)).await.unwrap().unwrap();
+    assert_eq!((closed.n, closed.late), (2, true));
+    assert_eq!(bed.runs("hourly").await.len(), 3);
+    assert_eq!(bed.runs("daily").await.len(), 1);
+}
+
+#[tokio::test]
+async fn hours_without_rows_pass_without_a_run_unless_the_schedule_wants_one() {
+    for (empty, runs) in [(Empty::Skip, 2), (Empty::Run, 5)] {
+        let mut bed = Bed::new(OnLate::Refresh, empty).await;
+        bed.commit_both(&[0], 70).await;
+        bed.settle().await;
+        bed.commit_both(&[4], 5 * 60 + 10).await;
+        bed.settle().await;
+        assert_eq!(bed.runs("hourly").await.len(), runs, "{empty:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_queued_run_is_superseded_by_a_newer_closing() {
+    let mut bed = Bed::new(OnLate::Refresh, Empty::Skip).await;
+    bed.ask(Verb::PauseDag { dag: name("hourly") }).await;
+    bed.commit_both(&[0], 70).await;
+    bed.step().await;
+    late(&mut bed, 0).await;
+    Bed::same(&bed.runs("hourly").await, &["01T00 r1 superseded", "01T00 r2 queued"]);
+    bed.ask(Verb::UnpauseDag { dag: name("hourly") }).await;
+    bed.settle().await;
+    Bed::same(&bed.runs("hourly").await, &["01T00 r1 superseded", "01T00 r2 succeeded"]);
+}
+
+#[tokio::test]
+async fn a_failed_hour_holds_its_day_until_it_has_been_cleared() {
+    let mut bed = Bed::new(OnLate::Refresh, Empty::Skip).await;
+    bed.commit_both(&[3], 25 * 60).await;
+    bed.step().await;
+    bed.end_attempts(AttemptState::Failed).await;
+    bed.settle().await;
+    Bed::same(&bed.runs("hourly").await, &["01T03 r1 failed"]);
+    Bed::same(&bed.runs("daily").await, &[]);
+    let run = "close-1970-01-01T03-r1".into();
+    bed.ask(Verb::ClearRun { dag: name("hourly"), run, only_failed: true }).await;
+    bed.settle().await;
+    Bed::same(&bed.runs("hourly").await, &["01T03 r1 succeeded"]);
+    Bed::same(&bed.runs("daily").await, &["01 r1 succeeded"]);
+}
+
+#[tokio::test]
+async fn a_run_marked_succeeded_closes_its_output_too() {
+    let mut bed = Bed::new(OnLate::Refresh, Empty::Skip).await;
+    bed.commit_both(&[3], 26 * 60).await;
+    bed.step().await;
+    bed.end_attempts(AttemptState::Failed).await;
+    bed.step().await;
+    let run = "close-1970-01-01T03-r1".into();
+    let to = RunState::Succeeded;
+    bed.ask(Verb::MarkRun { dag: name("hourly"), run, to }).await;
+    bed.settle().await;
+    Bed::same(&bed.runs("daily").await, &["01 r1 succeeded"]);
+}
+
+#[tokio::test]
+async fn a_forced_closing_is_partial_and_the_hour_closes_again_in_time() {
+    let mut bed = Bed::new(OnLate::Hold, Empty::Skip).await;
+    bed.commit(0, &[0], 30).await;
+    bed.step().await;
+    let close = Verb::ClosePartition { table: table("raw.changes"), key: key(0) };
+    assert_eq!(bed.ask(close.clone()).await.failure, None);
+    let closed = bed.store.newest_closed_of(&table("raw.changes"), &key(0)).await.unwrap().unwrap();
+    assert!(closed.partial);
+    assert_eq!(bed.ask(close).await.failure.unwrap().kind, ErrorKind::Input);
+    bed.commit_both(&[0], 70).await;
+    bed.settle().await;
+    let runs = bed.runs("hourly").await;
+    Bed::same(&runs, &["01T00 r1 succeeded", "01T00 r2 succeeded"]);
+    let closed = bed.store.newest_closed_of(&table("raw.changes"), &key(0)).await.unwrap().unwrap();
+    assert!(!closed.partial && !closed.late);
+}
+
+#[tokio::test]
+async fn what_a_person_reopens_runs_again_whatever_on_late_says() {
+    let mut bed = bed_with_a_day(OnLate::Ignore).await;
+    let reopen = Verb::ReopenPartition { table: table("raw.changes"), key: key(5) };
+    assert_eq!(bed.ask(reopen).await.failure, None);
+    bed.settle().await;
+    Bed::same(&bed.runs("hourly").await[3..], &["01T05 r2 succeeded"]);
+    Bed::same(&bed.runs("daily").await, &["01 r1 succeeded", "01 r2 succeeded"]);
+}
+
+#[tokio::test]
+async fn a_run_by_hand_reads_the_newest_closing() {
+    let mut bed = bed_with_a_day(OnLate::Refresh).await;
+    let trigger = Verb::TriggerDag { dag: name("hourly"), key: Some(key(5)) };
+    let run = bed.ask(trigger).await.outcome.unwrap();
+    let inputs = bed.store.inputs(&run).await.unwrap();
+    assert_eq!((inputs.len(), inputs[0].key, inputs[0].n), (1, key(5), 1));
+    let trigger = Verb::TriggerDag { dag: name("hourly"), key: Some(key(9)) };
+    assert_eq!(bed.ask(trigger).await.failure.unwrap().kind, ErrorKind::Input);
+}
+
+#[tokio::test]
+async fn a_crash_between_the_closing_and_the_store_makes_no_second_one() {
+    let mut bed = Bed::new(OnLate::Refresh, Empty::Skip).await;
+    bed.commit(0, &[0], 30).await;
+    bed.step().await;
+    bed.commit(1, &[0], 30).await;
+    bed.step().await;
+    // The lake has it, and the store's transaction never came.
+    let files = bed.store.files_of(&table("raw.changes"), &key(0)).await.unwrap();
+    let rows = files.iter().map(|file| file.rows).sum();
+    let closing = Closing {
+        format: FORMAT,
+        table: table("raw.changes"),
+        key: key(0),
+        n: 1,
+        partial: false,
+        files,
+        rows,
+        frontier: Micros(HOUR),
+        made_from: None,
+    };
+    assert_eq!(bed.lake.create_closing(&closing).await.unwrap(), Created::Ours);
+    bed.commit_both(&[], 75).await;
+    bed.settle().await;
+    bed.settle().await;
+    Bed::same(&bed.runs("hourly").await, &["01T00 r1 succeeded"]);
+    assert_eq!(
+        bed.lake.newest_closing(&table("raw.changes"), &key(0)).await.unwrap().unwrap().n,
+        1
+    );
+}
+
+#[tokio::test]
+async fn rows_that_another_closing_of_the_same_number_lacks_are_late() {
+    let mut bed = Bed::new(OnLate::Refresh, Empty::Skip).await;
+    bed.commit(0, &[0], 30).await;
+    bed.step().await;
+    let files = bed.store.files_of(&table("raw.changes"), &key(0)).await.unwrap();
+    let closing = Closing {
+        format: FORMAT,
+        table: table("raw.changes"),
+        key: key(0),
+        n: 1,
+        partial: false,
+        files,
+        rows: 10,
+        frontier: Micros(HOUR),
+        made_from: None,
+    };
+    bed.lake.create_closing(&closing).await.unwrap();
+    bed.commit(1, &[0], 70).await;
+    bed.commit(0, &[], 70).await;
+    bed.settle().await;
+    Bed::same(&bed.runs("hourly").await, &["01T00 r1 succeeded"]);
+    bed.now = Micros(bed.now.0 + MINUTE);
+    bed.settle().await;
+    Bed::same(&bed.runs("hourly").await, &["01T00 r1 succeeded", "01T00 r2 succeeded"]);
+}
+
+#[tokio::test]
+async fn a_lost_store_repeats_no_batch_whose_output_is_there() {
+    let mut bed = bed_with_a_day(OnLate::Refresh).await;
+    late(&mut bed, 5).await;
+    bed.settle().await;
+    bed.commit_both(&[24], 26 * 60).await;
+    bed.step().await; // Hour 24 has closed, and its batch has not run.
+    bed.lose_store().await;
+    bed.step().await;
+    let runs = bed.runs("hourly").await;
+    let found =
+        ["01T00 r1 succeeded", "01T05 r2 succeeded", "01T06 r1 succeeded", "02T00 r1 running"];
+    Bed::same(&runs, &found);
+    assert_eq!(bed.store.open_attempts().await.unwrap().len(), 2, "hour 24, and the day again");
+    bed.settle().await;
+    assert_eq!(bed.runs("hourly").await[3], "02T00 r1 succeeded");
+}
+
+/// Hours 0, 5 and 6 of a day have rows, and the day has run.
+async fn bed_with_a_day(on_late: OnLate) -> Bed {
+    let mut bed = Bed::new(on_late, Empty::Skip).await;
+    bed.commit_both(&[0, 5, 6], 24 * 60 + 10).await;
+    bed.settle().await;
+    let hours = ["01T00 r1 succeeded", "01T05 r1 succeeded", "01T06 r1 succeeded"];
+    Bed::same(&bed.runs("hourly").await, &hours);
+    Bed::same(&bed.runs("daily").await, &["01 r1 succeeded"]);
+    bed.now = Micros(bed.now.0 + MINUTE);
+    bed
+}
+
+/// Rows of a closed hour come, and a minute passes.
+async fn late(bed: &mut Bed, hour: i64) {
+    bed.commit(0, &[hour], 1510).await;
+    bed.step().await;
+    bed.step_after(1).await;
+}
