@@ -4,15 +4,19 @@
 //! driven by one thread; a [`Producer`] is its topic's only one. Both implementations keep what
 //! `tests/it/conformance.rs` asks of them.
 
+mod broker;
 mod embedded;
 
 use crate::clock::Clock;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::model::dag::EnvValue;
 use crate::model::name::TopicName;
 use crate::model::settings::Kafka;
 use crate::model::settings::Secret;
 use crate::model::time::{EventTime, Micros};
+use broker::BrokerProducer;
+use broker::BrokerSource;
+use broker::Brokers;
 use embedded::EmbeddedSource;
 use embedded::Topic;
 use embedded::Writer;
@@ -42,7 +46,8 @@ pub struct Message<'a> {
 pub enum Change {
     /// Now ours: call [`Source::start`] for each before messages flow.
     Assigned(Vec<u32>),
-    /// To be given up: commit, then call [`Source::release`]. Others wait for it.
+    /// To be given up: commit, then call [`Source::release`]. Others wait for it. None of their
+    /// messages is handed over any more.
     Revoked(Vec<u32>),
     /// Already somebody else's: drop what is not committed, then call [`Source::release`].
     Lost(Vec<u32>),
@@ -100,7 +105,10 @@ impl Cluster {
             Self::Embedded { dir, .. } => {
                 Ok(Topic::ensure(dir, topic, partitions, retention)?.facts())
             }
-            Self::Brokers { .. } => Err(unfinished()),
+            Self::Brokers { servers, properties } => {
+                let brokers = Brokers { servers, properties };
+                brokers.ensure_topic(topic, partitions, retention)
+            }
         }
     }
 
@@ -108,7 +116,10 @@ impl Cluster {
     pub fn facts(&self, topic: &TopicName) -> Result<Option<TopicFacts>, Error> {
         match self {
             Self::Embedded { dir, .. } => Ok(Topic::open(dir, topic)?.map(|topic| topic.facts())),
-            Self::Brokers { .. } => Err(unfinished()),
+            Self::Brokers { servers, properties } => {
+                let brokers = Brokers { servers, properties };
+                brokers.facts(topic)
+            }
         }
     }
 
@@ -124,7 +135,10 @@ impl Cluster {
                 let topic = Topic::existing(dir, topic)?;
                 Ok(Box::new(EmbeddedSource::open(topic, group, clock.clone())?))
             }
-            Self::Brokers { .. } => Err(unfinished()),
+            Self::Brokers { servers, properties } => {
+                let brokers = Brokers { servers, properties };
+                Ok(Box::new(BrokerSource::open(&brokers, topic, group)?))
+            }
         }
     }
 
@@ -135,7 +149,10 @@ impl Cluster {
                 let topic = Topic::existing(dir, topic)?;
                 Ok(Box::new(Writer::open(topic, *keep_bytes, clock.clone())?))
             }
-            Self::Brokers { .. } => Err(unfinished()),
+            Self::Brokers { servers, properties } => {
+                let brokers = Brokers { servers, properties };
+                Ok(Box::new(BrokerProducer::open(&brokers, topic)?))
+            }
         }
     }
 
@@ -149,13 +166,12 @@ impl Cluster {
     ) -> Result<(), Error> {
         match self {
             Self::Embedded { dir, .. } => Topic::existing(dir, topic)?.tail(since, each),
-            Self::Brokers { .. } => Err(unfinished()),
+            Self::Brokers { servers, properties } => {
+                let brokers = Brokers { servers, properties };
+                brokers.tail(topic, since, each)
+            }
         }
     }
-}
-
-fn unfinished() -> Error {
-    Error::new(ErrorKind::Bug, "Kafka is not built in yet")
 }
 
 /// One member of a consumer group that reads one topic.

@@ -1,5 +1,9 @@
 //! The tests that start processes; one binary, so that it is linked once.
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+mod broker;
+mod conformance;
 mod golden;
+mod servers;
 mod shim;
+mod topic_log;

@@ -49,7 +49,7 @@ mod tests {
     fn check(now_secs: i64, keep_bytes: u64, expected: &[(u32, i64)]) {
         let segments = vec![segment(1, 5, 20), segment(0, 0, 10), segment(0, 9, 30)];
         let now = Micros(now_secs * 1_000_000);
-        let gone = expired(segments, 5, now, Duration::from_secs(60), keep_bytes);
+        let gone = expired(segments, 5, now, Duration::from_mins(1), keep_bytes);
         let gone: Vec<_> = gone.iter().map(|gone| (gone.topic_partition, gone.base)).collect();
         assert_eq!(gone, expected);
     }

@@ -1,0 +1,149 @@
+//! Real Kafka, through librdkafka.
+
+mod admin;
+mod group;
+mod probe;
+mod producer;
+mod source;
+mod tail;
+
+pub use producer::BrokerProducer;
+pub use source::BrokerSource;
+
+use crate::error::{Error, ErrorKind};
+use crate::kafka::MARK_HEADER;
+use crate::kafka::Message;
+use crate::kafka::TopicFacts;
+use crate::model::name::TopicName;
+use crate::model::time::Micros;
+use rdkafka::Message as _;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::message::Headers;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a single question to the brokers may take.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+/// How a cluster is reached.
+pub struct Brokers<'a> {
+    pub servers: &'a str,
+    /// librdkafka's own names; ours win where the promises of the seam rest on them.
+    pub properties: &'a BTreeMap<String, String>,
+}
+
+impl Brokers<'_> {
+    pub fn ensure_topic(
+        &self,
+        topic: &TopicName,
+        partitions: u32,
+        retention: Duration,
+    ) -> Result<TopicFacts, Error> {
+        admin::ensure_topic(self, topic, partitions, retention)
+    }
+
+    pub fn facts(&self, topic: &TopicName) -> Result<Option<TopicFacts>, Error> {
+        probe::Probe::open(self, topic)?.facts()
+    }
+
+    pub fn tail(
+        &self,
+        topic: &TopicName,
+        since: Micros,
+        each: &mut dyn FnMut(Message<'_>),
+    ) -> Result<(), Error> {
+        tail::tail(self, topic, since, each)
+    }
+
+    /// `defaults`, then the user's properties, then what must hold.
+    fn config(&self, defaults: &[(&str, &str)], fixed: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        for (name, value) in defaults {
+            config.set(*name, *value);
+        }
+        for (name, value) in self.properties {
+            config.set(name, value);
+        }
+        for (name, value) in fixed {
+            config.set(*name, *value);
+        }
+        config.set("bootstrap.servers", self.servers);
+        config.set("client.id", "tidemill");
+        config
+    }
+}
+
+fn no_topic(topic: &TopicName) -> Error {
+    Error::new(ErrorKind::Input, format!("the brokers have no topic {topic}"))
+}
+
+fn number(topic_partition: u32) -> i32 {
+    i32::try_from(topic_partition).expect("Kafka counts topic partitions in i32")
+}
+
+/// What librdkafka says, by what its receiver should do.
+fn failed(err: KafkaError) -> Error {
+    use RDKafkaErrorCode as Code;
+    let Some(code) = err.rdkafka_error_code() else {
+        return match err {
+            KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) => {
+                Error::new(ErrorKind::Input, err).remedy("mend [kafka.properties]")
+            }
+            _ => Error::new(ErrorKind::Unavailable, err),
+        };
+    };
+    match code {
+        Code::AutoOffsetReset
+        | Code::OffsetOutOfRange
+        | Code::UnknownTopic
+        | Code::UnknownTopicOrPartition
+        | Code::UnknownPartition
+        | Code::MessageSizeTooLarge
+        | Code::BadMessage => Error::new(ErrorKind::Data, err),
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::SaslAuthenticationFailed
+        | Code::Authentication => Error::new(ErrorKind::Input, err)
+            .remedy("check the account in [kafka.properties] and its ACLs"),
+        Code::FencedInstanceId | Code::ProducerFenced | Code::InvalidProducerEpoch => {
+            Error::new(ErrorKind::Fenced, err)
+        }
+        _ => Error::new(ErrorKind::Unavailable, err),
+    }
+}
+
+/// Errors that librdkafka tells and mends by itself.
+fn passes(err: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        err.rdkafka_error_code(),
+        Some(
+            Code::AllBrokersDown
+                | Code::BrokerTransportFailure
+                | Code::Resolve
+                | Code::OperationTimedOut
+                | Code::RequestTimedOut
+        )
+    )
+}
+
+fn message<'a>(message: &'a BorrowedMessage<'_>) -> Message<'a> {
+    let payload = message.payload();
+    Message {
+        topic_partition: message.partition().cast_unsigned(),
+        offset: message.offset(),
+        arrived: message.timestamp().to_millis().map(|millis| Micros(millis * 1_000)),
+        key: message.key(),
+        payload,
+        // A mark has no payload, so headers are looked at only where there is none.
+        mark: if payload.is_none() { mark(message) } else { None },
+    }
+}
+
+fn mark(message: &BorrowedMessage<'_>) -> Option<Micros> {
+    let header = message.headers()?.iter().find(|header| header.key == MARK_HEADER)?;
+    std::str::from_utf8(header.value?).ok()?.parse().ok().map(Micros)
+}
