@@ -34,3 +34,5 @@ pub mod supervisor;
 pub mod worker;
 
 pub mod daemon;
+
+pub mod cli;

@@ -1,4 +1,4 @@
-//! Parses the command line, runs the verb, maps the error's kind to the exit code.
+//! Runs the shim or the command line, and ends the process with its exit code.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,5 +14,5 @@ fn main() -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
-    ExitCode::SUCCESS
+    tidemill::cli::run(std::env::args_os())
 }

@@ -208,6 +208,24 @@ fn look_up(
     Ok(cursor)
 }
 
+/// Returns the first and the last believable date in a file of events for `topic`, in event time.
+pub fn span(
+    file: &Path,
+    topic: &Topic,
+    now: Micros,
+) -> Result<Option<(EventTime, EventTime)>, Error> {
+    let date_max = now.plus(topic.event_time.max_ahead);
+    let mut lines = Lines::open(file, date_path(topic), None, date_max)?;
+    let mut event = Event::default();
+    let mut first: Option<EventTime> = None;
+    while lines.read(&mut event)? {
+        if let Some(at) = event.at.filter(|at| *at <= date_max) {
+            first = Some(first.map_or(at, |first| first.min(at)));
+        }
+    }
+    Ok(first.zip(lines.newest()))
+}
+
 fn file(context: &FeedContext<'_>) -> PathBuf {
     match &context.job.from {
         FeedFrom::Replay(replay) => context.root.join(&replay.file),

@@ -53,7 +53,7 @@ impl Lines {
         loop {
             event.payload.clear();
             let read = self.reader.read_until(b'\n', &mut event.payload);
-            let bytes = read.map_err(|err| damaged(&self.path, self.line + 1, err))?;
+            let bytes = read.map_err(|err| damaged(&self.path, self.line + 1, &err))?;
             if bytes == 0 {
                 return Ok(false);
             }
@@ -88,7 +88,7 @@ impl Lines {
 /// is gone on with, and another file under the same name begins anew.
 pub fn fingerprint(path: &Path) -> Result<Fingerprint, Error> {
     let mut first = Vec::new();
-    open(path)?.read_until(b'\n', &mut first).map_err(|err| damaged(path, 1, err))?;
+    open(path)?.read_until(b'\n', &mut first).map_err(|err| damaged(path, 1, &err))?;
     Ok(Fingerprint::of(&[b"replay", path.as_os_str().as_encoded_bytes(), &first]))
 }
 
@@ -108,7 +108,7 @@ fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, Error> {
     })
 }
 
-fn damaged(path: &Path, line: u64, err: std::io::Error) -> Error {
+fn damaged(path: &Path, line: u64, err: &std::io::Error) -> Error {
     Error::new(ErrorKind::Input, format!("read line {line} of {}: {err}", path.display()))
         .remedy("the lines before it are sent; mend the rest and the feed goes on there")
 }

@@ -65,7 +65,7 @@ pub struct Progress {
     pub hive_partitions_open: u32,
     /// Since the process started.
     pub counts: Counts,
-    /// Events that a feed has sent since the process started.
+    /// Events of a feed in its topic, those of earlier processes too.
     pub produced: u64,
     pub topic_partitions: Vec<TopicPartition>,
     /// What is the matter outside: `disconnected (HTTP 429), tries again in 38 s`.

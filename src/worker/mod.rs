@@ -5,6 +5,7 @@
 //! that finds a newer epoch stops it; a store that does not answer does not.
 
 pub mod accept;
+mod feed;
 mod heartbeat;
 mod stream;
 
@@ -136,7 +137,7 @@ impl Work {
     async fn dispatch(&self) -> Result<Option<Value>, Error> {
         match self.attempt.kind {
             AttemptKind::Stream => stream::run(self).await.map(|()| None),
-            AttemptKind::Feed => Ok(None),
+            AttemptKind::Feed => feed::run(self).await,
             AttemptKind::Batch | AttemptKind::Test => {
                 heartbeat::while_meant(self, async { Ok(None) }).await
             }

@@ -1,0 +1,27 @@
+//! `tidemill check`: everything that is wrong with a project's files, at once.
+
+use super::args::Output;
+use super::context::Context;
+use super::print;
+use crate::error::Error;
+use crate::worker::accept;
+use std::process::ExitCode;
+
+/// Exit code 2 where there is an error, 0 with warnings only.
+pub fn run(context: &Context) -> Result<ExitCode, Error> {
+    let began = context.now();
+    let Context { dir, env, environment, clock, .. } = context;
+    let report = context.block_on(accept::checked(dir, env.as_deref(), environment, clock))?;
+    let took = context.now().since(began);
+    match context.output {
+        Output::Json => print::json(&report.facts())?,
+        Output::Table => {
+            let mut text = String::new();
+            if !report.problems.is_empty() {
+                text = format!("{}\n", report.problems);
+            }
+            print::text(&format!("{text}{}\n", report.summary(took)))?;
+        }
+    }
+    Ok(ExitCode::from(if report.is_sound() { 0 } else { 2 }))
+}

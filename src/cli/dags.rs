@@ -1,0 +1,217 @@
+//! `tidemill dags`: what is defined, and whether it may run.
+
+use super::context::Context;
+use super::context::unknown;
+use super::print;
+use super::request;
+use super::screen::Grid;
+use super::screen::Lean;
+use super::screen::or_dash;
+use super::screen::short;
+use super::status::dag_state;
+use super::status::next;
+use crate::error::Error;
+use crate::model::dag::DagVersion;
+use crate::model::dag::OnLate;
+use crate::model::dag::Schedule;
+use crate::model::dag::Work;
+use crate::model::hive::PartitionKey;
+use crate::model::name::Name;
+use crate::store::Store;
+use crate::store::dags::DagEntry;
+use crate::store::requests::Verb;
+use clap::Subcommand;
+use serde::Serialize;
+use std::fmt::Write as _;
+
+#[derive(Debug, Subcommand)]
+pub enum DagsVerb {
+    /// All DAGs
+    List,
+    /// One DAG: its schedule, streams and tasks
+    Show { dag: String },
+    /// Runs a DAG now
+    Trigger {
+        dag: String,
+        /// For the newest closing of this hive partition, e.g. 2026-11-20T05
+        #[arg(long)]
+        partition_key: Option<PartitionKey>,
+    },
+    /// Holds its runs back; its streams go on
+    Pause { dag: String },
+    /// Lets its runs go on
+    Unpause { dag: String },
+}
+
+#[derive(Debug, Serialize)]
+struct DagFacts {
+    name: String,
+    state: &'static str,
+    doc: String,
+    owner: String,
+    version: String,
+    schedule: String,
+    next: Option<String>,
+    streams: Vec<StreamFacts>,
+    tasks: Vec<TaskFacts>,
+}
+
+#[derive(Debug, Serialize)]
+struct StreamFacts {
+    id: String,
+    job: String,
+}
+
+#[derive(Debug, Serialize)]
+struct TaskFacts {
+    name: String,
+    after: Vec<String>,
+    work: String,
+    retries: u32,
+}
+
+pub fn run(context: &Context, verb: DagsVerb) -> Result<(), Error> {
+    let project = context.project()?;
+    context.block_on(async {
+        let store = context.store(&project).await?;
+        let (dag, verb): (String, fn(Name) -> Verb) = match verb {
+            DagsVerb::List => return list(context, &store).await,
+            DagsVerb::Show { dag } => {
+                let dag = find(context, &store, &dag).await?;
+                let facts = facts(context, &store, &dag).await?;
+                return context.show(&facts, screen);
+            }
+            DagsVerb::Trigger { dag, partition_key } => {
+                let dag = find(context, &store, &dag).await?.name;
+                let verb = Verb::TriggerDag { dag: dag.clone(), key: partition_key };
+                let run = request::ask(context, &project, &store, &verb).await?;
+                print::note(&format!("started; `{}` waits for its end", {
+                    context.command(&format!("runs wait {dag} {run}"))
+                }));
+                return context.show(&run, |run| format!("{run}\n"));
+            }
+            DagsVerb::Pause { dag } => (dag, |dag| Verb::PauseDag { dag }),
+            DagsVerb::Unpause { dag } => (dag, |dag| Verb::UnpauseDag { dag }),
+        };
+        let dag = find(context, &store, &dag).await?.name;
+        let outcome = request::ask(context, &project, &store, &verb(dag)).await?;
+        context.show(&outcome, |outcome| format!("{outcome}\n"))
+    })
+}
+
+/// The DAG of that name, or an error that names the nearest.
+pub async fn find(context: &Context, store: &Store, named: &str) -> Result<DagEntry, Error> {
+    let dags = store.dags().await?;
+    let known: Vec<_> = dags.iter().map(|dag| dag.name.to_string()).collect();
+    dags.into_iter()
+        .find(|dag| dag.name.as_str() == named)
+        .ok_or_else(|| unknown("DAG", named, &known, &context.command("dags list")))
+}
+
+async fn list(context: &Context, store: &Store) -> Result<(), Error> {
+    let mut all = Vec::new();
+    for dag in store.dags().await? {
+        all.push(facts(context, store, &dag).await?);
+    }
+    context.show(&all, |all| {
+        let mut grid = Grid::new(&[
+            ("DAG", Lean::Left),
+            ("STATE", Lean::Left),
+            ("SCHEDULE", Lean::Left),
+            ("STREAMS", Lean::Right),
+            ("TASKS", Lean::Right),
+            ("NEXT", Lean::Left),
+        ]);
+        for dag in all {
+            grid.row([
+                dag.name.clone(),
+                dag.state.to_owned(),
+                dag.schedule.clone(),
+                dag.streams.len().to_string(),
+                dag.tasks.len().to_string(),
+                or_dash(dag.next.clone()),
+            ]);
+        }
+        grid.show()
+    })
+}
+
+async fn facts(context: &Context, store: &Store, dag: &DagEntry) -> Result<DagFacts, Error> {
+    let version = store.version(&dag.version).await?;
+    let next = next(store, &version, context.now()).await?;
+    let streams = version.dag.streams.iter();
+    Ok(DagFacts {
+        name: dag.name.to_string(),
+        state: dag_state(dag),
+        doc: version.dag.doc.clone(),
+        owner: version.dag.owner.clone(),
+        version: short(&dag.version),
+        schedule: schedule(&version),
+        next: next.filter(|_| dag.present && !dag.paused),
+        streams: streams
+            .map(|(name, job)| StreamFacts {
+                id: format!("{}.{name}", dag.name),
+                job: job.to_string(),
+            })
+            .collect(),
+        tasks: tasks(&version),
+    })
+}
+
+/// `each hour of raw.recentchange that closes`.
+fn schedule(version: &DagVersion) -> String {
+    match &version.dag.schedule {
+        Schedule::Manual => "by hand".to_owned(),
+        Schedule::OnClose(on_close) => {
+            let late = match on_close.on_late {
+                OnLate::Refresh => "",
+                OnLate::Hold => ", late rows held",
+                OnLate::Ignore => ", late rows ignored",
+            };
+            format!("each {} of {} that closes{late}", on_close.grain, on_close.table)
+        }
+    }
+}
+
+fn tasks(version: &DagVersion) -> Vec<TaskFacts> {
+    let work = |work: &Work| match work {
+        Work::Batch(job) => format!("job {job}"),
+        Work::Exec { argv, .. } => format!("exec {}", argv.join(" ")),
+        Work::Test(sql) => format!("test {sql}"),
+    };
+    let task = |task: &crate::model::dag::Task| TaskFacts {
+        name: task.name.to_string(),
+        after: task.after.iter().map(ToString::to_string).collect(),
+        work: work(&task.work),
+        retries: task.retries,
+    };
+    version.dag.tasks.iter().map(task).collect()
+}
+
+fn screen(dag: &DagFacts) -> String {
+    let DagFacts { name, state, doc, owner, version, schedule, .. } = dag;
+    let mut shown = format!("{name}    {state}, version {version}\n");
+    for line in [doc, owner].into_iter().filter(|line| !line.is_empty()) {
+        let _ = writeln!(shown, "{line}");
+    }
+    let _ = writeln!(shown, "runs      {schedule}");
+    if let Some(next) = &dag.next {
+        let _ = writeln!(shown, "next      {next}");
+    }
+    for stream in &dag.streams {
+        let _ = writeln!(shown, "stream    {} (job {})", stream.id, stream.job);
+    }
+    for task in &dag.tasks {
+        let after = if task.after.is_empty() {
+            String::new()
+        } else {
+            format!(" after {}", task.after.join(", "))
+        };
+        let retries = match task.retries {
+            0 => String::new(),
+            retries => format!("; up to {} tries", retries + 1),
+        };
+        let _ = writeln!(shown, "task      {}{after}: {}{retries}", task.name, task.work);
+    }
+    shown
+}

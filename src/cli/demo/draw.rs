@@ -1,0 +1,136 @@
+//! Live progress: two lines that stay on a terminal, one line every few seconds elsewhere.
+
+use super::watch::Facts;
+use crate::cli::print;
+use crate::cli::screen::count;
+use crate::model::hive::PartitionKey;
+use crate::model::time::Micros;
+use indicatif::ProgressBar;
+use indicatif::ProgressStyle;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+pub struct Drawing {
+    bar: Option<ProgressBar>,
+    began: Micros,
+    drawn: Option<Micros>,
+    /// When and how many events were last produced.
+    last: (Micros, u64),
+    rate: f64,
+}
+
+impl Drawing {
+    pub fn new(began: Micros) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new_spinner();
+            bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| {
+                ProgressStyle::default_spinner() // The template is ours and sound.
+            }));
+            bar
+        });
+        Self { bar, began, drawn: None, last: (began, 0), rate: 0.0 }
+    }
+
+    pub fn progress(&mut self, facts: &Facts, hours: &[PartitionKey], now: Micros) {
+        self.measure(facts.produced, now);
+        let text = lines(facts, hours, self.rate, &self.elapsed(now));
+        match &self.bar {
+            Some(bar) => bar.set_message(text),
+            None if self.drawn.is_none_or(|drawn| now.since(drawn) >= LINE_EVERY) => {
+                self.drawn = Some(now);
+                let one_line: Vec<_> = text.split_whitespace().collect();
+                print::note(&format!("  {}", one_line.join(" ")));
+            }
+            None => {}
+        }
+    }
+
+    /// A line that stays: something has happened.
+    pub fn say(&self, what: &str, now: Micros) {
+        let line = format!("{:>6}   {what}", self.elapsed(now));
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => print::note(&line),
+        }
+    }
+
+    pub fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Heartbeats bring new counts about each second; between them the rate stays.
+    #[expect(clippy::cast_precision_loss, reason = "a rate is shown in whole events")]
+    fn measure(&mut self, produced: u64, now: Micros) {
+        let (at, before) = self.last;
+        let secs = now.since(at).as_secs_f64();
+        if produced > before && secs > 0.5 {
+            self.rate = (produced - before) as f64 / secs;
+            self.last = (now, produced);
+        } else if secs > 3.0 {
+            self.rate = 0.0;
+        }
+    }
+
+    fn elapsed(&self, now: Micros) -> String {
+        let secs = now.since(self.began).as_secs();
+        format!("{}:{:02}", secs / 60, secs % 60)
+    }
+}
+
+fn lines(facts: &Facts, hours: &[PartitionKey], rate: f64, elapsed: &str) -> String {
+    let done = facts.landed + facts.quarantined + facts.dropped;
+    let watermark = facts
+        .watermark
+        .map_or("-".to_owned(), |at| at.timestamp().strftime("%Y-%m-%d %H:%MZ").to_string());
+    let mut reached = false;
+    let bar: String = hours
+        .iter()
+        .map(|hour| match facts.closed.get(hour) {
+            Some(1) => '■',
+            Some(n) => char::from_digit(*n.min(&9), 10).unwrap_or('9'),
+            None if !reached => {
+                reached = true;
+                '○'
+            }
+            None => '·',
+        })
+        .collect();
+    let failed = match facts.batches_failed.len() {
+        0 => String::new(),
+        failed => format!(", {failed} failed"),
+    };
+    format!(
+        "{elapsed:>6}   produced {}  {rate:.0}/s    landed {}    lag {}    watermark {watermark}\n         hours    {bar}    {} closed    batches {} ok{failed}",
+        count(facts.produced),
+        count(facts.landed),
+        count(facts.produced.saturating_sub(done)),
+        facts.closed.len(),
+        facts.batches_done,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closed_hours_stand_before_the_open_one() {
+        let hours: Vec<PartitionKey> =
+            (0..24).map(|hour| format!("2026-11-20T{hour:02}").parse().unwrap()).collect();
+        let facts = Facts {
+            produced: 94_620,
+            landed: 93_970,
+            dropped: 10,
+            quarantined: 8,
+            watermark: Some("2026-11-20T10:26:00Z".parse::<jiff::Timestamp>().unwrap().into()),
+            closed: hours[..10].iter().map(|hour| (*hour, 1)).collect(),
+            batches_done: 10,
+            ..Facts::default()
+        };
+        insta::assert_snapshot!(lines(&facts, &hours, 4_980.0, "0:19"), @"");
+    }
+}

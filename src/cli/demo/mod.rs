@@ -1,0 +1,242 @@
+//! `tidemill demo`: the whole chain on one machine, broken on purpose, in about a minute.
+//!
+//! It starts an ordinary `up` on a project of its own and looks on from outside. What it shows at the
+//! end is counted from the files that are left.
+
+mod draw;
+mod project;
+mod script;
+mod stage;
+mod verdict;
+mod watch;
+
+use super::context::Context;
+use super::print;
+use crate::config;
+use crate::config::Environment;
+use crate::error::Doing;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::feed;
+use crate::model::hive::Grain;
+use crate::model::hive::PartitionBy;
+use crate::model::hive::PartitionKey;
+use crate::model::settings::Project;
+use crate::model::time::Micros;
+use crate::store::Store;
+use clap::Args;
+use draw::Drawing;
+use project::Input;
+use project::LATE_ROWS;
+use script::Act;
+use script::Script;
+use stage::Stage;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+use watch::Facts;
+
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Nothing in the demo takes so long; after this it is stuck.
+const STILL_MAX: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// The demo's folder; new, empty or an earlier demo's [default: tidemill-demo]
+    #[arg(long = "dir", id = "demo_dir", value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Replays a file of recentchange events (JSON lines, plain or gzip) instead of a simulated day
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+}
+
+pub fn run(context: &Context, args: DemoArgs) -> Result<ExitCode, Error> {
+    let dir = args.dir.unwrap_or_else(|| context.dir.join("tidemill-demo"));
+    let (project, script) = set_up(context, &dir, args.input.as_deref())?;
+    let what = if args.input.is_some() { "a file of" } else { "a day of simulated" };
+    print::text(&format!(
+        "Tidemill {}: {what} Wikimedia changes, in {}. Nothing leaves this machine; Ctrl-C stops it all.\n",
+        env!("CARGO_PKG_VERSION"),
+        shown(&dir)
+    ))?;
+    context.block_on(async {
+        let mut stage = Stage::open(context, &dir, &project)?;
+        let played = tokio::select! {
+            played = play(context, &project, script, &mut stage) => played.map(Some),
+            () = stopped() => Ok(None),
+        };
+        match played {
+            Ok(Some(store)) => {
+                stage.close(context).await?;
+                conclude(context, &dir, &project, &store).await
+            }
+            Ok(None) => {
+                stage.clear(context).await?;
+                print::note("stopped; nothing of it runs any more");
+                Ok(ExitCode::from(130)) // What a shell expects after Ctrl-C.
+            }
+            Err(error) => {
+                let log = stage.log.clone();
+                stage.clear(context).await?;
+                print::note(&tail(&log));
+                Err(error)
+            }
+        }
+    })
+}
+
+/// Writes the project, and says which hours will close.
+fn set_up(context: &Context, dir: &Path, input: Option<&Path>) -> Result<(Project, Script), Error> {
+    let Some(file) = input else {
+        let yesterday = context.now().minus(Duration::from_hours(24));
+        let day = PartitionBy::utc(Grain::Day);
+        let midnight = day.range(&day.key_of(yesterday)).0;
+        let hours = hours(midnight, midnight.plus(Duration::from_secs(86_399)));
+        let late = Some((LATE_ROWS, hours[9..=10].to_vec()));
+        let project = write(dir, &Input::Simulated(midnight))?;
+        return Ok((project, Script::new(hours, late)));
+    };
+    let file = std::fs::canonicalize(file)
+        .map_err(|err| Error::new(ErrorKind::Input, err))
+        .doing(|| format!("open {}", file.display()))?;
+    // The topic's file says where in an event its date is.
+    let project = write(dir, &Input::File(file.clone(), None))?;
+    let topic = project.topics.values().next();
+    let span = topic.map_or(Ok(None), |topic| feed::span(&file, topic, context.now()))?;
+    let project = write(dir, &Input::File(file, span))?;
+    let hours = span.map_or(Vec::new(), |(first, last)| hours(first, last));
+    Ok((project, Script::new(hours, None)))
+}
+
+fn write(dir: &Path, input: &Input) -> Result<Project, Error> {
+    project::prepare(dir, input)?;
+    Ok(config::load(dir, None, &Environment::default())?.project)
+}
+
+/// Every hour from that of `first` to that of `last`.
+fn hours(first: Micros, last: Micros) -> Vec<PartitionKey> {
+    let by = PartitionBy::utc(Grain::Hour);
+    let last = by.key_of(last);
+    std::iter::successors(Some(by.key_of(first)), |key| Some(key.next()))
+        .take_while(|key| *key <= last)
+        .collect()
+}
+
+/// Looks on, draws, and does what the script says, until all has happened.
+async fn play(
+    context: &Context,
+    project: &Project,
+    mut script: Script,
+    stage: &mut Stage,
+) -> Result<Store, Error> {
+    let began = context.now();
+    let mut drawing = Drawing::new(began);
+    let mut store = None;
+    let mut before = (began, Facts::default());
+    loop {
+        let now = context.now();
+        if stage.has_ended() {
+            drawing.clear();
+            return Err(Error::new(ErrorKind::Bug, "its `up` has ended by itself"));
+        }
+        if store.is_none() {
+            store = Store::open_existing(&project.settings.state).await?;
+        }
+        if let Some(store) = &store {
+            let facts = watch::look(project, store).await?;
+            for act in script.next(&facts, now) {
+                match act {
+                    Act::Say(what) => drawing.say(&what, now),
+                    Act::Kill(pid) => stage::kill(pid),
+                }
+            }
+            drawing.progress(&facts, script.hours(), now);
+            if script.is_over(&facts) {
+                drawing.clear();
+                drawing.say("done", now);
+                return Ok(store.clone());
+            }
+            if facts != before.1 {
+                before = (now, facts);
+            }
+        }
+        if let Some(error) = stuck(context, &before, now) {
+            drawing.clear();
+            return Err(error);
+        }
+        context.clock.sleep(LOOK_EVERY).await;
+    }
+}
+
+fn stuck(context: &Context, (since, facts): &(Micros, Facts), now: Micros) -> Option<Error> {
+    if let Some(why) = &facts.waiting {
+        return Some(Error::new(ErrorKind::Bug, format!("a stream has stopped: {why}")));
+    }
+    if let Some(run) = facts.batches_failed.first() {
+        let why = context.command(&format!("tasks why {run}"));
+        return Some(
+            Error::new(ErrorKind::Bug, format!("run {run} failed"))
+                .remedy(format!("in the demo's folder: `{why}`")),
+        );
+    }
+    (now.since(*since) > STILL_MAX)
+        .then(|| Error::new(ErrorKind::Bug, format!("nothing has moved for a minute: {facts:?}")))
+}
+
+/// Counts, prints, and says what to try next; exit code 0 only if everything agrees.
+async fn conclude(
+    context: &Context,
+    dir: &Path,
+    project: &Project,
+    store: &Store,
+) -> Result<ExitCode, Error> {
+    let verdict = verdict::reach(context, project, store).await?;
+    let warehouse = dir.join(".tidemill/warehouse");
+    let mut text = verdict::screen(&verdict, &warehouse.display().to_string());
+    let line = |verb: &str| format!("  {} -C {} {verb}\n", context.program, dir.display());
+    text.push_str("Try next:\n");
+    text += &line("partitions list raw.recentchange");
+    text += &line(
+        "sql \"select wiki, count(*) from raw.recentchange group by 1 order by 2 desc limit 5\"",
+    );
+    text += &line(
+        "up          # goes on as a real project: dags/, jobs/ and topics/ are yours to edit",
+    );
+    print::text(&text)?;
+    if verdict.is_good() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    print::note("error: the counts do not agree; this is a mistake of ours, please report it");
+    Ok(ExitCode::FAILURE)
+}
+
+/// Returns when somebody wants the demo to end.
+async fn stopped() {
+    let signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let mut heard = Vec::new();
+    for kind in signals {
+        if let Ok(mut signal) = signal(kind) {
+            heard.push(Box::pin(async move { signal.recv().await }));
+        }
+    }
+    futures::future::select_all(heard).await;
+}
+
+/// The last lines of the daemon's log.
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().rev().take(15).collect();
+    let lines: Vec<_> = lines.into_iter().rev().collect();
+    format!("the end of {}:\n{}", log.display(), lines.join("\n"))
+}
+
+/// `./tidemill-demo`, for a reader who looks for it.
+fn shown(dir: &Path) -> String {
+    if dir.is_absolute() || dir.starts_with(".") {
+        return dir.display().to_string();
+    }
+    format!("./{}", dir.display())
+}

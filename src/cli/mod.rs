@@ -1,0 +1,82 @@
+//! The command line: one file a verb.
+//!
+//! A verb gathers facts and prints them, as a screen or, with `-o json`, as they are. Verbs that
+//! change something leave a request for the daemon and wait for its outcome. Results go to stdout,
+//! everything else to stderr.
+
+mod args;
+mod check;
+mod context;
+mod dags;
+mod demo;
+mod partitions;
+mod print;
+mod request;
+mod runs;
+mod screen;
+mod sql;
+mod status;
+mod streams;
+mod tasks;
+mod tide;
+mod up;
+mod why;
+
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use args::Args;
+use args::Verb;
+use clap::Parser;
+use context::Context;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Runs what `arguments` say; the first is the program as it was called.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let program = arguments.first().map_or("tidemill".into(), |name| name.display().to_string());
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(told) => {
+            let code = if told.use_stderr() { 2 } else { 0 };
+            let _ = told.print(); // A closed pipe has heard enough.
+            return ExitCode::from(code);
+        }
+    };
+    let (context, verb) = Context::of(args, program, Clock::system());
+    match dispatch(&context, verb) {
+        Ok(code) => code,
+        Err(error) => {
+            print::error(&error);
+            exit_code(error.kind)
+        }
+    }
+}
+
+fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Error> {
+    match verb {
+        Verb::Check => return check::run(context),
+        Verb::Up { log_json } => up::run(context, log_json)?,
+        Verb::Demo(args) => return demo::run(context, args),
+        Verb::Status => status::run(context)?,
+        Verb::Dags(verb) => dags::run(context, verb)?,
+        Verb::Runs(verb) => return runs::run(context, verb),
+        Verb::Tasks(verb) => tasks::run(context, verb)?,
+        Verb::Streams(verb) => streams::run(context, verb)?,
+        Verb::Partitions(verb) => partitions::run(context, verb)?,
+        Verb::Sql(args) => sql::run(context, &args)?,
+        Verb::Version => print::text(concat!("tidemill ", env!("CARGO_PKG_VERSION"), "\n"))?,
+        Verb::Worker { attempt, .. } => up::work(context, attempt.as_deref())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// 1: it failed, 2: the user can mend it, 3: try later.
+fn exit_code(kind: ErrorKind) -> ExitCode {
+    ExitCode::from(match kind {
+        ErrorKind::Input => 2,
+        ErrorKind::Unavailable => 3,
+        ErrorKind::Fenced | ErrorKind::Data | ErrorKind::Bug => 1,
+    })
+}

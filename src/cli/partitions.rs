@@ -1,0 +1,326 @@
+//! `tidemill partitions`: what has closed, what is open, and what holds it up.
+
+use super::context::Context;
+use super::context::unknown;
+use super::request;
+use super::screen::Stamp;
+use super::screen::count;
+use super::screen::counted;
+use super::screen::fate;
+use super::screen::size;
+use super::screen::time;
+use super::tide::Tide;
+use super::tide::chart;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::model::duration::show_duration;
+use crate::model::hive::PartitionKey;
+use crate::model::name::TableName;
+use crate::model::run::RunState;
+use crate::model::run::StreamState;
+use crate::model::time::Micros;
+use crate::store::Store;
+use crate::store::closings::Closed;
+use crate::store::requests::Verb;
+use crate::store::runs::Run;
+use crate::store::runs::Wanted;
+use crate::store::tables::LakeTable;
+use clap::Subcommand;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Gaps between closed partitions are shown as empty, up to so many.
+const GAP_MAX: usize = 1_000;
+
+#[derive(Debug, Subcommand)]
+pub enum PartitionsVerb {
+    /// The tide chart of a table
+    List { table: String },
+    /// One hive partition: its rows, its runs, what it waits for
+    Show { table: String, key: PartitionKey },
+    /// Closes it as it is, marked partial
+    Close {
+        table: String,
+        key: PartitionKey,
+        /// Yes, rows may be missing
+        #[arg(long)]
+        force: bool,
+    },
+    /// Closes it again with what is there now, for every DAG on the table
+    Reopen { table: String, key: PartitionKey },
+}
+
+#[derive(Debug, Serialize)]
+struct Listed {
+    table: String,
+    grain: String,
+    timezone: String,
+    close_after_secs: u64,
+    streamed: bool,
+    partitions: BTreeMap<PartitionKey, Tide>,
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    table: String,
+    key: String,
+    state: &'static str,
+    revision: u32,
+    rows: u64,
+    files: u64,
+    bytes: u64,
+    /// Rows in files that the newest closing lacks.
+    waiting_rows: u64,
+    partial: bool,
+    closed: Option<Stamp>,
+    closes: Option<String>,
+    held_by: Vec<String>,
+    runs: Vec<String>,
+}
+
+pub fn run(context: &Context, verb: PartitionsVerb) -> Result<(), Error> {
+    let project = context.project()?;
+    context.block_on(async {
+        let store = context.store(&project).await?;
+        let verb = match verb {
+            PartitionsVerb::List { table } => {
+                let table = find(context, &store, &table).await?;
+                let listed = listed(&store, &table).await?;
+                return context.show(&listed, list_screen);
+            }
+            PartitionsVerb::Show { table, key } => {
+                let table = find(context, &store, &table).await?;
+                let shown = shown(context, &store, &table, key).await?;
+                return context.show(&shown, show_screen);
+            }
+            PartitionsVerb::Close { table, key, force } => {
+                let table = find(context, &store, &table).await?.table.name;
+                if !force {
+                    let what = format!("{key} of {table} would be closed with what it has");
+                    return Err(Error::new(ErrorKind::Input, what).remedy(
+                        "add --force if rows may be missing; what comes later closes it again",
+                    ));
+                }
+                Verb::ClosePartition { table, key }
+            }
+            PartitionsVerb::Reopen { table, key } => {
+                let table = find(context, &store, &table).await?.table.name;
+                Verb::ReopenPartition { table, key }
+            }
+        };
+        let outcome = request::ask(context, &project, &store, &verb).await?;
+        context.show(&outcome, |outcome| format!("{outcome}\n"))
+    })
+}
+
+async fn find(context: &Context, store: &Store, named: &str) -> Result<LakeTable, Error> {
+    let tables = store.tables().await?;
+    let known: Vec<_> = tables.iter().map(|table| table.table.name.to_string()).collect();
+    tables
+        .into_iter()
+        .find(|table| table.table.name.as_str() == named)
+        .ok_or_else(|| unknown("table", named, &known, &context.command("dags list")))
+}
+
+const EVER: (Micros, Micros) = (Micros::MIN, Micros::MAX);
+
+async fn listed(store: &Store, table: &LakeTable) -> Result<Listed, Error> {
+    let name = &table.table.name;
+    let closed = store.newest_closed(name, EVER).await?;
+    let runs = runs_on(store, name).await?;
+    let mut partitions = BTreeMap::new();
+    for closed in &closed {
+        partitions.insert(closed.key, tide(closed, runs.get(&closed.key)));
+    }
+    for open in store.open_partitions(name).await? {
+        let tide = if open.closings == 0 { Tide::Open } else { Tide::Late };
+        partitions.insert(open.key, tide);
+    }
+    fill_gaps(&mut partitions, table);
+    Ok(Listed {
+        table: name.to_string(),
+        grain: table.table.partition_by.grain.to_string(),
+        timezone: table.table.partition_by.timezone.clone(),
+        close_after_secs: table.close_after.as_secs(),
+        streamed: table.is_streamed(),
+        partitions,
+    })
+}
+
+fn tide(closed: &Closed, runs: Option<&Vec<Run>>) -> Tide {
+    let runs = runs.map_or(&[][..], Vec::as_slice);
+    let newest = |run: &&Run| run.of.as_ref().is_some_and(|of| of.n == closed.n);
+    let in_state = |state| runs.iter().filter(newest).any(|run| run.state == state);
+    if in_state(RunState::Failed) {
+        Tide::Failed
+    } else if in_state(RunState::Held) {
+        Tide::Late
+    } else if closed.partial {
+        Tide::Partial
+    } else if closed.n > 1 {
+        Tide::Again(closed.n)
+    } else if closed.rows == 0 {
+        Tide::Empty
+    } else {
+        Tide::Closed
+    }
+}
+
+/// Hive partitions that passed without rows have no closing: they lie between those that have one.
+fn fill_gaps(partitions: &mut BTreeMap<PartitionKey, Tide>, table: &LakeTable) {
+    let Some((first, last)) = partitions.keys().next().zip(partitions.keys().next_back()) else {
+        return;
+    };
+    let (mut key, last) = (*first, *last);
+    for _ in 0..GAP_MAX {
+        if key >= last {
+            return;
+        }
+        let ended = |frontier| table.table.partition_by.range(&key).1 <= frontier;
+        let empty = if table.frontier.is_some_and(ended) { Tide::Empty } else { Tide::Open };
+        if table.is_streamed() {
+            partitions.entry(key).or_insert(empty);
+        }
+        key = key.next();
+    }
+}
+
+/// The runs that closings of a table have made, by key.
+async fn runs_on(
+    store: &Store,
+    table: &TableName,
+) -> Result<BTreeMap<PartitionKey, Vec<Run>>, Error> {
+    let mut runs: BTreeMap<PartitionKey, Vec<Run>> = BTreeMap::new();
+    for run in store.runs(&Wanted::default()).await? {
+        let Some(of) = run.of.as_ref().filter(|of| of.table == *table) else { continue };
+        runs.entry(of.key).or_default().push(run);
+    }
+    Ok(runs)
+}
+
+fn list_screen(listed: &Listed) -> String {
+    let Listed { table, grain, timezone, .. } = listed;
+    let rule = if listed.streamed {
+        let after = show_duration(Duration::from_secs(listed.close_after_secs));
+        format!("; it closes {after} after its end")
+    } else {
+        String::new()
+    };
+    let chart = chart(&listed.partitions);
+    let chart = if chart.is_empty() { "nothing yet\n".to_owned() } else { chart };
+    format!("{table} by {grain}, {timezone}{rule}\n{chart}")
+}
+
+async fn shown(
+    context: &Context,
+    store: &Store,
+    table: &LakeTable,
+    key: PartitionKey,
+) -> Result<Shown, Error> {
+    let now = context.now();
+    let name = &table.table.name;
+    if key.grain != table.table.partition_by.grain {
+        let grain = table.table.partition_by.grain;
+        return Err(Error::new(ErrorKind::Input, format!("{name} has a hive partition a {grain}"))
+            .remedy("write its key as `tidemill partitions list` shows it"));
+    }
+    let closed = store.newest_closed_of(name, &key).await?;
+    let open = store.open_partitions(name).await?.into_iter().find(|open| open.key == key);
+    let end = table.table.partition_by.range(&key).1;
+    let passed = table.frontier.is_some_and(|frontier| end <= frontier);
+    let state = match (&closed, &open) {
+        (Some(_), Some(_)) => "late rows",
+        (Some(_), None) => "closed",
+        (None, None) if passed => "closed, no rows",
+        (None, _) => "open",
+    };
+    let waits = closed.is_none() && !passed && table.is_streamed();
+    let streams = if waits { held_by(store, table, end, now).await? } else { Held::default() };
+    let runs = runs_on(store, name).await?.remove(&key).unwrap_or_default();
+    let closed_rows = closed.as_ref().map_or((0, 0, 0), |c| (c.rows, c.files, c.bytes));
+    let more = open.as_ref().map_or((0, 0, 0), |o| (o.rows, o.files, o.bytes));
+    Ok(Shown {
+        table: name.to_string(),
+        key: key.to_string(),
+        state,
+        revision: closed.as_ref().map_or(0, |closed| closed.n),
+        rows: closed_rows.0 + more.0,
+        files: closed_rows.1 + more.1,
+        bytes: closed_rows.2 + more.2,
+        waiting_rows: if closed.is_some() { more.0 } else { 0 },
+        partial: closed.as_ref().is_some_and(|closed| closed.partial),
+        closed: closed.map(|closed| Stamp(closed.created)),
+        closes: streams.closes,
+        held_by: streams.by,
+        runs: runs
+            .iter()
+            .map(|run| format!("{} {}: {}", run.dag, run.id, fate(run, now)))
+            .collect(),
+    })
+}
+
+#[derive(Default)]
+struct Held {
+    closes: Option<String>,
+    by: Vec<String>,
+}
+
+/// What the closing waits for: the watermark, and whoever should move it and does not.
+async fn held_by(
+    store: &Store,
+    table: &LakeTable,
+    end: Micros,
+    now: Micros,
+) -> Result<Held, Error> {
+    let passes = end.plus(table.close_after);
+    let watermark = table.frontier.map(|frontier| frontier.plus(table.close_after));
+    let stands = watermark.map_or("there is none yet".to_owned(), |watermark| {
+        format!("it stands at {}", time(watermark, now))
+    });
+    let closes = format!("when the watermark passes {}; {stands}", time(passes, now));
+    let mut by = Vec::new();
+    for stream in store.streams().await?.into_iter().filter(|stream| stream.dag == table.dag) {
+        let stopped = match stream.state {
+            StreamState::Running | StreamState::Ended => None,
+            StreamState::Stopped => Some("it is stopped".to_owned()),
+            StreamState::Draining => Some("it is stopping".to_owned()),
+            StreamState::Retrying => Some("it failed and starts again".to_owned()),
+            StreamState::Waiting => stream.waiting_for.clone(),
+        };
+        let note = stream.progress.as_ref().and_then(|progress| progress.note.clone());
+        if let Some(why) = stopped.or(note) {
+            by.push(format!("{}: {why}", stream.id));
+        }
+    }
+    Ok(Held { closes: Some(closes), by })
+}
+
+fn show_screen(shown: &Shown) -> String {
+    let mut text = format!(
+        "{:<9} {} rows, {}, {}",
+        shown.state,
+        count(shown.rows),
+        counted(shown.files, "file"),
+        size(shown.bytes)
+    );
+    if shown.waiting_rows > 0 {
+        let _ = write!(text, "     late {}", count(shown.waiting_rows));
+    }
+    text.push('\n');
+    if shown.revision > 0 {
+        let partial = if shown.partial { ", partial" } else { "" };
+        let _ = writeln!(text, "revision  {}{partial}", shown.revision);
+    }
+    if let Some(closes) = &shown.closes {
+        let _ = writeln!(text, "closes    {closes}");
+    }
+    for by in &shown.held_by {
+        let _ = writeln!(text, "held by   {by}");
+    }
+    for run in &shown.runs {
+        let _ = writeln!(text, "run       {run}");
+    }
+    text
+}

@@ -1,0 +1,281 @@
+//! `tidemill runs`: DAGs at work, each for one trigger.
+
+use super::context::Context;
+use super::dags;
+use super::request;
+use super::screen::Grid;
+use super::screen::Lean;
+use super::screen::Stamp;
+use super::screen::fate;
+use super::screen::or_dash;
+use super::screen::short;
+use super::screen::time;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::model::duration::parse_duration;
+use crate::model::duration::show_duration;
+use crate::model::hive::PartitionKey;
+use crate::model::run::RunState;
+use crate::model::time::Micros;
+use crate::store::Store;
+use crate::store::requests::Verb;
+use crate::store::runs::Run;
+use crate::store::runs::Wanted;
+use clap::Subcommand;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Subcommand)]
+pub enum RunsVerb {
+    /// Runs, newest first
+    List {
+        dag: Option<String>,
+        #[arg(long)]
+        state: Option<RunState>,
+        #[arg(long)]
+        partition_key: Option<PartitionKey>,
+        /// How many; 0 for all
+        #[arg(short = 'n', long, default_value_t = 20)]
+        most: u32,
+    },
+    /// One run: what it reads, and its tasks
+    Show { dag: String, run: String },
+    /// Runs it again with the newest version of its DAG; lets a held run go
+    Clear {
+        dag: String,
+        run: String,
+        /// Keeps what has succeeded
+        #[arg(long)]
+        only_failed: bool,
+    },
+    /// Decides a run's state by hand
+    Mark {
+        dag: String,
+        run: String,
+        #[arg(value_parser = marked_state)]
+        state: RunState,
+    },
+    /// Waits for its end: exit code 0 if it succeeded, 1 if not, 3 when the time is over
+    Wait {
+        dag: String,
+        run: String,
+        #[arg(long, default_value = "1h", value_parser = duration)]
+        timeout: Duration,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct RunFacts {
+    dag: String,
+    id: String,
+    state: String,
+    fate: String,
+    partition_key: Option<String>,
+    revision: Option<u32>,
+    partial: bool,
+    version: String,
+    created: Stamp,
+    started: Option<Stamp>,
+    ended: Option<Stamp>,
+    superseded_by: Option<String>,
+    marked_by: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    run: RunFacts,
+    inputs: Vec<String>,
+    tasks: Vec<TaskFacts>,
+}
+
+#[derive(Debug, Serialize)]
+struct TaskFacts {
+    name: String,
+    state: String,
+    tries: u32,
+    started: Option<Stamp>,
+    ended: Option<Stamp>,
+    attempt: Option<String>,
+}
+
+pub fn run(context: &Context, verb: RunsVerb) -> Result<ExitCode, Error> {
+    let project = context.project()?;
+    context.block_on(async {
+        let store = context.store(&project).await?;
+        let change = match verb {
+            RunsVerb::List { dag, state, partition_key, most } => {
+                let dag = match dag {
+                    Some(dag) => Some(dags::find(context, &store, &dag).await?.name),
+                    None => None,
+                };
+                list(context, &store, Wanted { dag, state, key: partition_key, most }).await?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            RunsVerb::Show { dag, run } => {
+                let run = find(context, &store, &dag, &run).await?;
+                show(context, &store, &run).await?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            RunsVerb::Wait { dag, run, timeout } => {
+                let run = find(context, &store, &dag, &run).await?;
+                return wait(context, &store, &run.id, timeout).await;
+            }
+            RunsVerb::Clear { dag, run, only_failed } => {
+                let Run { dag, id: run, .. } = find(context, &store, &dag, &run).await?;
+                Verb::ClearRun { dag, run, only_failed }
+            }
+            RunsVerb::Mark { dag, run, state } => {
+                let Run { dag, id: run, .. } = find(context, &store, &dag, &run).await?;
+                Verb::MarkRun { dag, run, to: state }
+            }
+        };
+        let outcome = request::ask(context, &project, &store, &change).await?;
+        context.show(&outcome, |outcome| format!("{outcome}\n"))?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// The run that is meant; its id may lack the random end.
+pub async fn find(context: &Context, store: &Store, dag: &str, run: &str) -> Result<Run, Error> {
+    let dag = dags::find(context, store, dag).await?.name;
+    store.find_run(&dag, run).await
+}
+
+async fn list(context: &Context, store: &Store, wanted: Wanted) -> Result<(), Error> {
+    let now = context.now();
+    let runs: Vec<_> = store.runs(&wanted).await?.iter().map(|run| facts(run, now)).collect();
+    context.show(&runs, |runs| {
+        let mut grid = Grid::new(&[
+            ("DAG", Lean::Left),
+            ("RUN", Lean::Left),
+            ("FATE", Lean::Left),
+            ("CREATED", Lean::Right),
+        ]);
+        for run in runs {
+            let created = time(run.created.0, now);
+            grid.row([run.dag.clone(), run.id.clone(), run.fate.clone(), created]);
+        }
+        grid.show()
+    })
+}
+
+fn facts(run: &Run, now: Micros) -> RunFacts {
+    RunFacts {
+        dag: run.dag.to_string(),
+        id: run.id.clone(),
+        state: run.state.to_string(),
+        fate: fate(run, now),
+        partition_key: run.of.as_ref().map(|of| of.key.to_string()),
+        revision: run.of.as_ref().map(|of| of.n),
+        partial: run.of.as_ref().is_some_and(|of| of.partial),
+        version: short(&run.version),
+        created: Stamp(run.created),
+        started: run.started.map(Stamp),
+        ended: run.ended.map(Stamp),
+        superseded_by: run.superseded_by.clone(),
+        marked_by: run.marked_by.clone(),
+    }
+}
+
+async fn show(context: &Context, store: &Store, run: &Run) -> Result<(), Error> {
+    let now = context.now();
+    let inputs = store.inputs(&run.id).await?;
+    let tasks = store.tasks(&run.id).await?;
+    let shown = Shown {
+        run: facts(run, now),
+        inputs: inputs
+            .iter()
+            .map(|input| format!("{} {} revision {}", input.table, input.key, input.n))
+            .collect(),
+        tasks: tasks
+            .into_iter()
+            .map(|task| TaskFacts {
+                name: task.name.to_string(),
+                state: task.state.to_string(),
+                tries: task.tries,
+                started: task.started.map(Stamp),
+                ended: task.ended.map(Stamp),
+                attempt: task.attempt,
+            })
+            .collect(),
+    };
+    context.show(&shown, |shown| screen(shown, now))
+}
+
+fn screen(shown: &Shown, now: Micros) -> String {
+    let run = &shown.run;
+    let mut text = format!("{} {}    {}\n", run.dag, run.id, run.fate);
+    let _ = writeln!(text, "version   {}, made {}", run.version, time(run.created.0, now));
+    if let (Some(key), Some(revision)) = (&run.partition_key, run.revision) {
+        let partial = if run.partial { ", partial" } else { "" };
+        let _ = writeln!(text, "for       {key}, revision {revision}{partial}");
+    }
+    for input in &shown.inputs {
+        let _ = writeln!(text, "reads     {input}");
+    }
+    for (what, who) in [("marked by", &run.marked_by), ("gave way to", &run.superseded_by)] {
+        if let Some(who) = who {
+            let _ = writeln!(text, "{what} {who}");
+        }
+    }
+    let mut grid = Grid::new(&[
+        ("TASK", Lean::Left),
+        ("STATE", Lean::Left),
+        ("TRIES", Lean::Right),
+        ("TOOK", Lean::Right),
+        ("ATTEMPT", Lean::Left),
+    ]);
+    for task in &shown.tasks {
+        let took = |from: Stamp| show_duration(task.ended.map_or(now, |at| at.0).since(from.0));
+        grid.row([
+            task.name.clone(),
+            task.state.clone(),
+            task.tries.to_string(),
+            or_dash(task.started.map(took)),
+            or_dash(task.attempt.clone()),
+        ]);
+    }
+    text + &grid.show()
+}
+
+async fn wait(
+    context: &Context,
+    store: &Store,
+    id: &str,
+    timeout: Duration,
+) -> Result<ExitCode, Error> {
+    let began = context.now();
+    loop {
+        let gone = || Error::new(ErrorKind::Input, format!("run {id} is not kept any more"));
+        let run = store.run(id).await?.ok_or_else(gone)?;
+        if run.state.ended() {
+            context
+                .show(&facts(&run, context.now()), |run| format!("{} {}\n", run.id, run.fate))?;
+            // What gave way to a newer run is done as well: that one does its work.
+            let well = run.state != RunState::Failed;
+            return Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        if context.now().since(began) > timeout {
+            let state = format!("{id} is still {}", run.state);
+            let why = context.command(&format!("tasks why {} {id}", run.dag));
+            return Err(Error::new(ErrorKind::Unavailable, state).remedy(format!("see `{why}`")));
+        }
+        context.clock.sleep(LOOK_EVERY).await;
+    }
+}
+
+fn marked_state(text: &str) -> Result<RunState, String> {
+    match text.parse() {
+        Ok(state @ (RunState::Succeeded | RunState::Failed)) => Ok(state),
+        Ok(_) | Err(_) => Err("mark a run as `succeeded` or `failed`".to_owned()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "write 90s, 10m or 1h 30m".to_owned())
+}

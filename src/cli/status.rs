@@ -1,0 +1,276 @@
+//! `tidemill status`: one look at everything.
+
+use super::context::Context;
+use super::screen::Grid;
+use super::screen::Lean;
+use super::screen::Stamp;
+use super::screen::ago;
+use super::screen::count;
+use super::screen::counted;
+use super::screen::fate;
+use super::screen::or_dash;
+use super::screen::time;
+use crate::daemon;
+use crate::error::Error;
+use crate::model::dag::DagVersion;
+use crate::model::dag::OnClose;
+use crate::model::dag::Schedule;
+use crate::model::duration::show_duration;
+use crate::model::hive::Grain;
+use crate::model::hive::PartitionBy;
+use crate::model::run::RunState;
+use crate::model::run::StreamState;
+use crate::model::time::Micros;
+use crate::store::Store;
+use crate::store::dags::DagEntry;
+use crate::store::runs::Run;
+use crate::store::runs::Wanted;
+use crate::store::streams::Stream;
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// How many failed or held runs are looked at for "needs you".
+const NEEDS_MAX: u32 = 100;
+
+#[derive(Debug, Serialize)]
+pub struct Status {
+    pub version: &'static str,
+    pub project: String,
+    pub env: String,
+    pub up: Option<Up>,
+    pub streams: Vec<StreamLine>,
+    pub dags: Vec<DagLine>,
+    /// What waits for a person, each with the command that tells more.
+    pub needs_you: Vec<Need>,
+    #[serde(skip)]
+    pub now: Micros,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Up {
+    pub pid: u32,
+    pub since: Stamp,
+}
+
+#[derive(Debug, Serialize)]
+pub struct StreamLine {
+    pub id: String,
+    pub kind: String,
+    pub state: String,
+    pub rate: Option<f64>,
+    pub lag: Option<u64>,
+    pub watermark: Option<Stamp>,
+    pub last_commit: Option<Stamp>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct DagLine {
+    pub name: String,
+    pub state: &'static str,
+    pub last_run: Option<String>,
+    pub fate: Option<String>,
+    pub next: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Need {
+    pub what: String,
+    pub look: String,
+}
+
+pub fn run(context: &Context) -> Result<(), Error> {
+    let project = context.project()?;
+    let status = context.block_on(async {
+        let store = context.store(&project).await?;
+        let up = daemon::holder(&project.settings.home)
+            .map(|holder| Up { pid: holder.pid, since: Stamp(holder.started) });
+        let streams = store.streams().await?;
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION"),
+            project: project.settings.project.to_string(),
+            env: project.settings.env.clone(),
+            dags: dag_lines(&store, context.now()).await?,
+            needs_you: needs(context, &store, &streams).await?,
+            streams: streams.iter().filter(|stream| stream.present).map(stream_line).collect(),
+            up,
+            now: context.now(),
+        })
+    })?;
+    context.show(&status, screen)
+}
+
+pub fn stream_line(stream: &Stream) -> StreamLine {
+    let at_work = stream.state == StreamState::Running;
+    let progress = stream.progress.clone().unwrap_or_default();
+    StreamLine {
+        id: stream.id.clone(),
+        kind: stream.kind.clone(),
+        state: stream.state.to_string(),
+        rate: at_work.then_some(progress.rate),
+        lag: progress.lag.filter(|_| stream.kind != "feed"),
+        watermark: progress.watermark.or(progress.last_mark).map(Stamp),
+        last_commit: progress.last_commit.map(Stamp),
+    }
+}
+
+async fn dag_lines(store: &Store, now: Micros) -> Result<Vec<DagLine>, Error> {
+    let mut lines = Vec::new();
+    for dag in store.dags().await? {
+        let wanted = Wanted { dag: Some(dag.name.clone()), most: 1, ..Wanted::default() };
+        let last = store.runs(&wanted).await?.pop();
+        let version = store.version(&dag.version).await?;
+        lines.push(DagLine {
+            name: dag.name.to_string(),
+            state: dag_state(&dag),
+            fate: last.as_ref().map(|run| fate(run, now)),
+            last_run: last.map(|run| run.id),
+            next: if dag.paused || !dag.present {
+                None
+            } else {
+                next(store, &version, now).await?
+            },
+        });
+    }
+    Ok(lines)
+}
+
+pub fn dag_state(dag: &DagEntry) -> &'static str {
+    match (dag.present, dag.paused) {
+        (false, _) => "gone",
+        (true, true) => "paused",
+        (true, false) => "active",
+    }
+}
+
+/// What makes the DAG's next run: `hour 09, when the watermark passes 10:10:00Z`.
+pub async fn next(
+    store: &Store,
+    version: &DagVersion,
+    now: Micros,
+) -> Result<Option<String>, Error> {
+    let on_close = match &version.dag.schedule {
+        Schedule::Manual => return Ok(None),
+        Schedule::OnClose(on_close) => on_close,
+    };
+    let Some(table) = store.table(&on_close.table).await? else {
+        return Ok(Some(format!("the first closing of {}", on_close.table)));
+    };
+    if !table.is_streamed() {
+        let what = on_close.grain;
+        return Ok(Some(format!("a {what} whose parts in {} have closed", on_close.table)));
+    }
+    Ok(Some(match table.frontier {
+        None => format!("the first closing of {}", on_close.table),
+        Some(frontier) => awaited(on_close, frontier, table.close_after, now),
+    }))
+}
+
+fn awaited(
+    on_close: &OnClose,
+    frontier: Micros,
+    close_after: std::time::Duration,
+    now: Micros,
+) -> String {
+    let by = PartitionBy { grain: on_close.grain, timezone: on_close.timezone.clone() };
+    let key = by.key_of(frontier);
+    let shown = match on_close.grain {
+        Grain::Hour => format!("hour {:02}", key.start.hour()),
+        Grain::Day | Grain::Month => format!("{} {key}", on_close.grain),
+    };
+    let passes = by.range(&key).1.plus(close_after);
+    format!("{shown}, when the watermark passes {}", time(passes, now))
+}
+
+async fn needs(context: &Context, store: &Store, streams: &[Stream]) -> Result<Vec<Need>, Error> {
+    let mut needs = Vec::new();
+    for stream in streams.iter().filter(|stream| stream.state == StreamState::Waiting) {
+        let why = stream.waiting_for.clone().unwrap_or_else(|| "it stopped".to_owned());
+        needs.push(Need {
+            what: format!("{} waits: {why}", stream.id),
+            look: context.command(&format!("streams show {}", stream.id)),
+        });
+    }
+    for state in [RunState::Failed, RunState::Held] {
+        let wanted = Wanted { state: Some(state), most: NEEDS_MAX, ..Wanted::default() };
+        for run in store.runs(&wanted).await? {
+            if is_newest(store, &run).await? {
+                let word = if state == RunState::Held { "is held" } else { "failed" };
+                needs.push(Need {
+                    what: format!("{} {} {word}", run.dag, run.id),
+                    look: context.command(&format!("tasks why {} {}", run.dag, run.id)),
+                });
+            }
+        }
+    }
+    Ok(needs)
+}
+
+/// Whether no later run of the same hive partition has taken its place.
+pub async fn is_newest(store: &Store, run: &Run) -> Result<bool, Error> {
+    let Some(of) = &run.of else { return Ok(true) };
+    let wanted = Wanted { dag: Some(run.dag.clone()), key: Some(of.key), ..Wanted::default() };
+    let rivals = store.runs(&wanted).await?;
+    Ok(!rivals.iter().any(|other| other.of.as_ref().is_some_and(|other| other.n > of.n)))
+}
+
+pub fn screen(status: &Status) -> String {
+    let now = status.now;
+    let up = match &status.up {
+        Some(up) => format!("up {}, pid {}", show_duration(now.since(up.since.0)), up.pid),
+        None => "not up".to_owned(),
+    };
+    let Status { version, project, env, .. } = status;
+    let mut shown = format!("tidemill {version}  project {project}  env {env}  {up}\n");
+    shown += &stream_grid(&status.streams, now);
+    let mut dags = Grid::new(&[
+        ("DAG", Lean::Left),
+        ("STATE", Lean::Left),
+        ("LAST RUN", Lean::Left),
+        ("FATE", Lean::Left),
+        ("NEXT", Lean::Left),
+    ]);
+    for dag in &status.dags {
+        dags.row([
+            dag.name.clone(),
+            dag.state.to_owned(),
+            or_dash(dag.last_run.clone()),
+            or_dash(dag.fate.clone()),
+            or_dash(dag.next.clone()),
+        ]);
+    }
+    shown += &dags.show();
+    match status.needs_you.len() {
+        0 => shown.push_str("Nothing needs you.\n"),
+        needs => {
+            let verb = if needs == 1 { "needs" } else { "need" };
+            let _ = writeln!(shown, "{} {verb} you:", counted(needs as u64, "thing"));
+            for need in &status.needs_you {
+                let _ = writeln!(shown, "  {}    {}", need.what, need.look);
+            }
+        }
+    }
+    shown
+}
+
+pub fn stream_grid(streams: &[StreamLine], now: Micros) -> String {
+    let mut grid = Grid::new(&[
+        ("STREAM", Lean::Left),
+        ("STATE", Lean::Left),
+        ("RATE", Lean::Right),
+        ("LAG", Lean::Right),
+        ("WATERMARK", Lean::Right),
+        ("LAST COMMIT", Lean::Right),
+    ]);
+    for stream in streams {
+        let commit = |at: Stamp| format!("{} ({})", time(at.0, now), ago(at.0, now));
+        grid.row([
+            stream.id.clone(),
+            stream.state.clone(),
+            or_dash(stream.rate.map(|rate| format!("{rate:.0}/s"))),
+            or_dash(stream.lag.map(count)),
+            or_dash(stream.watermark.map(|at| time(at.0, now))),
+            or_dash(stream.last_commit.map(commit)),
+        ]);
+    }
+    grid.show()
+}

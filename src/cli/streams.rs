@@ -1,0 +1,262 @@
+//! `tidemill streams`: what never ends, and how far it has come.
+
+use super::context::Context;
+use super::context::unknown;
+use super::request;
+use super::screen::Grid;
+use super::screen::Lean;
+use super::screen::Stamp;
+use super::screen::count;
+use super::screen::or_dash;
+use super::screen::short;
+use super::screen::size;
+use super::screen::time;
+use super::status::stream_grid;
+use super::status::stream_line;
+use crate::error::Error;
+use crate::model::dag::DagVersion;
+use crate::model::duration::show_duration;
+use crate::model::job::FeedFrom;
+use crate::model::job::JobKind;
+use crate::model::time::Micros;
+use crate::store::Store;
+use crate::store::requests::Verb;
+use crate::store::streams::Progress;
+use crate::store::streams::Stream;
+use clap::Subcommand;
+use serde::Serialize;
+use std::fmt::Write as _;
+
+#[derive(Debug, Subcommand)]
+pub enum StreamsVerb {
+    /// All streams and feeds
+    List,
+    /// One stream: what it reads and writes, and where each topic partition stands
+    Show { stream: String },
+    /// Starts it, or takes it out of waiting
+    Start { stream: String },
+    /// Stops it; what it has read is committed first
+    Stop { stream: String },
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    id: String,
+    state: String,
+    since: Option<Stamp>,
+    pid: Option<i32>,
+    restarts: u32,
+    next_start: Option<Stamp>,
+    waiting_for: Option<String>,
+    job: String,
+    version: String,
+    reads: String,
+    writes: String,
+    memory_bytes: u64,
+    memory_max_bytes: u64,
+    hive_partitions_open: u32,
+    note: Option<String>,
+    produced: u64,
+    counts: crate::model::commit::Counts,
+    topic_partitions: Vec<Place>,
+    watermark: Option<Stamp>,
+    last_error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Place {
+    topic_partition: u32,
+    committed: u64,
+    end: u64,
+    watermark: Option<Stamp>,
+    commit: u64,
+    /// The lowest watermark of all: the stream's.
+    holds: bool,
+}
+
+pub fn run(context: &Context, verb: StreamsVerb) -> Result<(), Error> {
+    let project = context.project()?;
+    context.block_on(async {
+        let store = context.store(&project).await?;
+        let verb = match verb {
+            StreamsVerb::List => {
+                let streams = store.streams().await?;
+                let lines: Vec<_> =
+                    streams.iter().filter(|stream| stream.present).map(stream_line).collect();
+                return context.show(&lines, |lines| stream_grid(lines, context.now()));
+            }
+            StreamsVerb::Show { stream } => {
+                let stream = find(context, &store, &stream).await?;
+                let shown = facts(&store, &stream).await?;
+                return context.show(&shown, |shown| screen(shown, context.now()));
+            }
+            StreamsVerb::Start { stream } => {
+                Verb::StartStream { stream: find(context, &store, &stream).await?.id }
+            }
+            StreamsVerb::Stop { stream } => {
+                Verb::StopStream { stream: find(context, &store, &stream).await?.id }
+            }
+        };
+        let outcome = request::ask(context, &project, &store, &verb).await?;
+        context.show(&outcome, |outcome| format!("{outcome}\n"))
+    })
+}
+
+async fn find(context: &Context, store: &Store, id: &str) -> Result<Stream, Error> {
+    let streams = store.streams().await?;
+    let known: Vec<_> = streams.iter().map(|stream| stream.id.clone()).collect();
+    streams
+        .into_iter()
+        .find(|stream| stream.id == id)
+        .ok_or_else(|| unknown("stream", id, &known, &context.command("streams list")))
+}
+
+async fn facts(store: &Store, stream: &Stream) -> Result<Shown, Error> {
+    let attempt = store.attempts_of_stream(&stream.id, 1).await?.pop();
+    let version = store.version(&stream.version).await?;
+    let (reads, writes) = ends(&version, stream);
+    let progress = stream.progress.clone().unwrap_or_default();
+    let at_work = attempt.as_ref().filter(|attempt| !attempt.state.ended());
+    Ok(Shown {
+        id: stream.id.clone(),
+        state: stream.state.to_string(),
+        since: at_work.and_then(|attempt| attempt.started).map(Stamp),
+        pid: at_work.and_then(|attempt| attempt.process.as_ref()).map(|process| process.pid),
+        restarts: stream.restarts,
+        next_start: stream.next_start.map(Stamp),
+        waiting_for: stream.waiting_for.clone(),
+        job: stream.job.to_string(),
+        version: short(&stream.version),
+        reads,
+        writes,
+        memory_bytes: progress.memory_bytes,
+        memory_max_bytes: progress.memory_max_bytes,
+        hive_partitions_open: progress.hive_partitions_open,
+        note: progress.note.clone(),
+        produced: progress.produced,
+        counts: progress.counts,
+        topic_partitions: places(&progress),
+        watermark: progress.watermark.or(progress.last_mark).map(Stamp),
+        last_error: attempt.and_then(|attempt| attempt.failure).map(|failure| failure.error),
+    })
+}
+
+fn places(progress: &Progress) -> Vec<Place> {
+    let lowest = progress.topic_partitions.iter().map(|place| place.watermark).min();
+    let positive = |offset: i64| u64::try_from(offset).unwrap_or(0);
+    let place = |place: &crate::store::streams::TopicPartition| Place {
+        topic_partition: place.topic_partition,
+        committed: positive(place.committed),
+        end: positive(place.end),
+        watermark: place.watermark.map(Stamp),
+        commit: place.seq,
+        holds: Some(place.watermark) == lowest,
+    };
+    progress.topic_partitions.iter().map(place).collect()
+}
+
+/// What it reads and what it writes, in words.
+fn ends(version: &DagVersion, stream: &Stream) -> (String, String) {
+    match version.jobs.get(&stream.job).map(|job| &job.kind) {
+        Some(JobKind::Feed(feed)) => {
+            let from = match &feed.from {
+                FeedFrom::Replay(replay) => format!("the file {}", replay.file),
+                FeedFrom::Simulate(simulate) => {
+                    format!("a simulation, seed {}, {}/s", simulate.seed, simulate.rate)
+                }
+            };
+            (from, format!("topic {}", feed.topic))
+        }
+        Some(JobKind::Stream(job)) => (
+            format!("topic {}", job.topic),
+            format!(
+                "{}, every {} or {}",
+                job.table,
+                show_duration(job.roll.every),
+                size(job.roll.size_bytes)
+            ),
+        ),
+        Some(JobKind::Batch(_)) | None => ("-".to_owned(), "-".to_owned()),
+    }
+}
+
+fn screen(shown: &Shown, now: Micros) -> String {
+    let mut text = shown.state.clone();
+    if let (Some(since), Some(pid)) = (shown.since, shown.pid) {
+        let _ = write!(text, "   since {}, pid {pid}", time(since.0, now));
+    }
+    let _ = writeln!(
+        text,
+        ", {} restarts       job {}, version {}",
+        shown.restarts, shown.job, shown.version
+    );
+    if let Some(at) = shown.next_start {
+        let _ = writeln!(text, "starts    again at {}", time(at.0, now));
+    }
+    for (what, why) in
+        [("waits", &shown.waiting_for), ("outside", &shown.note), ("error", &shown.last_error)]
+    {
+        if let Some(why) = why {
+            let _ = writeln!(text, "{what:<9} {why}");
+        }
+    }
+    let _ = writeln!(text, "reads     {}", shown.reads);
+    let memory = if shown.memory_max_bytes == 0 {
+        String::new()
+    } else {
+        format!(
+            "      memory {} of {}, {} hive partitions open",
+            size(shown.memory_bytes),
+            size(shown.memory_max_bytes),
+            shown.hive_partitions_open
+        )
+    };
+    let _ = writeln!(text, "writes    {}{memory}", shown.writes);
+    if !shown.topic_partitions.is_empty() {
+        text += &grid(shown, now);
+    }
+    let counts = &shown.counts;
+    if counts.read > 0 {
+        let _ = writeln!(
+            text,
+            "since start: read {} = landed {} + quarantined {} + dropped {} + marks {}",
+            count(counts.read),
+            count(counts.landed),
+            count(counts.quarantined),
+            count(counts.dropped),
+            count(counts.marks + counts.tombstones)
+        );
+    }
+    if shown.produced > 0 {
+        let marked = shown.watermark.map(|at| time(at.0, now));
+        let sent = count(shown.produced);
+        let _ = writeln!(text, "sent      {sent} events, last mark {}", or_dash(marked));
+    }
+    text
+}
+
+fn grid(shown: &Shown, now: Micros) -> String {
+    let mut grid = Grid::new(&[
+        ("TOPIC PARTITION", Lean::Left),
+        ("COMMITTED", Lean::Right),
+        ("END", Lean::Right),
+        ("LAG", Lean::Right),
+        ("WATERMARK", Lean::Right),
+        ("COMMIT", Lean::Right),
+        ("", Lean::Left),
+    ]);
+    for place in &shown.topic_partitions {
+        let alone = shown.topic_partitions.iter().filter(|place| place.holds).count() == 1;
+        let holds = place.holds && alone;
+        grid.row([
+            place.topic_partition.to_string(),
+            count(place.committed),
+            count(place.end),
+            count(place.end.saturating_sub(place.committed)),
+            or_dash(place.watermark.map(|at| time(at.0, now))),
+            place.commit.to_string(),
+            if holds { "<- holds the watermark".to_owned() } else { String::new() },
+        ]);
+    }
+    grid.show()
+}

@@ -1,0 +1,260 @@
+//! `tidemill tasks why`: which condition is not met, and what is not in the way.
+
+use super::context::Context;
+use super::screen::short;
+use super::screen::time;
+use crate::daemon;
+use crate::error::Error;
+use crate::model::run::AttemptState;
+use crate::model::run::RunState;
+use crate::model::run::TaskState;
+use crate::model::settings::Project;
+use crate::model::time::Micros;
+use crate::store::Store;
+use crate::store::attempts::Attempt;
+use crate::store::attempts::Owner;
+use crate::store::runs::Run;
+use crate::store::runs::Task;
+use crate::store::runs::Wanted;
+use serde::Serialize;
+use std::fmt::Write as _;
+
+#[derive(Debug, Serialize)]
+pub struct Why {
+    run: String,
+    state: String,
+    /// What holds it up, the outermost first.
+    because: Vec<String>,
+    /// What could hold it up and does not.
+    not_in_the_way: Vec<String>,
+}
+
+pub async fn run(
+    context: &Context,
+    project: &Project,
+    store: &Store,
+    run: &Run,
+) -> Result<(), Error> {
+    let dag = store.dag(&run.dag).await?;
+    let newest = dag.as_ref().map(|dag| dag.version.clone()).unwrap_or_default();
+    let active_max = match dag {
+        Some(_) => runs_max(store, &newest).await?,
+        None => None,
+    };
+    let wanted =
+        Wanted { dag: Some(run.dag.clone()), state: Some(RunState::Running), ..Wanted::default() };
+    let facts = Facts {
+        run: run.clone(),
+        tasks: store.tasks(&run.id).await?,
+        attempts: store.attempts_of_run(&run.id).await?,
+        after: after(store, run).await?,
+        retries: retries(store, run).await?,
+        up: daemon::holder(&project.settings.home).is_some(),
+        present: dag.as_ref().is_some_and(|dag| dag.present),
+        paused: dag.as_ref().is_some_and(|dag| dag.paused),
+        active: store.runs(&wanted).await?.len(),
+        active_max,
+        slots_taken: slots_taken(store).await?,
+        slots: project.settings.limits.parallelism,
+        newest,
+        now: context.now(),
+        clear: context.command(&format!("runs clear {} {} --only-failed", run.dag, run.id)),
+        release: context.command(&format!("runs clear {} {}", run.dag, run.id)),
+        up_command: context.command("up"),
+        unpause: context.command(&format!("dags unpause {}", run.dag)),
+    };
+    context.show(&explain(&facts), screen)
+}
+
+/// Everything that could be in a run's way.
+pub struct Facts {
+    pub run: Run,
+    pub tasks: Vec<Task>,
+    pub attempts: Vec<Attempt>,
+    /// Each task with those before it.
+    pub after: Vec<(String, Vec<String>)>,
+    pub retries: Vec<(String, u32)>,
+    pub up: bool,
+    pub present: bool,
+    pub paused: bool,
+    pub active: usize,
+    pub active_max: Option<u32>,
+    pub slots_taken: usize,
+    pub slots: u32,
+    pub newest: String,
+    pub now: Micros,
+    pub clear: String,
+    pub release: String,
+    pub up_command: String,
+    pub unpause: String,
+}
+
+async fn runs_max(store: &Store, version: &str) -> Result<Option<u32>, Error> {
+    use crate::model::dag::Schedule;
+    Ok(match store.version(version).await?.dag.schedule {
+        Schedule::Manual => None,
+        Schedule::OnClose(on_close) => Some(on_close.max_active_runs),
+    })
+}
+
+async fn after(store: &Store, run: &Run) -> Result<Vec<(String, Vec<String>)>, Error> {
+    let version = store.version(&run.version).await?;
+    let names = |task: &crate::model::dag::Task| {
+        (task.name.to_string(), task.after.iter().map(ToString::to_string).collect())
+    };
+    Ok(version.dag.tasks.iter().map(names).collect())
+}
+
+async fn retries(store: &Store, run: &Run) -> Result<Vec<(String, u32)>, Error> {
+    let version = store.version(&run.version).await?;
+    Ok(version.dag.tasks.iter().map(|task| (task.name.to_string(), task.retries)).collect())
+}
+
+async fn slots_taken(store: &Store) -> Result<usize, Error> {
+    let open = store.open_attempts().await?;
+    Ok(open.iter().filter(|attempt| matches!(attempt.owner, Owner::Task { .. })).count())
+}
+
+pub fn explain(facts: &Facts) -> Why {
+    let mut because = Vec::new();
+    match facts.run.state {
+        RunState::Succeeded => because.push("nothing: it has succeeded".to_owned()),
+        RunState::Superseded => {
+            let by = facts.run.superseded_by.as_deref().unwrap_or("a newer run");
+            because.push(format!("it gave way to {by}, which reads a newer closing"));
+        }
+        RunState::Held => because.push(format!(
+            "it is held: on_late = \"hold\" waits for a person. Let it go: {}",
+            facts.release
+        )),
+        RunState::Queued => because.extend(queued(facts)),
+        RunState::Running | RunState::Failed => because.extend(tasks(facts)),
+    }
+    if !facts.up && !facts.run.state.ended() {
+        because.insert(0, format!("the project is not up: {}", facts.up_command));
+    }
+    Why {
+        run: facts.run.id.clone(),
+        state: facts.run.state.to_string(),
+        because,
+        not_in_the_way: not_in_the_way(facts),
+    }
+}
+
+fn queued(facts: &Facts) -> Vec<String> {
+    let mut because = Vec::new();
+    if !facts.present {
+        because.push("its DAG is gone from the project's files".to_owned());
+    }
+    if facts.paused {
+        because.push(format!("its DAG is paused: {}", facts.unpause));
+    }
+    if let Some(max) = facts.active_max.filter(|max| facts.active >= *max as usize) {
+        because.push(format!("{} of {max} runs of its DAG are at work", facts.active));
+    }
+    if because.is_empty() {
+        because.push("it starts at the daemon's next look, or after the run of an earlier closing of the same partition".to_owned());
+    }
+    because
+}
+
+fn tasks(facts: &Facts) -> Vec<String> {
+    let mut because = Vec::new();
+    for task in &facts.tasks {
+        let name = task.name.as_str();
+        let after =
+            facts.after.iter().find(|(of, _)| of == name).map(|(_, after)| after.as_slice());
+        match task.state {
+            TaskState::Succeeded => {}
+            TaskState::Running => because.push(format!("{name} is at work")),
+            TaskState::Failed => because.push(failed(facts, task)),
+            TaskState::UpstreamFailed => because.push(format!(
+                "{name} has not run: it waits for {}, of which one failed.",
+                after.unwrap_or_default().join(", ")
+            )),
+            TaskState::Waiting => because.push(waiting(facts, task, after.unwrap_or_default())),
+        }
+    }
+    because
+}
+
+fn failed(facts: &Facts, task: &Task) -> String {
+    let name = task.name.as_str();
+    let last = task.attempt.as_ref();
+    let attempt = facts.attempts.iter().find(|attempt| Some(&attempt.id) == last);
+    let retries =
+        facts.retries.iter().find(|(of, _)| of == name).map_or(0, |(_, retries)| *retries);
+    let mut text = format!("{name} failed for good: try {} of {}", task.tries, retries + 1);
+    let Some(attempt) = attempt else { return text };
+    match (attempt.exit_code, attempt.signal) {
+        (Some(code), _) => text += &format!(", exit code {code}"),
+        (None, Some(signal)) => text += &format!(", killed by signal {signal}"),
+        (None, None) if attempt.state == AttemptState::Unknown => {
+            text.push_str(", its process was lost");
+        }
+        (None, None) => {}
+    }
+    if let Some(ended) = attempt.ended {
+        text += &format!(", {}", time(ended, facts.now));
+    }
+    if let Some(failure) = &attempt.failure {
+        let _ = write!(text, "\n  error: {}", failure.error.replace('\n', "\n  "));
+        match &failure.remedy {
+            Some(remedy) => {
+                let _ = write!(text, "\n  help: {remedy}, then\n        {}", facts.clear);
+            }
+            None => {
+                let _ = write!(text, "\n  help: {}", facts.clear);
+            }
+        }
+    }
+    text
+}
+
+fn waiting(facts: &Facts, task: &Task, after: &[String]) -> String {
+    let name = task.name.as_str();
+    let done = |before: &&String| {
+        !facts
+            .tasks
+            .iter()
+            .any(|task| task.name.as_str() == before.as_str() && task.state == TaskState::Succeeded)
+    };
+    let undone: Vec<_> = after.iter().filter(done).map(String::as_str).collect();
+    if !undone.is_empty() {
+        return format!("{name} waits for {} (all_success)", undone.join(", "));
+    }
+    match task.next_try {
+        Some(at) if at > facts.now => {
+            format!("{name} waits for its next try at {}", time(at, facts.now))
+        }
+        _ if facts.slots_taken >= facts.slots as usize => format!(
+            "{name} waits for a slot: {} of {} are taken (limits.parallelism)",
+            facts.slots_taken, facts.slots
+        ),
+        _ => format!("{name} starts at the daemon's next look"),
+    }
+}
+
+fn not_in_the_way(facts: &Facts) -> Vec<String> {
+    let mut clear = Vec::new();
+    if facts.present && !facts.paused {
+        clear.push("DAG active".to_owned());
+    }
+    if let Some(max) = facts.active_max.filter(|max| facts.active < *max as usize) {
+        clear.push(format!("{} of {max} runs", facts.active));
+    }
+    if facts.slots_taken < facts.slots as usize {
+        clear.push(format!("{} of {} slots", facts.slots_taken, facts.slots));
+    }
+    let ran = short(&facts.run.version);
+    clear.push(if facts.run.version == facts.newest {
+        format!("dag version {ran}, the files are the same now")
+    } else {
+        format!("dag version {ran}; the files are {} now", short(&facts.newest))
+    });
+    clear
+}
+
+pub fn screen(why: &Why) -> String {
+    format!("{}\nNot in the way: {}\n", why.because.join("\n"), why.not_in_the_way.join("; "))
+}

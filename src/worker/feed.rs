@@ -1,0 +1,98 @@
+//! A feed attempt: the world to a topic, with heartbeats.
+
+use super::Work;
+use super::heartbeat;
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::feed;
+use crate::feed::Ended;
+use crate::feed::FeedContext;
+use crate::feed::Reader;
+use crate::model::job::JobKind;
+use crate::model::name::TopicName;
+use crate::model::time::Micros;
+use crate::store::streams;
+use serde_json::Value;
+use serde_json::json;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// The rate that is shown covers about so long.
+const RATE_OVER: Duration = Duration::from_secs(2);
+
+pub(super) async fn run(work: &Work) -> Result<Option<Value>, Error> {
+    let (id, job) = work.stream_job()?;
+    let JobKind::Feed(job) = &job.kind else {
+        return Err(Error::new(ErrorKind::Bug, format!("job {} is no feed", job.name)));
+    };
+    let topic = work.topic(&job.topic)?.clone();
+    let cluster = work.cluster()?;
+    let readers = readers(work, &job.topic);
+    let (root, home) = (work.project.root.clone(), work.project.settings.home.clone());
+    let (job, clock, stop) = (job.clone(), work.clock.clone(), work.drain.clone());
+    let (progress, heard) = watch::channel(streams::Progress::default());
+    let filling = tokio::task::spawn_blocking(move || {
+        // Topics are made by whoever comes first, feed or stream.
+        cluster.ensure_topic(&topic.name, topic.partitions, topic.retention)?;
+        let mut meter = Meter::new(&clock);
+        feed::run(&mut FeedContext {
+            job: &job,
+            topic: &topic,
+            readers,
+            root: &root,
+            home: &home,
+            cluster: &cluster,
+            clock: &clock,
+            stop: &stop,
+            progress: &mut |now| {
+                progress.send_replace(meter.told(now, &clock));
+            },
+        })
+    });
+    let filled = async { filling.await.map_err(|panic| Error::new(ErrorKind::Bug, panic))? };
+    let ended = heartbeat::while_running(work, &id, filled, || heard.borrow().clone()).await?;
+    Ok(Some(json!({ "complete": ended == Ended::Complete })))
+}
+
+/// The streams of this DAG that read the topic.
+fn readers(work: &Work, topic: &TopicName) -> Vec<Reader> {
+    let reader = |kind: &JobKind| match kind {
+        JobKind::Stream(stream) if stream.topic == *topic => Some(Reader {
+            partition_by: stream.partition_by.clone(),
+            close_after: stream.close_after,
+        }),
+        JobKind::Stream(_) | JobKind::Feed(_) | JobKind::Batch(_) => None,
+    };
+    work.version.jobs.values().filter_map(|job| reader(&job.kind)).collect()
+}
+
+/// Makes a rate of counts.
+struct Meter {
+    since: Micros,
+    sent: u64,
+    rate: f64,
+}
+
+impl Meter {
+    fn new(clock: &Clock) -> Self {
+        Self { since: clock.now().into(), sent: 0, rate: 0.0 }
+    }
+
+    fn told(&mut self, progress: &feed::Progress, clock: &Clock) -> streams::Progress {
+        let now = Micros::from(clock.now());
+        let passed = now.since(self.since);
+        if passed >= RATE_OVER {
+            let sent = u32::try_from(progress.sent - self.sent).unwrap_or(u32::MAX);
+            self.rate = f64::from(sent) / passed.as_secs_f64();
+            (self.since, self.sent) = (now, progress.sent);
+        }
+        streams::Progress {
+            rate: self.rate,
+            watermark: progress.newest,
+            last_mark: progress.marked,
+            produced: progress.produced,
+            ..streams::Progress::default()
+        }
+    }
+}
