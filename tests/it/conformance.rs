@@ -310,6 +310,43 @@ pub fn two_members_share_a_topic_and_the_last_takes_all(bed: &Bed) {
     poll_until(second.as_mut(), 0, &mut Vec::new(), |_, changes| all(changes) == 2).unwrap();
 }
 
+pub fn what_was_given_away_is_read_when_it_comes_back(bed: &Bed) {
+    bed.create(2);
+    let mut first = bed.source();
+    let assigned = |changes: &[Change], count: usize| {
+        let owned = |change: &Change| match change {
+            Change::Assigned(partitions) => partitions.len(),
+            Change::Revoked(_) | Change::Lost(_) => 0,
+        };
+        changes.iter().map(owned).sum::<usize>() == count
+    };
+    poll_until(first.as_mut(), 0, &mut Vec::new(), |_, news| assigned(news, 2)).unwrap();
+    let mut second = bed.source();
+    let (mut given, mut taken) = (Vec::new(), Vec::new());
+    while taken.is_empty() {
+        for change in first.poll(Duration::from_millis(20), 100, &mut |_| ()).unwrap() {
+            if let Change::Revoked(partitions) = change {
+                first.release(&partitions).unwrap();
+                given = partitions;
+            }
+        }
+        for change in second.poll(Duration::from_millis(20), 100, &mut |_| ()).unwrap() {
+            if let Change::Assigned(partitions) = change {
+                taken = partitions; // Never started: it leaves before it has found its offsets.
+            }
+        }
+    }
+    assert_eq!(given, taken);
+    drop(second);
+    let mut producer = bed.cluster.producer(&bed.topic, &Clock::system()).unwrap();
+    for topic_partition in 0..2 {
+        let payload = Some(b"v".as_slice());
+        producer.send(Outgoing { topic_partition, payload, ..Outgoing::default() }).unwrap();
+    }
+    producer.flush().unwrap();
+    assert_eq!(read(first.as_mut(), 0, 2).len(), 2);
+}
+
 pub fn a_topic_created_again_is_told_and_not_read(bed: &Bed) {
     bed.create(1);
     bed.send(texts(0..5));
@@ -356,5 +393,6 @@ conformance! {
     a_new_producer_goes_on_where_the_last_one_ended
     the_tail_is_what_arrived_since
     two_members_share_a_topic_and_the_last_takes_all
+    what_was_given_away_is_read_when_it_comes_back
     a_topic_created_again_is_told_and_not_read
 }

@@ -119,6 +119,8 @@ impl BrokerSource {
     fn unassign(&self, topic_partitions: &[u32]) -> Result<(), Error> {
         let owned = self.consumer.assignment().map_err(failed)?;
         let owned = intersection(&owned, topic_partitions);
+        // librdkafka would remember the pause, and read nothing when they come back.
+        self.consumer.resume(&owned).map_err(failed)?;
         self.consumer.incremental_unassign(&owned).map_err(failed)
     }
 

@@ -16,10 +16,11 @@ use std::thread;
 use std::time::Duration;
 
 /// How soon a new or a dead member is noticed.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long a silent topic is left alone: it bounds both the latency and the idle wake-ups.
+const LOOK_EVERY: Duration = Duration::from_millis(400);
+/// How long a silent topic is left alone, growing while it stays silent: it bounds both the latency
+/// and the idle wake-ups.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
-const PAUSE_MAX: Duration = Duration::from_millis(25);
+const PAUSE_MAX: Duration = Duration::from_millis(40);
 
 pub struct EmbeddedSource {
     topic: Topic,
@@ -29,6 +30,7 @@ pub struct EmbeddedSource {
     readers: Vec<Option<Reader>>,
     /// The topic partition that reads first, so that none starves.
     turn: usize,
+    pause: Duration,
     clock: Clock,
     looked: Option<Micros>,
 }
@@ -38,7 +40,17 @@ impl EmbeddedSource {
         let (ends_file, ends) = topic.ends()?;
         let member = Member::join(&topic.folder, group, topic.partitions())?;
         let readers = ends.iter().map(|_| None).collect();
-        Ok(Self { topic, ends_file, ends, member, readers, turn: 0, clock, looked: None })
+        Ok(Self {
+            topic,
+            ends_file,
+            ends,
+            member,
+            readers,
+            turn: 0,
+            pause: PAUSE_MIN,
+            clock,
+            looked: None,
+        })
     }
 
     fn now(&self) -> Micros {
@@ -89,18 +101,21 @@ impl Source for EmbeddedSource {
     ) -> Result<Vec<Change>, Error> {
         let mut now = self.now();
         let deadline = now.plus(wait);
-        let mut pause = PAUSE_MIN;
         loop {
             let changes = self.look(now)?;
             if !changes.is_empty() {
                 return Ok(changes);
             }
             self.ends_file.read_shared(&mut self.ends)?;
-            if self.hand_over(max, each)? > 0 || now >= deadline {
+            if self.hand_over(max, each)? > 0 {
+                self.pause = PAUSE_MIN;
                 return Ok(Vec::new());
             }
-            thread::sleep(pause.min(deadline.since(now)));
-            pause = (pause * 2).min(PAUSE_MAX);
+            if now >= deadline {
+                return Ok(Vec::new());
+            }
+            thread::sleep(self.pause.min(deadline.since(now)));
+            self.pause = (self.pause * 2).min(PAUSE_MAX);
             now = self.now();
         }
     }
