@@ -11,6 +11,7 @@ use super::table::Table;
 use super::table::provider;
 use crate::error::Doing;
 use crate::error::Error;
+use crate::error::ErrorKind;
 use crate::model::time::Micros;
 use datafusion::catalog::CatalogProvider;
 use datafusion::catalog::MemoryCatalogProvider;
@@ -73,6 +74,10 @@ pub struct Session {
 
 impl Session {
     pub fn new(budget: &Budget, tables: &[Table]) -> Result<Self, Error> {
+        let preparing = || format!("prepare a query that may spill to {}", budget.spill.display());
+        std::fs::create_dir_all(&budget.spill)
+            .map_err(|err| Error::new(ErrorKind::Unavailable, err))
+            .doing(preparing)?;
         let memory = usize::try_from(budget.memory_bytes).unwrap_or(usize::MAX);
         let disk = DiskManagerMode::Directories(vec![budget.spill.clone()]);
         let runtime = RuntimeEnvBuilder::new()
@@ -83,7 +88,7 @@ impl Session {
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(disk))
             .build_arc()
             .map_err(|err| of_execution(&err))
-            .doing(|| format!("prepare a query that may spill to {}", budget.spill.display()))?;
+            .doing(preparing)?;
         let threads = budget.threads.max(1);
         let config = SessionConfig::new()
             .with_target_partitions(threads)
