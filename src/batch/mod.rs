@@ -35,7 +35,7 @@ use crate::model::name::Name;
 use crate::model::name::TableName;
 use crate::model::time::Micros;
 use crate::sql::schema::output_schema;
-use crate::sql::session::Budget;
+pub use crate::sql::session::Budget;
 use crate::sql::session::Parameters;
 use crate::sql::session::Session;
 use crate::sql::statement::tables_of;

@@ -6,6 +6,7 @@
 
 mod files;
 mod lock;
+mod loops;
 mod ticks;
 
 pub use lock::Holder;
@@ -16,8 +17,10 @@ use crate::config::Environment;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
+use crate::lake::Lake;
 use crate::model::settings::Settings;
 use crate::ping::Listener;
+use crate::scheduler::Scheduler;
 use crate::services::Services;
 use crate::store::Store;
 use crate::supervisor::Mode;
@@ -42,6 +45,8 @@ use tracing::warn;
 
 /// Files are looked at this often for an edit.
 const FILES_EVERY: Duration = Duration::from_secs(2);
+/// What is too old is forgotten this often.
+const RETENTION_EVERY: Duration = Duration::from_hours(1);
 /// Services only finish the transaction that they are in.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -96,7 +101,9 @@ async fn run(project: Project) -> Result<(), Error> {
     let store = Store::open(&project.settings.state).await?;
     let seen = Fingerprint::of(&project.root);
     accept_files(&project, &store).await?;
-    let daemon = Daemon { project, store, clock, wakes: Wakes::default() };
+    let Settings { lake, project: name, .. } = &project.settings;
+    let lake = Lake::open(lake, name, clock.clone()).await?;
+    let daemon = Daemon { project, store, lake, clock, wakes: Wakes::default() };
     let (services, mode, deciding) = daemon.services(listener, seen);
     lock.write(&Holder { ready: true, ..me.clone() })?;
     info!(pid = me.pid, "tidemill {} is up: {}", me.version, daemon.project.root.display());
@@ -123,13 +130,14 @@ async fn accept_files(project: &Project, store: &Store) -> Result<(), Error> {
 struct Wakes {
     supervisor: Arc<Notify>,
     scheduler: Arc<Notify>,
-    requests: Arc<Notify>,
     files: Arc<Notify>,
+    retention: Arc<Notify>,
 }
 
 struct Daemon {
     project: Project,
     store: Store,
+    lake: Lake,
     clock: Clock,
     wakes: Wakes,
 }
@@ -145,14 +153,41 @@ impl Daemon {
         let deciding = CancellationToken::new();
         let mut services = Services::default();
         let wakes = self.wakes.clone();
-        services.spawn("pings", |stop| pings(listener, wakes, stop));
+        services.spawn("pings", |stop| loops::pings(listener, wakes, stop));
         let supervisor = self.supervisor(of_attempts);
         services.spawn("supervisor", |stop| supervisor.run(stop));
+        let scheduler = self.scheduler();
+        let until = deciding.clone();
+        services.spawn("scheduler", |stop| scheduler.run(until, stop));
         let (project, wakes) = (self.project.clone(), self.wakes.clone());
-        services.spawn("files", |stop| watch_files(project, seen, wakes, stop));
-        let ticks = vec![(FILES_EVERY, self.wakes.files.clone())];
+        services.spawn("files", |stop| loops::watch_files(project, seen, wakes, stop));
+        let retention = self.retention();
+        services.spawn("retention", |stop| retention.run(stop));
+        let ticks = vec![
+            (FILES_EVERY, self.wakes.files.clone()),
+            (RETENTION_EVERY, self.wakes.retention.clone()),
+        ];
         services.spawn("ticks", |stop| ticks::run(ticks, stop));
         (services, mode, deciding)
+    }
+
+    fn scheduler(&self) -> loops::Deciding {
+        let parallelism = self.project.settings.limits.parallelism;
+        loops::Deciding {
+            scheduler: Scheduler::new(self.store.clone(), self.lake.clone(), parallelism),
+            clock: self.clock.clone(),
+            wakes: self.wakes.clone(),
+        }
+    }
+
+    fn retention(&self) -> loops::Retention {
+        loops::Retention {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            home: self.project.settings.home.clone(),
+            keep: self.project.settings.limits.keep_runs,
+            wake: self.wakes.retention.clone(),
+        }
     }
 
     fn supervisor(&self, mode: watch::Receiver<Mode>) -> Supervisor {
@@ -175,54 +210,6 @@ impl Daemon {
             ended: self.wakes.scheduler.clone(),
         };
         Supervisor::new(around, mode)
-    }
-}
-
-/// Hands each ping on; the hint is not needed, for a look is cheap.
-async fn pings(listener: Listener, wakes: Wakes, stop: CancellationToken) -> Result<(), Error> {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            _ = listener.heard() => {
-                wakes.requests.notify_one();
-                wakes.supervisor.notify_one();
-                wakes.scheduler.notify_one();
-            }
-        }
-    }
-}
-
-/// Takes accepted edits over, and tells of those that are refused.
-async fn watch_files(
-    project: Project,
-    mut seen: Fingerprint,
-    wakes: Wakes,
-    stop: CancellationToken,
-) -> Result<(), Error> {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = wakes.files.notified() => {}
-        }
-        let now = Fingerprint::of(&project.root);
-        if now == seen {
-            continue;
-        }
-        match files::check(&project).await {
-            Ok(Verdict::Accepted) => {
-                info!("the project's files have changed and are accepted");
-                wakes.supervisor.notify_one();
-                wakes.scheduler.notify_one();
-            }
-            Ok(Verdict::Refused) => {
-                warn!("the project's files have problems; going on with what was accepted before");
-            }
-            Err(error) => {
-                warn!(%error, "could not check the project's files; trying again");
-                continue;
-            }
-        }
-        seen = now; // An edit made during the check differs from it.
     }
 }
 

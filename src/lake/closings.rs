@@ -68,8 +68,9 @@ impl Lake {
         let folders = self.list_folders(&paths::closings(table)).await?;
         let mut keys: Vec<PartitionKey> = folders.iter().filter_map(paths::closed_key).collect();
         keys.sort_unstable();
-        let newest: Vec<Option<Closing>> = futures::stream::iter(&keys)
-            .map(|key| self.newest_closing(table, key))
+        // Made beforehand: a closure held across `await` hides that the future may change threads.
+        let reads: Vec<_> = keys.iter().map(|key| self.newest_closing(table, key)).collect();
+        let newest: Vec<Option<Closing>> = futures::stream::iter(reads)
             .buffered(CALLS_MAX)
             .try_collect()
             .await?;

@@ -15,6 +15,9 @@ use crate::model::run::AttemptState;
 use crate::model::time::Micros;
 use sqlx::sqlite::SqliteRow;
 
+/// In the result of a feed: whether its source has ended, so that it has nothing more to send.
+pub const COMPLETE: &str = "complete";
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
     /// Also the name of its folder; ends in random characters.

@@ -3,7 +3,7 @@
 use crate::error::ErrorKind;
 use crate::model::run::{AttemptState, Desired, StreamState};
 use crate::model::time::Micros;
-use crate::store::attempts::Attempt;
+use crate::store::attempts::{Attempt, COMPLETE};
 use crate::store::streams::{Standing, Stream};
 use std::time::Duration;
 
@@ -70,9 +70,10 @@ fn stop_reason(stream: &Stream, attempt: &Attempt) -> Option<&'static str> {
 }
 
 fn standing(stream: &Stream, attempt: &Attempt, now: Micros) -> Standing {
-    let ended = |state| Standing { state, ..stopped() };
     match attempt.state {
-        AttemptState::Succeeded if stream.kind == "feed" => ended(StreamState::Ended),
+        AttemptState::Succeeded if is_complete(attempt) => {
+            Standing { state: StreamState::Ended, ..stopped() }
+        }
         // Somebody else has asked it to drain: it is wanted, so it comes back.
         AttemptState::Succeeded | AttemptState::Stopped => stopped(),
         AttemptState::Queued
@@ -80,6 +81,11 @@ fn standing(stream: &Stream, attempt: &Attempt, now: Micros) -> Standing {
         | AttemptState::Failed
         | AttemptState::Unknown => after_failure(stream, attempt, now),
     }
+}
+
+fn is_complete(attempt: &Attempt) -> bool {
+    let complete = attempt.result.as_ref().and_then(|result| result.get(COMPLETE)?.as_bool());
+    complete.unwrap_or(false)
 }
 
 fn after_failure(stream: &Stream, attempt: &Attempt, now: Micros) -> Standing {
@@ -238,11 +244,11 @@ mod tests {
 
     #[test]
     fn a_feed_that_ended_stays_ended_and_a_stream_that_drained_comes_back() {
-        let done = attempt(AttemptState::Succeeded, 101, None);
-        let feed = |state| Stream { kind: "feed".into(), ..stream(state) };
-        check(&feed(StreamState::Running), Some(&done), 101, "ended 0");
-        check(&feed(StreamState::Ended), Some(&done), 9999, "wait");
+        let mut done = attempt(AttemptState::Succeeded, 101, None);
         check(&stream(StreamState::Running), Some(&done), 101, "stopped 0");
+        done.result = Some(serde_json::json!({ COMPLETE: true }));
+        check(&stream(StreamState::Running), Some(&done), 101, "ended 0");
+        check(&stream(StreamState::Ended), Some(&done), 9999, "wait");
     }
 
     #[test]

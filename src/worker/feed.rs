@@ -12,6 +12,7 @@ use crate::feed::Reader;
 use crate::model::job::JobKind;
 use crate::model::name::TopicName;
 use crate::model::time::Micros;
+use crate::store::attempts::COMPLETE;
 use crate::store::streams;
 use serde_json::Value;
 use serde_json::json;
@@ -52,7 +53,7 @@ pub(super) async fn run(work: &Work) -> Result<Option<Value>, Error> {
     });
     let filled = async { filling.await.map_err(|panic| Error::new(ErrorKind::Bug, panic))? };
     let ended = heartbeat::while_running(work, &id, filled, || heard.borrow().clone()).await?;
-    Ok(Some(json!({ "complete": ended == Ended::Complete })))
+    Ok(Some(json!({ COMPLETE: ended == Ended::Complete })))
 }
 
 /// The streams of this DAG that read the topic.

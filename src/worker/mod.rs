@@ -8,6 +8,7 @@ pub mod accept;
 mod feed;
 mod heartbeat;
 mod stream;
+mod task;
 
 use crate::clock::Clock;
 use crate::config::Environment;
@@ -138,9 +139,7 @@ impl Work {
         match self.attempt.kind {
             AttemptKind::Stream => stream::run(self).await.map(|()| None),
             AttemptKind::Feed => feed::run(self).await,
-            AttemptKind::Batch | AttemptKind::Test => {
-                heartbeat::while_meant(self, async { Ok(None) }).await
-            }
+            AttemptKind::Batch | AttemptKind::Test => task::run(self).await,
             AttemptKind::Exec => {
                 Err(Error::new(ErrorKind::Bug, "an exec task has no worker of ours"))
             }

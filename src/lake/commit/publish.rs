@@ -70,8 +70,10 @@ fn next(heard: Heard) -> Step {
 impl Lake {
     /// Makes the files of a committed record visible. Anyone may, at any time, again and again.
     pub async fn publish(&self, record: &Record) -> Result<(), Error> {
-        futures::stream::iter(record.files.iter().chain(&record.quarantine))
-            .map(|file| self.publish_file(record, file))
+        let files = record.files.iter().chain(&record.quarantine);
+        // Made beforehand: a closure held across `await` hides that the future may change threads.
+        let publish: Vec<_> = files.map(|file| self.publish_file(record, file)).collect();
+        futures::stream::iter(publish)
             .buffer_unordered(CALLS_MAX)
             .try_collect()
             .await

@@ -85,8 +85,9 @@ impl Log {
             let Some(record) = self.read(seq).await? else { break };
             let garbage = garbage(&record, objects);
             swept += garbage.len();
-            futures::stream::iter(&garbage)
-                .map(|path| self.lake.delete(path))
+            // Made beforehand: a closure held across `await` hides that the future may change threads.
+            let delete: Vec<_> = garbage.iter().map(|path| self.lake.delete(path)).collect();
+            futures::stream::iter(delete)
                 .buffer_unordered(CALLS_MAX)
                 .try_collect::<()>()
                 .await

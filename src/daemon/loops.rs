@@ -1,0 +1,163 @@
+//! The loops of the daemon's services: each waits to be woken, looks, and does what is due.
+
+use super::Project;
+use super::Wakes;
+use super::files;
+use super::files::Fingerprint;
+use super::files::Verdict;
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::model::time::Micros;
+use crate::ping::Listener;
+use crate::scheduler::Scheduler;
+use crate::store::Store;
+use crate::supervisor::folder::Folder;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use tracing::warn;
+
+/// Until the scheduler tries again after something outside did not answer.
+const RETRY: Duration = Duration::from_secs(1);
+/// Deleted in one transaction, which others wait for.
+const FORGET_MAX: u32 = 500;
+
+/// Hands each ping on; the hint is not needed, for a look is cheap.
+pub(super) async fn pings(
+    listener: Listener,
+    wakes: Wakes,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = listener.heard() => {
+                wakes.supervisor.notify_one();
+                wakes.scheduler.notify_one();
+            }
+        }
+    }
+}
+
+/// Takes accepted edits over, and tells of those that are refused.
+pub(super) async fn watch_files(
+    project: Project,
+    mut seen: Fingerprint,
+    wakes: Wakes,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = wakes.files.notified() => {}
+        }
+        let now = Fingerprint::of(&project.root);
+        if now == seen {
+            continue;
+        }
+        match files::check(&project).await {
+            Ok(Verdict::Accepted) => {
+                info!("the project's files have changed and are accepted");
+                wakes.supervisor.notify_one();
+                wakes.scheduler.notify_one();
+            }
+            Ok(Verdict::Refused) => {
+                warn!("the project's files have problems; going on with what was accepted before");
+            }
+            Err(error) => {
+                warn!(%error, "could not check the project's files; trying again");
+                continue;
+            }
+        }
+        seen = now; // An edit made during the check differs from it.
+    }
+}
+
+/// The one who decides.
+pub(super) struct Deciding {
+    pub scheduler: Scheduler,
+    pub clock: Clock,
+    pub wakes: Wakes,
+}
+
+impl Deciding {
+    /// Decides `until` the project goes down, and waits for `stop` then.
+    pub async fn run(
+        mut self,
+        until: CancellationToken,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
+        loop {
+            let next = self.step().await?;
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = until.cancelled() => break,
+                () = self.wakes.scheduler.notified() => {}
+                () = self.clock.sleep(next.since(self.clock.now().into())) => {}
+            }
+        }
+        stop.cancelled().await;
+        Ok(())
+    }
+
+    /// Returns when to step again.
+    async fn step(&mut self) -> Result<Micros, Error> {
+        let now = Micros::from(self.clock.now());
+        match self.scheduler.step(now).await {
+            Ok(outcome) => {
+                if outcome.attempts_changed {
+                    self.wakes.supervisor.notify_one();
+                }
+                Ok(outcome.next_wake)
+            }
+            Err(error) if error.kind == ErrorKind::Unavailable => {
+                warn!(%error, "the scheduler could not decide; trying again");
+                Ok(now.plus(RETRY))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Forgets what is older than `limits.keep_runs`, logs included.
+pub(super) struct Retention {
+    pub store: Store,
+    pub clock: Clock,
+    pub home: PathBuf,
+    pub keep: Duration,
+    pub wake: Arc<Notify>,
+}
+
+impl Retention {
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = self.wake.notified() => {}
+            }
+            let before = Micros::from(self.clock.now()).minus(self.keep);
+            match self.store.forget_before(before, FORGET_MAX).await {
+                Ok(attempts) => self.remove(&attempts),
+                Err(error) => warn!(%error, "could not forget old runs; trying again in an hour"),
+            }
+        }
+    }
+
+    fn remove(&self, attempts: &[String]) {
+        for attempt in attempts {
+            match std::fs::remove_dir_all(Folder::of(&self.home, attempt).path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => warn!(%error, "could not remove the log of {attempt}"),
+            }
+        }
+        if !attempts.is_empty() {
+            info!(attempts = attempts.len(), "forgot old attempts and their logs");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! An attempt of a batch or test task: what its run pins, handed to the engine.
+
+use super::Work;
+use super::heartbeat;
+use crate::batch;
+use crate::batch::Budget;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::model::dag;
+use crate::store::attempts::Owner;
+use crate::store::runs;
+use crate::warehouse::Local;
+use serde_json::Value;
+use serde_json::json;
+use std::num::NonZero;
+use std::thread::available_parallelism;
+
+/// Returns what the task made, for `runs show`.
+pub(super) async fn run(work: &Work) -> Result<Option<Value>, Error> {
+    let bug = |why: String| Error::new(ErrorKind::Bug, why);
+    let Owner::Task { run, task } = &work.attempt.owner else {
+        return Err(bug(format!("{} belongs to no task", work.attempt.id)));
+    };
+    let task = work.version.dag.tasks.iter().find(|known| known.name == *task);
+    let task = task.ok_or_else(|| bug(format!("its dag version has no task of {run}")))?;
+    let pinned = pinned(work, run).await?;
+    let lake = work.lake().await?;
+    let settings = &work.project.settings;
+    let warehouse = Local::new(&settings.warehouse, work.clock.clone());
+    let budget = Budget {
+        memory_bytes: settings.limits.batch_memory_bytes,
+        // In the attempt's folder, so that what a kill leaves goes when the log goes.
+        spill: settings.home.join("attempts").join(&work.attempt.id).join("spill"),
+        threads: available_parallelism().map_or(1, NonZero::get),
+    };
+    let context = batch::Context {
+        version: &work.version,
+        run: &pinned,
+        lake: &lake,
+        warehouse: &warehouse,
+        budget: &budget,
+    };
+    let running = async {
+        match &task.work {
+            dag::Work::Batch(job) => batch::run(&context, job).await.map(|made| Some(json!(made))),
+            dag::Work::Test(sql) => batch::test(&context, sql).await.map(|()| None),
+            dag::Work::Exec { .. } => Err(bug(format!("{} is an exec task", task.name))),
+        }
+    };
+    heartbeat::while_meant(work, running).await
+}
+
+async fn pinned(work: &Work, id: &str) -> Result<batch::Run, Error> {
+    let run =
+        work.store.run(id).await?.ok_or_else(|| {
+            Error::new(ErrorKind::Bug, format!("the state store has no run {id}"))
+        })?;
+    let range = |of: runs::Of| batch::Range { key: of.key, n: of.n, start: of.start, end: of.end };
+    let input =
+        |input: runs::Input| batch::Input { table: input.table, key: input.key, n: input.n };
+    Ok(batch::Run {
+        of: run.of.map(range),
+        inputs: work.store.inputs(id).await?.into_iter().map(input).collect(),
+        id: run.id,
+    })
+}
