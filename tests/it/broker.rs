@@ -1,6 +1,6 @@
 //! What only a real broker does.
 
-use crate::conformance::{brokers, poll_until};
+use crate::conformance::{Got, brokers, poll_until};
 use crate::servers;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -50,5 +50,5 @@ fn the_position_goes_over_transaction_markers() {
         position = source.position(0).unwrap();
     }
     assert_eq!((position, source.offsets(0).unwrap()), (4, (0, 4)));
-    assert_eq!(got.iter().map(|got| got.text()).collect::<Vec<_>>(), ["kept"]);
+    assert_eq!(got.iter().map(Got::text).collect::<Vec<_>>(), ["kept"]);
 }

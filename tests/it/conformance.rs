@@ -11,7 +11,7 @@ use tidemill::model::name::TopicName;
 use tidemill::model::time::Micros;
 
 /// Far longer than anything here takes; a takeover from a silent Kafka member needs 6 s.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
 
 /// Somewhere to keep topics, and one topic name that is nobody else's.
@@ -26,6 +26,7 @@ fn topic_name() -> TopicName {
     format!("t-{}", uuid::Uuid::new_v4().simple()).parse().unwrap()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the brokers, which may be missing")]
 pub fn embedded() -> Option<Bed> {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().to_owned();

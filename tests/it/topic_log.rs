@@ -3,7 +3,7 @@
 use crate::conformance::{Got, poll_until};
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -67,6 +67,11 @@ impl Log {
     }
 }
 
+/// To the test that started this process.
+fn say(line: &str) {
+    io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
+
 fn role_dir() -> PathBuf {
     env::var_os("TIDEMILL_TEST_LOG").expect("started by another test").into()
 }
@@ -109,6 +114,19 @@ fn a_lost_file_of_ends_is_made_again() {
     log.send(&[b"first", b"second"]);
     fs::write(dir.path().join("changes").join("ends"), b"").unwrap();
     assert_eq!(log.all().len(), 2);
+}
+
+/// As a power cut may leave it: whole messages on disk, an old file of ends.
+#[test]
+fn messages_behind_an_old_file_of_ends_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::new(dir.path(), 1, 1 << 20);
+    let ends = dir.path().join("changes").join("ends");
+    log.send(&[b"first"]);
+    let old = fs::read(&ends).unwrap();
+    log.send(&[b"second", b"third"]);
+    fs::write(&ends, old).unwrap();
+    assert_eq!(log.all().len(), 3);
 }
 
 #[test]
@@ -154,7 +172,7 @@ fn member() {
     loop {
         for change in source.poll(Duration::from_millis(50), 100, &mut |_| ()).unwrap() {
             if let Change::Assigned(partitions) = change {
-                println!("owns {partitions:?}");
+                say(&format!("owns {partitions:?}"));
             }
         }
     }
@@ -192,7 +210,7 @@ fn counter() {
         producer.send(Outgoing { payload, ..Outgoing::default() }).unwrap();
         if number % 50 == 0 {
             producer.flush().unwrap();
-            println!("acknowledged {number}");
+            say(&format!("acknowledged {number}"));
         }
     }
 }
@@ -202,7 +220,6 @@ fn a_killed_writer_loses_and_doubles_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let log = Log::new(dir.path(), 1, 1 << 30);
     let seed: u64 = rand::random();
-    println!("seed {seed}");
     let mut random = <rand::rngs::SmallRng as rand::SeedableRng>::seed_from_u64(seed);
     let mut acknowledged = 0;
     for _ in 0..15 {
@@ -217,8 +234,12 @@ fn a_killed_writer_loses_and_doubles_nothing() {
         acknowledged = lines.filter_map(number).last().unwrap_or(acknowledged);
     }
     let all = log.all();
-    assert!(i64::try_from(all.len()).unwrap() > acknowledged);
+    assert!(i64::try_from(all.len()).unwrap() > acknowledged, "seed {seed}: {acknowledged}");
     for (number, got) in (0_i64..).zip(&all) {
-        assert_eq!((got.offset, got.text().trim()), (number, number.to_string().as_str()));
+        assert_eq!(
+            (got.offset, got.text().trim()),
+            (number, number.to_string().as_str()),
+            "seed {seed}"
+        );
     }
 }

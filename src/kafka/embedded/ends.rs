@@ -1,8 +1,9 @@
 //! The file that says how far each topic partition is acknowledged.
 //!
 //! A writer rewrites it after its fsync, still under the lock; readers look at nothing behind it,
-//! so they never hand over what a power cut could take back. It is itself not synced: after a power
-//! cut it may be old or torn, and `segments::recover` finds the true end from there.
+//! so they never hand over what a power cut could take back. It is itself synced only when a new
+//! segment begins: after a power cut it may be old or torn, and `segments::recover` finds the true
+//! end from there.
 
 use super::disk;
 use crate::error::{Error, ErrorKind};
@@ -72,6 +73,10 @@ impl EndsFile {
     pub fn write(&mut self, ends: &[End]) -> Result<(), Error> {
         let bytes = encode(ends);
         self.file.write_all_at(&bytes, 0).map_err(disk)
+    }
+
+    pub fn sync(&self) -> Result<(), Error> {
+        self.file.sync_data().map_err(disk)
     }
 }
 

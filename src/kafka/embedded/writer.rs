@@ -131,6 +131,10 @@ impl Writer {
             }
         }
         self.ends_file.write(&ends)?;
+        if rolled {
+            // An old file of ends is enough to find what follows in its segment, not in the next.
+            self.ends_file.sync()?;
+        }
         for queue in &mut self.queues {
             queue.frames.clear();
             queue.messages = 0;
