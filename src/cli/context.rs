@@ -48,7 +48,12 @@ impl Context {
         let read = config::read(&self.dir, self.env.as_deref(), &self.environment);
         match read.project {
             Some(project) => Ok(project),
-            None => Err(Problems::new(read.problems).into()),
+            None => {
+                // Problems bring their own "error:".
+                let problems = Problems::new(read.problems).to_string();
+                let text = problems.strip_prefix("error: ").unwrap_or(&problems).to_owned();
+                Err(Error::new(ErrorKind::Input, text))
+            }
         }
     }
 
@@ -92,6 +97,9 @@ impl Context {
     }
 }
 
+/// So many names are told; of more, the command that lists them.
+const TOLD_MAX: usize = 8;
+
 /// "no DAG is named `x`", with the nearest of the names that there are.
 pub fn unknown(what: &str, named: &str, known: &[String], list: &str) -> Error {
     let near = known
@@ -99,12 +107,14 @@ pub fn unknown(what: &str, named: &str, known: &[String], list: &str) -> Error {
         .map(|name| (jaro_winkler(named, name), name))
         .filter(|(alike, _)| *alike > ALIKE)
         .max_by(|a, b| a.0.total_cmp(&b.0));
-    let remedy = match (near, known) {
-        (Some((_, near)), _) => {
-            format!("did you mean `{near}`? `{list}` lists all {}", known.len())
-        }
-        (None, []) => format!("there is none yet; `{list}` lists them"),
-        (None, _) => format!("`{list}` lists all {}", known.len()),
+    let all = match known {
+        [] => "there is none yet".to_owned(),
+        few if few.len() <= TOLD_MAX => format!("there are: {}", few.join(", ")),
+        many => format!("`{list}` lists all {}", many.len()),
+    };
+    let remedy = match near {
+        Some((_, near)) => format!("did you mean `{near}`? {all}"),
+        None => all,
     };
     Error::new(ErrorKind::Input, format!("no {what} is named `{named}`")).remedy(remedy)
 }
@@ -122,7 +132,10 @@ mod tests {
 
     #[test]
     fn a_slip_is_answered_with_the_name_that_was_meant() {
-        check("wiki_hourly", "did you mean `wiki_by_hour`? `tidemill dags list` lists all 2");
-        check("zzz", "`tidemill dags list` lists all 2");
+        check(
+            "wiki_hourly",
+            "did you mean `wiki_by_hour`? there are: wiki_by_hour, exchange_rates",
+        );
+        check("zzz", "there are: wiki_by_hour, exchange_rates");
     }
 }

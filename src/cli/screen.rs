@@ -99,10 +99,12 @@ pub fn ago(at: Micros, now: Micros) -> String {
     format!("{} ago", show_duration(now.since(at)))
 }
 
-/// `9.8 MB`.
+/// `9.8 MB`; what was written in powers of two is shown so: `128 MiB`.
 #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
 pub fn size(bytes: u64) -> String {
+    const MIB: u64 = 1 << 20;
     match bytes {
+        MIB.. if bytes.is_multiple_of(MIB) => format!("{} MiB", count(bytes / MIB)),
         0..1_000 => format!("{bytes} B"),
         1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
         1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),

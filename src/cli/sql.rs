@@ -6,6 +6,7 @@ use super::print;
 use crate::batch;
 use crate::batch::Answer;
 use crate::batch::Declared;
+use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::lake::Lake;
@@ -58,8 +59,11 @@ pub async fn ask(
         spill: settings.home.join("spill").join(format!("sql-{}", std::process::id())),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     };
+    std::fs::create_dir_all(&budget.spill)
+        .map_err(|err| Error::new(ErrorKind::Input, err))
+        .doing(|| format!("make the folder {}", budget.spill.display()))?;
     let declared = Declared::from(project);
     let answer = batch::ask(declared, &lake, &warehouse, &budget, text, rows_max).await;
-    let _ = std::fs::remove_dir_all(&budget.spill); // There is none unless it has spilt.
+    let _ = std::fs::remove_dir_all(&budget.spill); // What is left there harms nobody.
     answer
 }

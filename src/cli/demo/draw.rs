@@ -18,7 +18,7 @@ pub struct Drawing {
     drawn: Option<Micros>,
     /// When and how many events were last produced.
     last: (Micros, u64),
-    rate: f64,
+    rate: u64,
 }
 
 impl Drawing {
@@ -30,7 +30,7 @@ impl Drawing {
             }));
             bar
         });
-        Self { bar, began, drawn: None, last: (began, 0), rate: 0.0 }
+        Self { bar, began, drawn: None, last: (began, 0), rate: 0 }
     }
 
     pub fn progress(&mut self, facts: &Facts, hours: &[PartitionKey], now: Micros) {
@@ -63,15 +63,15 @@ impl Drawing {
     }
 
     /// Heartbeats bring new counts about each second; between them the rate stays.
-    #[expect(clippy::cast_precision_loss, reason = "a rate is shown in whole events")]
     fn measure(&mut self, produced: u64, now: Micros) {
         let (at, before) = self.last;
-        let secs = now.since(at).as_secs_f64();
-        if produced > before && secs > 0.5 {
-            self.rate = (produced - before) as f64 / secs;
+        let millis = now.since(at).as_millis();
+        if produced > before && millis > 500 {
+            let more = u128::from(produced - before) * 1000;
+            self.rate = u64::try_from(more / millis).unwrap_or(0);
             self.last = (now, produced);
-        } else if secs > 3.0 {
-            self.rate = 0.0;
+        } else if millis > 3000 {
+            self.rate = 0;
         }
     }
 
@@ -81,7 +81,7 @@ impl Drawing {
     }
 }
 
-fn lines(facts: &Facts, hours: &[PartitionKey], rate: f64, elapsed: &str) -> String {
+fn lines(facts: &Facts, hours: &[PartitionKey], rate: u64, elapsed: &str) -> String {
     let done = facts.landed + facts.quarantined + facts.dropped;
     let watermark = facts
         .watermark
@@ -104,8 +104,9 @@ fn lines(facts: &Facts, hours: &[PartitionKey], rate: f64, elapsed: &str) -> Str
         failed => format!(", {failed} failed"),
     };
     format!(
-        "{elapsed:>6}   produced {}  {rate:.0}/s    landed {}    lag {}    watermark {watermark}\n         hours    {bar}    {} closed    batches {} ok{failed}",
+        "{elapsed:>6}   produced {}  {}/s    landed {}    lag {}    watermark {watermark}\n         hours    {bar}    {} closed    batches {} ok{failed}",
         count(facts.produced),
+        count(rate),
         count(facts.landed),
         count(facts.produced.saturating_sub(done)),
         facts.closed.len(),
@@ -131,6 +132,9 @@ mod tests {
             batches_done: 10,
             ..Facts::default()
         };
-        insta::assert_snapshot!(lines(&facts, &hours, 4_980.0, "0:19"), @"");
+        insta::assert_snapshot!(lines(&facts, &hours, 4_980, "0:19"), @r"
+        0:19   produced 94,620  4,980/s    landed 93,970    lag 632    watermark 2026-11-20 10:26Z
+               hours    ■■■■■■■■■■○·············    10 closed    batches 10 ok
+        ");
     }
 }

@@ -177,8 +177,11 @@ pub fn screen(verdict: &Verdict, warehouse: &str) -> String {
         ]);
     }
     let mut text = grid.show();
-    let more = (verdict.lines.len() - shown.len()) as u64;
-    let _ = writeln!(text, "… {} more: {warehouse}", counted(more, "hour"));
+    match verdict.lines.len() - shown.len() {
+        0 => {}
+        1 => text += &format!("… 1 more hour: {warehouse}\n"),
+        more => text += &format!("… {more} more hours: {warehouse}\n"),
+    }
     let yes = |good: bool| if good { "yes" } else { "NO" };
     let ids = if verdict.ids == verdict.landed {
         "no meta_id twice".to_owned()
@@ -233,7 +236,18 @@ mod tests {
     #[test]
     fn the_hours_that_closed_twice_are_shown_first() {
         assert!(verdict().is_good());
-        insta::assert_snapshot!(screen(&verdict(), "tidemill-demo/.tidemill/warehouse"), @"");
+        insta::assert_snapshot!(screen(&verdict(), "tidemill-demo/.tidemill/warehouse"), @r#"
+        HOUR (UTC)        CHANGES   BOTS  WIKIS  BYTES ADDED  REVISION
+        2026-11-20 09:00    9,418  3,870     28    4,118,902         2
+        2026-11-20 10:00    9,418  3,870     28    4,118,902         2
+        2026-11-20 11:00    9,418  3,870     28    4,118,902         1
+        … 21 more hours: tidemill-demo/.tidemill/warehouse
+        produced       216,412
+        landed         216,347   in 24 hours, no meta_id twice
+        quarantined         41   each with its reason
+        dropped             24   rule "not a canary"
+        landed + quarantined + dropped = produced: yes      warehouse = SQL over the lake, hour by hour: yes
+        "#);
     }
 
     #[test]

@@ -59,10 +59,14 @@ impl Timeline {
         (place < u64::from(late.rows)).then_some((place, late))
     }
 
-    /// When event `number` is sent, in event time; never goes back from one number to the next.
+    /// When event `number` is sent, in event time; never goes back from one number to the next. Late
+    /// events are sent with the punctual one before them.
     pub fn sent(&self, number: u64) -> EventTime {
         let late = self.late.as_ref().map_or(0, |late| u64::from(late.rows));
-        let held = number.saturating_sub(self.late_at).min(late);
+        if self.lateness(number).is_some() {
+            return self.punctual(self.late_at.saturating_sub(1));
+        }
+        let held = if number < self.late_at { 0 } else { late };
         self.punctual(number - held)
     }
 
@@ -157,7 +161,8 @@ mod tests {
         let numbers: Vec<_> = (0..216_312).filter(|n| day.lateness(*n).is_some()).collect();
         assert_eq!(numbers.len(), 312);
         assert_eq!(numbers[311] - numbers[0], 311);
-        assert_eq!(day.sent(numbers[0]), day.sent(numbers[311]));
-        assert!(day.sent(numbers[0]) >= Micros(0).plus(17 * HOUR));
+        assert_eq!(day.sent(numbers[0] - 1), day.sent(numbers[311]));
+        assert!(day.sent(numbers[311] + 1) >= Micros(0).plus(17 * HOUR));
+        assert!(day.sent(numbers[311]) < Micros(0).plus(17 * HOUR));
     }
 }
