@@ -1,0 +1,89 @@
+//! The command line as a person or a program meets it.
+
+use std::path::Path;
+use std::process::Command;
+use std::process::Output;
+use std::process::Stdio;
+
+fn tidemill(dir: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tidemill"))
+        .arg("-C")
+        .arg(dir)
+        .args(arguments)
+        .env_remove("TIDEMILL_ENV")
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn check(dir: &Path, arguments: &[&str], code: i32, stdout: &str, stderr: &str) {
+    let output = tidemill(dir, arguments);
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    );
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{out}\n{err}");
+    assert!(out.contains(stdout), "{arguments:?} told\n{out}\nnot\n{stdout}");
+    assert!(err.contains(stderr), "{arguments:?} told\n{err}\nnot\n{stderr}");
+}
+
+fn empty_project() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("tidemill.toml"), "").unwrap();
+    dir
+}
+
+#[test]
+fn an_empty_project_is_sound() {
+    check(empty_project().path(), &["check"], 0, "no problems", "");
+}
+
+#[test]
+fn a_slip_in_a_file_is_the_users_to_mend() {
+    let dir = empty_project();
+    std::fs::write(dir.path().join("tidemill.toml"), "projekt = \"x\"").unwrap();
+    check(dir.path(), &["check"], 2, "did you mean `project`?", "");
+    check(dir.path(), &["-o", "json", "check"], 2, "\"errors\": 1", "");
+}
+
+#[test]
+fn a_project_that_was_never_up_says_what_to_run() {
+    let dir = empty_project();
+    let up = format!("-C {} up`", dir.path().display());
+    check(dir.path(), &["status"], 2, "", "has never been up");
+    check(dir.path(), &["status"], 2, "", &up);
+}
+
+#[test]
+fn a_folder_without_a_project_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    check(dir.path(), &["status"], 2, "", "holds no project");
+}
+
+#[test]
+fn a_wrong_verb_is_answered_with_the_right_one() {
+    check(empty_project().path(), &["chck"], 2, "", "'check'");
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tidemill"))
+        .arg("--help")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn the_demo_leaves_the_files_of_others_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("thesis.txt"), "x").unwrap();
+    let folder = dir.path().display().to_string();
+    check(Path::new("."), &["demo", "--dir", &folder], 2, "", "name a new or empty folder");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
