@@ -196,14 +196,15 @@ async fn closed(
             return Err(Error::new(ErrorKind::Bug, problem));
         }
         let made_by = declared.tables.get(table).map(|table| &table.content);
-        files.extend(match made_by {
+        let made = match made_by {
             Some(TableContent::Query) => output_of(context.lake, input).await?,
             Some(TableContent::Topic(_)) | None => files_of(context.lake, input).await?,
-        });
-        if let Some(file) = files.iter().find(|file| !file.path.as_ref().contains(&key.path())) {
+        };
+        if let Some(file) = made.iter().find(|file| !file.path.as_ref().contains(&key.path())) {
             let problem = format!("{} is no file of {table} {key}, closing {n}", file.path);
             return Err(Error::new(ErrorKind::Data, problem));
         }
+        files.extend(made);
     }
     Ok(files)
 }
