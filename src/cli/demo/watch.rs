@@ -26,6 +26,9 @@ pub struct Facts {
     pub watermark: Option<Micros>,
     /// Revision of each closed hour.
     pub closed: BTreeMap<PartitionKey, u32>,
+    /// Revision of each hour that a batch has counted.
+    pub counted: BTreeMap<PartitionKey, u32>,
+    pub frontier: Option<Micros>,
     pub batches_done: usize,
     pub batches_open: usize,
     pub batches_failed: Vec<String>,
@@ -63,15 +66,19 @@ pub async fn look(project: &Project, store: &Store) -> Result<Facts, Error> {
                 facts.feed_ended = stream.state == StreamState::Ended;
             }
             LAND => {
-                let places = &progress.topic_partitions;
-                let place = places.last().map(|place| (place.topic_partition, place.end));
+                // That which holds most rows that are not committed.
+                let places = progress.topic_partitions.iter();
+                let place = places.max_by_key(|place| place.end - place.committed);
+                let place = place.map(|place| (place.topic_partition, place.end));
                 facts.landing = landing(project, store, stream.epoch, place).await?;
             }
             _ => {}
         }
     }
     let cursors = store.cursors(&raw).await?;
-    let members = store.table(&raw).await?.and_then(|table| table.members);
+    let table = store.table(&raw).await?;
+    facts.frontier = table.as_ref().and_then(|table| table.frontier);
+    let members = table.and_then(|table| table.members);
     let members = members.map_or(0, |members| members.topic_partitions as usize);
     if cursors.len() == members {
         facts.watermark = cursors.iter().map(|cursor| cursor.watermark).min().flatten();
@@ -82,6 +89,8 @@ pub async fn look(project: &Project, store: &Store) -> Result<Facts, Error> {
         facts.dropped += cursor.dropped;
         facts.committed.insert(cursor.topic_partition, cursor.end);
     }
+    // Heartbeats tell of the feed each second only; what has arrived was sent.
+    facts.produced = facts.produced.max(facts.landed + facts.quarantined + facts.dropped);
     for closed in store.newest_closed(&raw, (Micros::MIN, Micros::MAX)).await? {
         facts.closed.insert(closed.key, closed.n);
     }
@@ -94,10 +103,14 @@ pub async fn look(project: &Project, store: &Store) -> Result<Facts, Error> {
 async fn runs(store: &Store, raw: &TableName, facts: &mut Facts) -> Result<(), Error> {
     for run in store.runs(&Wanted::default()).await? {
         match run.state {
-            RunState::Succeeded if run.of.as_ref().is_some_and(|of| of.table == *raw) => {
-                facts.batches_done += 1;
-            }
-            RunState::Succeeded => facts.days_done += 1,
+            RunState::Succeeded => match run.of.filter(|of| of.table == *raw) {
+                Some(of) => {
+                    facts.batches_done += 1;
+                    let counted = facts.counted.entry(of.key).or_default();
+                    *counted = of.n.max(*counted);
+                }
+                None => facts.days_done += 1,
+            },
             RunState::Failed => facts.batches_failed.push(format!("{} {}", run.dag, run.id)),
             RunState::Queued | RunState::Running | RunState::Held => facts.batches_open += 1,
             RunState::Superseded => {}
