@@ -70,10 +70,8 @@ impl Lake {
         keys.sort_unstable();
         // Made beforehand: a closure held across `await` hides that the future may change threads.
         let reads: Vec<_> = keys.iter().map(|key| self.newest_closing(table, key)).collect();
-        let newest: Vec<Option<Closing>> = futures::stream::iter(reads)
-            .buffered(CALLS_MAX)
-            .try_collect()
-            .await?;
+        let newest: Vec<Option<Closing>> =
+            futures::stream::iter(reads).buffered(CALLS_MAX).try_collect().await?;
         Ok(newest.into_iter().flatten().collect())
     }
 }

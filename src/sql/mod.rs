@@ -15,6 +15,7 @@ pub mod session;
 pub mod statement;
 mod sum;
 pub mod table;
+mod truncate;
 pub mod types;
 
 #[cfg(test)]

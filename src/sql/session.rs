@@ -9,6 +9,7 @@ use super::sum::CheckedSum;
 use super::table::Catalog;
 use super::table::Table;
 use super::table::provider;
+use super::truncate::TruncateByDivision;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -19,6 +20,7 @@ use datafusion::catalog::MemorySchemaProvider;
 use datafusion::catalog::SchemaProvider;
 use datafusion::common::ParamValues;
 use datafusion::common::ScalarValue;
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::disk_manager::DiskManagerMode;
@@ -112,11 +114,13 @@ impl Session {
         let options = config.options_mut();
         options.execution.parquet.pushdown_filters = true;
         options.execution.parquet.reorder_filters = true;
-        let state = SessionStateBuilder::new()
+        let mut state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
             .build();
+        // Nothing else is registered by that name yet, so it can't be refused.
+        let _ = state.register_function_rewrite(Arc::new(TruncateByDivision));
         let context = SessionContext::new_with_state(state);
         context.register_udaf(AggregateUDF::from(PercentileCont::new()));
         context.register_udaf(AggregateUDF::from(CheckedSum::new()));

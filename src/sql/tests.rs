@@ -132,6 +132,19 @@ async fn parameters_are_values_and_not_text() {
 }
 
 #[tokio::test]
+async fn a_moment_in_utc_is_cut_as_the_calendar_cuts_it() {
+    for part in ["second", "minute", "hour", "day", "week", "month"] {
+        let text = format!(
+            "select distinct cast(date_trunc('{part}', m) as varchar)
+                    = cast(date_trunc('{part}', cast(m as timestamp)) as varchar) || 'Z' as same
+             from (select arrow_cast(v * 86398765432 + 1, 'Timestamp(Microsecond, Some(\"UTC\"))') as m
+                   from generate_series(-900, 900) as s (v))"
+        );
+        check(run(&[], &text).await, &["true"]);
+    }
+}
+
+#[tokio::test]
 async fn a_sum_that_overflows_fails() {
     let text = "select sum(change * 1000000000000000000) from raw.recentchange";
     let err = run(&[raw().await], text).await.unwrap_err();

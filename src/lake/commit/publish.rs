@@ -73,10 +73,7 @@ impl Lake {
         let files = record.files.iter().chain(&record.quarantine);
         // Made beforehand: a closure held across `await` hides that the future may change threads.
         let publish: Vec<_> = files.map(|file| self.publish_file(record, file)).collect();
-        futures::stream::iter(publish)
-            .buffer_unordered(CALLS_MAX)
-            .try_collect()
-            .await
+        futures::stream::iter(publish).buffer_unordered(CALLS_MAX).try_collect().await
     }
 
     async fn publish_file(&self, record: &Record, file: &File) -> Result<(), Error> {
