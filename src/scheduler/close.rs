@@ -12,7 +12,6 @@ use super::frontier::Facts;
 use super::frontier::Heard;
 use super::make;
 use super::make::Current;
-use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::lake::Created;
@@ -31,12 +30,21 @@ use crate::store::closings::Circumstances;
 use crate::store::runs::Class;
 use crate::store::runs::Of;
 use crate::store::tables::LakeTable;
+use futures::StreamExt;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::time::Duration;
 use tracing::info;
+use tracing::warn;
 
 /// Closings that become visible together; a replayed year closes in many small transactions.
 const CHUNK: usize = 32;
+
+/// Closings that are made side by side.
+const CREATES_MAX: usize = 4;
+
+/// What could not be closed is tried again this much later.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Ranges without rows that one step gives runs to; the frontier waits for the rest.
 const EMPTY_MAX: usize = 1_000;
@@ -64,35 +72,39 @@ impl Closer<'_> {
         let plan = frontier::plan(&facts, self.now);
         let Some(frontier) = plan.frontier else { return Ok(None) };
         let mut wake = plan.wake;
+        let mut until = frontier;
         let mut left = plan.close.as_slice();
         while !left.is_empty() {
             let (chunk, rest) = left.split_at(left.len().min(CHUNK));
+            left = rest;
             let mut made = Vec::with_capacity(chunk.len());
-            for close in chunk {
-                let created = self.create(table, close, frontier).await.doing(|| {
-                    format!("close {} of {} for the {}. time", close.key, table.table.name, close.n)
-                })?;
-                let closing = match created {
-                    Taken::Ours(closing) => closing,
+            for (close, created) in chunk.iter().zip(self.create_all(table, chunk, frontier).await)
+            {
+                match created {
+                    Ok(Taken::Ours(closing)) => made.push((closing, close.late)),
                     // It may lack rows that we know of: they are late, and due after a while.
-                    Taken::Theirs(closing) => {
+                    Ok(Taken::Theirs(closing)) => {
                         wake = Some(self.now);
-                        closing
+                        made.push((closing, close.late));
                     }
-                };
-                made.push((closing, close.late));
+                    Err(error) => {
+                        until = until.min(before_end(table, close));
+                        let again = self.now.plus(RETRY_AFTER);
+                        wake = Some(wake.map_or(again, |wake| wake.min(again)));
+                        let Close { key, n, .. } = close;
+                        let name = &table.table.name;
+                        warn!(table = %name, hive_partition = %key, n, %error,
+                            "cannot close {key} of {name}; trying again");
+                    }
+                }
             }
-            let until = rest.first().map_or(frontier, |next| {
-                let end = table.table.partition_by.range(&next.key).1;
-                frontier.min(Micros(end.0 - 1))
-            });
+            let until = rest.first().map_or(until, |next| until.min(before_end(table, next)));
             let mut tx = self.store.begin().await?;
             for (closing, late) in &made {
                 self.mirror(&mut tx, table, closing, *late, Cause::Frontier).await?;
             }
             self.advance(&mut tx, table, facts.frontier, until).await?;
             tx.commit().await?;
-            left = rest;
         }
         if plan.close.is_empty() && facts.frontier != Some(frontier) {
             let mut tx = self.store.begin().await?;
@@ -100,6 +112,17 @@ impl Closer<'_> {
             tx.commit().await?;
         }
         Ok(wake)
+    }
+
+    async fn create_all(
+        &self,
+        table: &LakeTable,
+        chunk: &[Close],
+        frontier: Micros,
+    ) -> Vec<Result<Taken, Error>> {
+        let creates: Vec<_> =
+            chunk.iter().map(|close| self.create(table, close, frontier)).collect();
+        futures::stream::iter(creates).buffered(CREATES_MAX).collect().await
     }
 
     /// Closes one hive partition because a person asks for it, as it is or once more.
@@ -257,4 +280,9 @@ impl Closer<'_> {
         }
         tx.advance(&table.table.name, until).await
     }
+}
+
+/// The last moment at which the frontier leaves the hive partition open.
+fn before_end(table: &LakeTable, close: &Close) -> Micros {
+    Micros(table.table.partition_by.range(&close.key).1.0 - 1)
 }

@@ -208,8 +208,8 @@ mod tests {
     fn facts(heard: &[Option<i64>], frontier: Option<i64>) -> Facts {
         Facts {
             partition_by: PartitionBy::utc(Grain::Hour),
-            close_after: Duration::from_secs(600),
-            late_quiet: Duration::from_secs(60),
+            close_after: Duration::from_mins(10),
+            late_quiet: Duration::from_mins(1),
             heard: heard
                 .iter()
                 .map(|at| at.map_or(Heard::Nothing, |at| Heard::Watermark(Micros(at))))

@@ -62,7 +62,7 @@ struct Look {
 /// What came of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepOutcome {
-    /// When to step again if no ping comes before.
+    /// When to step again if no ping comes before; at once where attempts had to be told of first.
     pub next_wake: Micros,
     /// Attempts wait for the supervisor, or are to stop.
     pub attempts_changed: bool,
@@ -88,11 +88,19 @@ impl Scheduler {
         };
         self.apply_requests(now, &mut outcome).await?;
         let dags = self.current().await?;
+        // What has ended comes first: the next attempt of a chain must not wait for the disk.
+        self.plan(&dags, now, &mut outcome).await?;
+        if outcome.attempts_changed {
+            return Ok(StepOutcome { next_wake: now, ..outcome });
+        }
         self.close_tables(&dags, now, &mut outcome).await?;
         for _ in 0..PASSES_MAX {
             let closed = self.close_outputs(&dags, now).await?;
             let due = ranges::run_due(&self.store, &self.lake, &dags, now).await?;
             let planned = self.plan(&dags, now, &mut outcome).await?;
+            if outcome.attempts_changed {
+                return Ok(StepOutcome { next_wake: now, ..outcome });
+            }
             if !closed && !due && !planned {
                 break;
             }

@@ -129,7 +129,24 @@ async fn a_version_reads_back_as_it_was_accepted() {
     assert_eq!(store.version(&hash).await.unwrap(), feed_dag());
 }
 
-pub(crate) async fn fresh() -> (tempfile::TempDir, Store) {
+impl Store {
+    /// Lets every insert into a table fail, as a crash before the commit does, or work again.
+    pub(crate) async fn break_inserts(&self, table: &str, broken: bool) {
+        let sql = if broken {
+            format!(
+                "CREATE TRIGGER broken BEFORE INSERT ON {table}
+                 BEGIN SELECT RAISE(ABORT, 'as if killed'); END"
+            )
+        } else {
+            "DROP TRIGGER broken".to_owned()
+        };
+        let mut tx = self.begin().await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(tx.conn()).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+}
+
+async fn fresh() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("state.db")).await.unwrap();
     (folder, store)

@@ -1,11 +1,13 @@
-//! A store and a lake on disk, three DAGs in a chain, and a clock that only the test moves.
+//! A store on disk, a lake in memory, three DAGs in a chain, and a clock that only the test moves.
 
-use crate::clock::Clock;
 use crate::lake::Lake;
 use crate::lake::commit::Append;
 use crate::lake::commit::NewFile;
 use crate::lake::members::OtherTopic;
 use crate::lake::outputs::NewOutput;
+use crate::lake::testing;
+use crate::lake::testing::Crash;
+use crate::lake::testing::CrashingStore;
 use crate::model::commit::Counts;
 use crate::model::commit::FORMAT;
 use crate::model::commit::Members;
@@ -29,7 +31,6 @@ use crate::model::job::JobKind;
 use crate::model::name::Name;
 use crate::model::name::TableName;
 use crate::model::run::AttemptState;
-use crate::model::settings::LakeUrl;
 use crate::model::time::Micros;
 use crate::scheduler::Scheduler;
 use crate::scheduler::StepOutcome;
@@ -42,7 +43,9 @@ use crate::store::dags::AcceptedTable;
 use crate::store::requests::Request;
 use crate::store::requests::Verb;
 use crate::store::runs::Wanted;
+use object_store::memory::InMemory;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub const MINUTE: i64 = 60_000_000;
@@ -64,8 +67,7 @@ impl Bed {
     /// makes `agg.by_day` of that.
     pub async fn new(on_late: OnLate, empty: Empty) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let url = LakeUrl::Folder(folder.path().join("lake"));
-        let lake = Lake::open(&url, &"wiki".parse().unwrap(), Clock::system()).await.unwrap();
+        let lake = testing::over(Arc::new(InMemory::new()), folder.path()).await;
         let seen = Members {
             format: FORMAT,
             topic: "changes".parse().unwrap(),
@@ -174,8 +176,31 @@ impl Bed {
         self.commit(1, hours, watermark).await;
     }
 
+    /// Steps until there is nothing more to do now.
     pub async fn step(&mut self) -> StepOutcome {
-        self.scheduler.step(self.now).await.unwrap()
+        loop {
+            let outcome = self.scheduler.step(self.now).await.unwrap();
+            if outcome.next_wake > self.now {
+                return outcome;
+            }
+        }
+    }
+
+    /// One step, whatever comes of it.
+    pub async fn try_step(&mut self) {
+        let _ = self.scheduler.step(self.now).await;
+    }
+
+    /// Settles with a lake that goes away at one call; says whether that call was reached.
+    pub async fn settle_through_a_crash(&mut self, crash: Crash) -> bool {
+        let objects = CrashingStore::over(self.lake.objects().clone(), crash);
+        let lake = testing::through(&self.lake, objects.clone());
+        self.scheduler = Scheduler::new(self.store.clone(), lake, 4);
+        for _ in 0..10 {
+            self.try_step().await;
+            self.end_attempts(AttemptState::Succeeded).await;
+        }
+        objects.crashed()
     }
 
     /// Steps `minutes` later.

@@ -2,6 +2,7 @@ mod bed;
 
 use crate::error::ErrorKind;
 use crate::lake::Created;
+use crate::lake::testing::Crash;
 use crate::model::commit::Closing;
 use crate::model::commit::FORMAT;
 use crate::model::dag::Empty;
@@ -47,8 +48,7 @@ async fn a_step_without_news_changes_nothing() {
     bed.settle().await;
     for _ in 0..3 {
         bed.restart();
-        let outcome = bed.step_after(60).await;
-        assert!(!outcome.attempts_changed);
+        bed.step_after(60).await;
     }
     Bed::same(&bed.runs("hourly").await, &["01T00 r1 succeeded"]);
 }
@@ -265,6 +265,52 @@ async fn a_lost_store_repeats_no_batch_whose_output_is_there() {
     assert_eq!(bed.store.open_attempts().await.unwrap().len(), 2, "hour 24, and the day again");
     bed.settle().await;
     assert_eq!(bed.runs("hourly").await[3], "02T00 r1 succeeded");
+}
+
+#[tokio::test]
+async fn a_crash_at_any_write_to_the_store_repeats_nothing_and_loses_nothing() {
+    for broken in
+        ["cursors", "files", "closings", "runs", "run_inputs", "tasks", "attempts", "due_ranges"]
+    {
+        let mut bed = Bed::new(OnLate::Refresh, Empty::Skip).await;
+        bed.store.break_inserts(broken, true).await;
+        bed.commit_both(&[0, 5], 24 * 60 + 10).await;
+        for _ in 0..4 {
+            bed.try_step().await;
+            bed.end_attempts(AttemptState::Succeeded).await;
+            bed.restart();
+        }
+        bed.store.break_inserts(broken, false).await;
+        bed.settle().await;
+        let hours = ["01T00 r1 succeeded", "01T05 r1 succeeded"];
+        assert_eq!(bed.runs("hourly").await, hours, "{broken}");
+        assert_eq!(bed.runs("daily").await, ["01 r1 succeeded"], "{broken}");
+        let newest = bed.lake.newest_closings(&table("raw.changes")).await.unwrap();
+        assert!(newest.iter().all(|closing| closing.n == 1), "{broken}");
+    }
+}
+
+#[tokio::test]
+async fn a_crash_at_any_call_to_the_lake_repeats_nothing_and_loses_nothing() {
+    for crash in [Crash::Before, Crash::After] {
+        for call in 0.. {
+            let mut bed = Bed::new(OnLate::Refresh, Empty::Skip).await;
+            bed.commit_both(&[0], 24 * 60 + 10).await;
+            let crashed = bed.settle_through_a_crash(crash(call)).await;
+            bed.restart();
+            // A step later what could not be closed is tried again.
+            bed.now = Micros(bed.now.0 + MINUTE);
+            bed.settle().await;
+            assert_eq!(bed.runs("hourly").await, ["01T00 r1 succeeded"], "call {call}");
+            assert_eq!(bed.runs("daily").await, ["01 r1 succeeded"], "call {call}");
+            let raw = table("raw.changes");
+            assert_eq!(bed.lake.newest_closing(&raw, &key(0)).await.unwrap().unwrap().n, 1);
+            if !crashed {
+                assert!(call > 10, "a crash must be reached");
+                break;
+            }
+        }
+    }
 }
 
 /// Hours 0, 5 and 6 of a day have rows, and the day has run.
