@@ -24,6 +24,8 @@ pub struct Progress {
     pub at: Micros,
     /// What this process has committed since it started.
     pub counts: Counts,
+    /// Messages read since it started, committed or not.
+    pub read: u64,
     /// Messages read a second, over the last few seconds.
     pub rate: f64,
     /// Buffered rows and unfinished files.
@@ -124,6 +126,7 @@ impl Meter {
         Progress {
             at: now,
             counts: self.counts,
+            read: self.read,
             rate: self.rate(now),
             memory_bytes,
             memory_limit_bytes: self.limit_bytes,

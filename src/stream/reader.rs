@@ -64,6 +64,16 @@ struct Flowing {
     since: Option<Micros>,
     /// Older messages are left-overs from before the start.
     next: i64,
+    /// Whether a message has come since the start.
+    heard: bool,
+}
+
+impl Flowing {
+    /// Where reading stands. Before the first message only the start itself is sure: the source may
+    /// still be on its way there.
+    fn position(&self, at: u32, source: &mut dyn Source) -> Result<i64, Error> {
+        if self.heard { Ok(source.position(at)?.max(self.next)) } else { Ok(self.next) }
+    }
 }
 
 /// The writer has ended; it tells why.
@@ -137,6 +147,7 @@ impl Reader {
                 return;
             }
             flowing.next = message.offset + 1;
+            flowing.heard = true;
             flowing.since.get_or_insert(now);
             if reading.read(&message, &mut flowing.growing) {
                 flowing.since = None;
@@ -159,7 +170,7 @@ impl Reader {
             if flowing.growing.is_empty() || !due(flowing) {
                 continue;
             }
-            let position = self.source.position(at)?;
+            let position = flowing.position(at, self.source.as_mut())?;
             flowing.since = None;
             let batch = flowing.growing.finish(at, flowing.epoch, keeps_payloads, Some(position));
             batches.push(batch);
@@ -222,7 +233,7 @@ impl Reader {
             self.source.start(topic_partition, begin).doing(doing)?;
             info!(topic.name = %self.topic.name, topic_partition, offset = begin, end, "reading");
             let growing = Growing::new(&self.topic);
-            let flowing = Flowing { epoch, growing, since: None, next: begin };
+            let flowing = Flowing { epoch, growing, since: None, next: begin, heard: false };
             self.state.flowing.insert(topic_partition, flowing);
             let cut = begin > 0;
             self.send(Event::Started { topic_partition, epoch, offset: begin, cut })?;
@@ -258,7 +269,8 @@ impl Reader {
                 asked.doing(|| format!("ask where topic partition {topic_partition} ends"))?;
             let ours = match self.state.flowing.get(&topic_partition) {
                 Some(flowing) if flowing.growing.is_empty() => {
-                    Some((flowing.epoch, self.source.position(topic_partition)?))
+                    let position = flowing.position(topic_partition, self.source.as_mut())?;
+                    Some((flowing.epoch, position))
                 }
                 Some(flowing) => Some((flowing.epoch, i64::MIN)),
                 None => None,
