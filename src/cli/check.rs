@@ -11,7 +11,7 @@ use std::process::ExitCode;
 pub fn run(context: &Context) -> Result<ExitCode, Error> {
     let began = context.now();
     let Context { dir, env, environment, clock, .. } = context;
-    let report = context.block_on(accept::checked(dir, env.as_deref(), environment, clock))?;
+    let report = Context::block_on(accept::checked(dir, env.as_deref(), environment, clock))?;
     let took = context.now().since(began);
     match context.output {
         Output::Json => print::json(&report.facts())?,

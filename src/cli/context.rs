@@ -46,15 +46,12 @@ impl Context {
     /// The project as far as its files can be read: a slip in a job is no reason to show nothing.
     pub fn project(&self) -> Result<Project, Error> {
         let read = config::read(&self.dir, self.env.as_deref(), &self.environment);
-        match read.project {
-            Some(project) => Ok(project),
-            None => {
-                // Problems bring their own "error:".
-                let problems = Problems::new(read.problems).to_string();
-                let text = problems.strip_prefix("error: ").unwrap_or(&problems).to_owned();
-                Err(Error::new(ErrorKind::Input, text))
-            }
-        }
+        read.project.ok_or_else(|| {
+            // Problems bring their own "error:".
+            let problems = Problems::new(read.problems).to_string();
+            let text = problems.strip_prefix("error: ").unwrap_or(&problems).to_owned();
+            Error::new(ErrorKind::Input, text)
+        })
     }
 
     /// The state store of a project that has been up.
@@ -91,7 +88,7 @@ impl Context {
     }
 
     /// Runs a verb that waits for the store or the lake.
-    pub fn block_on<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    pub fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.map_err(|err| Error::new(ErrorKind::Unavailable, err))?.block_on(work)
     }

@@ -72,7 +72,7 @@ struct TaskFacts {
 
 pub fn run(context: &Context, verb: DagsVerb) -> Result<(), Error> {
     let project = context.project()?;
-    context.block_on(async {
+    Context::block_on(async {
         let store = context.store(&project).await?;
         let (dag, verb): (String, fn(Name) -> Verb) = match verb {
             DagsVerb::List => return list(context, &store).await,

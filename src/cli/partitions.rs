@@ -82,7 +82,7 @@ struct Shown {
 
 pub fn run(context: &Context, verb: PartitionsVerb) -> Result<(), Error> {
     let project = context.project()?;
-    context.block_on(async {
+    Context::block_on(async {
         let store = context.store(&project).await?;
         let verb = match verb {
             PartitionsVerb::List { table } => {

@@ -105,7 +105,7 @@ struct TaskFacts {
 
 pub fn run(context: &Context, verb: RunsVerb) -> Result<ExitCode, Error> {
     let project = context.project()?;
-    context.block_on(async {
+    Context::block_on(async {
         let store = context.store(&project).await?;
         let change = match verb {
             RunsVerb::List { dag, state, partition_key, most } => {

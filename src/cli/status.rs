@@ -80,7 +80,7 @@ pub struct Need {
 
 pub fn run(context: &Context) -> Result<(), Error> {
     let project = context.project()?;
-    let status = context.block_on(async {
+    let status = Context::block_on(async {
         let store = context.store(&project).await?;
         let up = daemon::holder(&project.settings.home)
             .map(|holder| Up { pid: holder.pid, since: Stamp(holder.started) });

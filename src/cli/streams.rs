@@ -76,7 +76,7 @@ struct Place {
 
 pub fn run(context: &Context, verb: StreamsVerb) -> Result<(), Error> {
     let project = context.project()?;
-    context.block_on(async {
+    Context::block_on(async {
         let store = context.store(&project).await?;
         let verb = match verb {
             StreamsVerb::List => {

@@ -43,7 +43,7 @@ struct Log {
 
 pub fn run(context: &Context, verb: TasksVerb) -> Result<(), Error> {
     let project = context.project()?;
-    context.block_on(async {
+    Context::block_on(async {
         let store = context.store(&project).await?;
         match verb {
             TasksVerb::Why { dag, run } => {

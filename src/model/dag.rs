@@ -134,5 +134,5 @@ impl DagVersion {
 /// The SHA-256 of a value's JSON, in hexadecimal.
 pub fn content_hash(value: &impl Serialize) -> String {
     let json = serde_json::to_vec(value).expect("model types have string keys and finite numbers");
-    Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(json).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }

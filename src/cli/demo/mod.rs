@@ -62,7 +62,7 @@ pub fn run(context: &Context, args: DemoArgs) -> Result<ExitCode, Error> {
         env!("CARGO_PKG_VERSION"),
         shown(&dir)
     ))?;
-    context.block_on(async {
+    Context::block_on(async {
         let mut stage = Stage::open(context, &dir, &project)?;
         let played = tokio::select! {
             played = play(context, &project, script, &mut stage) => played.map(Some),

@@ -167,8 +167,8 @@ mod tests {
         }
     }
 
-    fn landing(epoch: u64, offset: i64) -> Option<Landing> {
-        Some(Landing { pid: 41_877, epoch, place: (2, offset) })
+    fn landing(epoch: u64, offset: i64) -> Landing {
+        Landing { pid: 41_877, epoch, place: (2, offset) }
     }
 
     #[track_caller]
@@ -189,7 +189,7 @@ mod tests {
         let mut script = Script::new(hours(), None);
         check(&mut script, &closed(3), 0, &[]);
         let mut facts = closed(10);
-        facts.landing = landing(1, 26_102);
+        facts.landing = Some(landing(1, 26_102));
         facts.committed.insert(2, 26_102);
         check(&mut script, &facts, 20, &[]);
         check(&mut script, &facts, 21, &[]);
@@ -198,7 +198,7 @@ mod tests {
             "we kill -9 the landing process (pid 41877) at offset 26,102 of topic partition 2";
         check(&mut script, &facts, 21, &[kill, "kill 41877"]);
         check(&mut script, &facts, 21, &[]);
-        facts.landing = landing(2, 0);
+        facts.landing = Some(landing(2, 0));
         check(
             &mut script,
             &facts,
