@@ -34,8 +34,6 @@ pub struct DagEntry {
     pub present: bool,
     pub on_close: Option<TableName>,
     pub grain: Option<Grain>,
-    /// Closings up to this number were made before its schedule was first seen.
-    pub after_closing: i64,
 }
 
 /// What a project's files are to the store: a version of each DAG, and who writes which table.
@@ -87,7 +85,7 @@ impl Store {
     /// Takes over what the project's files say, in one transaction.
     ///
     /// DAGs and streams that the files no longer have stay, marked as not present; their queued
-    /// runs wait. A schedule on another table or grain than before counts as new.
+    /// runs wait. Only closings made from now on make runs: a schedule takes nothing from before it.
     pub async fn accept(&self, accepted: &Accepted, now: Micros) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         sqlx::raw_sql("UPDATE dags SET present = 0; UPDATE streams SET present = 0; UPDATE tables SET present = 0")
@@ -150,11 +148,8 @@ impl Tx {
             Schedule::Manual => None,
         };
         sqlx::query(
-            "INSERT INTO dags (name, version, on_close, grain, after_closing)
-             VALUES (?1, ?2, ?3, ?4, (SELECT coalesce(max(id), 0) FROM closings))
-             ON CONFLICT DO UPDATE SET version = ?2, present = 1, on_close = ?3, grain = ?4,
-               after_closing = CASE WHEN on_close IS ?3 AND grain IS ?4 THEN after_closing
-                                    ELSE excluded.after_closing END",
+            "INSERT INTO dags (name, version, on_close, grain) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET version = ?2, present = 1, on_close = ?3, grain = ?4",
         )
         .bind(version.dag.name.as_str())
         .bind(hash)
@@ -192,7 +187,6 @@ pub(super) fn dag_entry(row: &SqliteRow) -> Result<DagEntry, Error> {
         present: row.flag("present")?,
         on_close: row.parse_opt("on_close")?,
         grain: grain_of(row, "grain")?,
-        after_closing: row.int("after_closing")?,
     })
 }
 

@@ -1,4 +1,5 @@
 mod bed;
+mod random;
 
 use crate::error::ErrorKind;
 use crate::lake::Created;

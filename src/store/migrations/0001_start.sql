@@ -18,11 +18,9 @@ CREATE TABLE dags (
     version TEXT NOT NULL REFERENCES versions (hash),
     paused INTEGER NOT NULL DEFAULT 0,
     present INTEGER NOT NULL DEFAULT 1,
-    -- The schedule's table and grain; when they change, `after_closing` starts anew.
+    -- The table and grain of its schedule.
     on_close TEXT,
-    grain TEXT,
-    -- Closings numbered up to here were made before the schedule was first seen.
-    after_closing INTEGER NOT NULL DEFAULT 0
+    grain TEXT
 ) STRICT;
 
 CREATE TABLE streams (

@@ -1,0 +1,128 @@
+//! Anything in any order: what must be true at the end, whatever happened on the way.
+
+use super::bed::Bed;
+use super::bed::MINUTE;
+use super::bed::key;
+use super::bed::name;
+use super::bed::table;
+use crate::model::dag::Empty;
+use crate::model::dag::OnLate;
+use crate::model::hive::Grain;
+use crate::model::run::AttemptState;
+use crate::model::run::RunState;
+use crate::model::time::Micros;
+use crate::store::requests::Verb;
+use crate::store::runs::Wanted;
+use rand::RngExt;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+const HOURS: i64 = 30;
+
+#[tokio::test]
+async fn whatever_happens_each_hour_ends_with_one_batch_of_exactly_its_rows() {
+    for seed in 0..12 {
+        println!("seed {seed}");
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut bed = Bed::new(OnLate::Refresh, Empty::Skip).await;
+        let mut rows = BTreeMap::new();
+        let mut watermark = [0; 2];
+        for _ in 0..60 {
+            act(&mut bed, &mut random, &mut rows, &mut watermark).await;
+        }
+        bed.commit_both(&[], (HOURS + 30) * 60).await;
+        for _ in 0..3 {
+            bed.now = Micros(bed.now.0 + 20 * MINUTE);
+            bed.settle().await;
+            clear_failed(&mut bed).await;
+        }
+        bed.settle().await;
+        check(&bed, &rows).await;
+    }
+}
+
+async fn act(
+    bed: &mut Bed,
+    random: &mut StdRng,
+    rows: &mut BTreeMap<i64, u64>,
+    watermark: &mut [i64; 2],
+) {
+    match random.random_range(0..12) {
+        0..4 => {
+            let which = random.random_range(0..2_usize);
+            watermark[which] += random.random_range(0..150);
+            let most = (watermark[which] / 60 + 2).min(HOURS);
+            let hours: Vec<i64> = (0..most).filter(|_| random.random_range(0..6) == 0).collect();
+            for hour in &hours {
+                *rows.entry(*hour).or_default() += 10;
+            }
+            let topic_partition = u32::try_from(which).unwrap();
+            bed.commit(topic_partition, &hours, watermark[which]).await;
+        }
+        4..7 => bed.try_step().await,
+        7 => {
+            bed.end_attempts(AttemptState::Succeeded).await;
+        }
+        8 => {
+            let states = [AttemptState::Failed, AttemptState::Unknown, AttemptState::Stopped];
+            bed.end_attempts(states[random.random_range(0..3)]).await;
+        }
+        9 => bed.restart(),
+        10 => bed.now = Micros(bed.now.0 + random.random_range(0..10) * MINUTE),
+        _ if random.random_range(0..6) == 0 => {
+            // A lost store has no attempts; theirs have ended with the machine.
+            bed.lose_store().await;
+        }
+        _ => {
+            let key = key(random.random_range(0..HOURS));
+            let table = table("raw.changes");
+            let close = Verb::ClosePartition { table: table.clone(), key };
+            let reopen = Verb::ReopenPartition { table, key };
+            bed.ask(if random.random() { close } else { reopen }).await;
+        }
+    }
+}
+
+async fn clear_failed(bed: &mut Bed) {
+    let failed = Wanted { state: Some(RunState::Failed), ..Wanted::default() };
+    for run in bed.store.runs(&failed).await.unwrap() {
+        // Refused where the partition has closed again since, which is as good.
+        bed.ask(Verb::ClearRun { dag: run.dag, run: run.id, only_failed: true }).await;
+    }
+}
+
+async fn check(bed: &Bed, rows: &BTreeMap<i64, u64>) {
+    let (raw, agg) = (table("raw.changes"), table("agg.by_hour"));
+    for (hour, rows) in rows {
+        let key = key(*hour);
+        let closing = bed.lake.newest_closing(&raw, &key).await.unwrap().unwrap();
+        assert_eq!(closing.rows, *rows, "rows of {key}");
+        let output = bed.lake.output(&agg, &key).await.unwrap().unwrap();
+        assert_eq!(output.n, closing.n, "closing of the output of {key}");
+        let newest = newest(bed, "hourly", &key.to_string()).await;
+        assert_eq!(newest, (closing.n, RunState::Succeeded), "newest run of {key}");
+    }
+    let days: BTreeSet<_> = rows.keys().map(|hour| key(*hour).within(Grain::Day)).collect();
+    for day in days {
+        let (n, state) = newest(bed, "daily", &day.to_string()).await;
+        assert_eq!(state, RunState::Succeeded, "newest run of {day}");
+        let output = bed.lake.output(&table("agg.by_day"), &day).await.unwrap().unwrap();
+        assert_eq!(output.n, n, "number of the output of {day}");
+        let inputs = bed.store.inputs(&output.run).await.unwrap();
+        assert!(!inputs.is_empty(), "{day} has read something");
+        for input in inputs {
+            let newest = bed.lake.newest_closing(&agg, &input.key).await.unwrap().unwrap();
+            assert_eq!(input.n, newest.n, "{day} has read the newest {}", input.key);
+        }
+    }
+}
+
+async fn newest(bed: &Bed, dag: &str, key: &str) -> (u32, RunState) {
+    let wanted =
+        Wanted { dag: Some(name(dag)), key: Some(key.parse().unwrap()), ..Wanted::default() };
+    let runs = bed.store.runs(&wanted).await.unwrap();
+    let newest = runs.iter().max_by_key(|run| run.of.as_ref().map(|of| of.n)).unwrap();
+    (newest.of.as_ref().unwrap().n, newest.state)
+}
