@@ -11,7 +11,14 @@ use std::os::unix::net::UnixDatagram as StdDatagram;
 use std::path::{Path, PathBuf};
 use tokio::net::UnixDatagram;
 
-/// A hint is an id; what is longer is cut off by the reader.
+/// The hint of a shim whose attempt is over.
+pub const ENDED: &str = "ended";
+/// The hint of a stream that has committed.
+pub const COMMITTED: &str = "committed";
+/// The hint of a command line that has left a request.
+pub const REQUESTED: &str = "requested";
+
+/// A hint is one word; what is longer is cut off by the reader.
 const HINT_BYTES_MAX: usize = 256;
 /// `sun_path` holds 108 bytes with its final zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;

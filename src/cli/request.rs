@@ -30,7 +30,7 @@ pub async fn ask(
         )));
     }
     let id = store.ask(verb, &who(context), context.now()).await?;
-    ping::send(home, "request");
+    ping::send(home, ping::REQUESTED);
     let asked = context.now();
     loop {
         let request = store.request(id).await?.filter(|request| request.applied.is_some());

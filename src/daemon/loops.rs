@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::model::time::Micros;
+use crate::ping;
 use crate::ping::Listener;
 use crate::scheduler::Scheduler;
 use crate::store::Store;
@@ -27,7 +28,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Deleted in one transaction, which others wait for.
 const FORGET_MAX: u32 = 500;
 
-/// Hands each ping on; the hint is not needed, for a look is cheap.
+/// Hands each ping on. A hint spares the look of whom it does not concern: what the scheduler makes of
+/// a commit or a request it tells the supervisor, who tells it of an end once that is written down.
 pub(super) async fn pings(
     listener: Listener,
     wakes: Wakes,
@@ -36,9 +38,13 @@ pub(super) async fn pings(
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            _ = listener.heard() => {
-                wakes.supervisor.notify_one();
-                wakes.scheduler.notify_one();
+            hint = listener.heard() => {
+                if hint != ping::COMMITTED && hint != ping::REQUESTED {
+                    wakes.supervisor.notify_one();
+                }
+                if hint != ping::ENDED {
+                    wakes.scheduler.notify_one();
+                }
             }
         }
     }

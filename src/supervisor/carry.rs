@@ -50,6 +50,7 @@ const OUTPUT_BYTES_MAX: u64 = 1 << 20;
 pub(super) enum Done {
     Nothing,
     Launched,
+    Finished,
     Acted,
     /// To be tried again soon.
     NotYet,
@@ -107,7 +108,7 @@ impl Supervisor {
             }
             Step::Finish(ended) => {
                 self.finish(attempt, with_output(attempt, folder, ended)).await?;
-                Ok(Done::Acted)
+                Ok(Done::Finished)
             }
             Step::Clear(ended) => self.clear(attempt, folder, seen, ended).await,
             Step::AskToStop(why) => {
@@ -226,7 +227,7 @@ impl Supervisor {
             result: None,
         };
         self.finish(attempt, ended).await?;
-        Ok(Done::Acted)
+        Ok(Done::Finished)
     }
 
     async fn finish(&mut self, attempt: &Attempt, ended: Ended) -> Result<(), Error> {
@@ -266,7 +267,7 @@ impl Supervisor {
             return Ok(Done::NotYet);
         }
         self.finish(attempt, ended).await?;
-        Ok(Done::Acted)
+        Ok(Done::Finished)
     }
 
     fn press(

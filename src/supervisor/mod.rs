@@ -143,12 +143,27 @@ impl Supervisor {
             }
             let now = self.now();
             let pause = look.next.map_or(LOOK_EVERY, |at| at.since(now)).min(LOOK_EVERY);
+            let clock = self.around.clock.clone();
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = self.around.wake.notified() => {}
-                _ = self.mode.changed() => {}
-                Some(exit) = self.exits.join_next() => self.shim_gone(exit.ok()),
-                () = self.around.clock.sleep(pause) => {}
+                () = self.woken() => {}
+                () = clock.sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Waits until something may have changed.
+    async fn woken(&mut self) {
+        loop {
+            tokio::select! {
+                () = self.around.wake.notified() => return,
+                _ = self.mode.changed() => return,
+                Some(exit) = self.exits.join_next() => {
+                    // Most shims have told the end before they go, and it is written down already.
+                    if self.shim_gone(exit.ok()) {
+                        return;
+                    }
+                }
             }
         }
     }
@@ -157,10 +172,11 @@ impl Supervisor {
         self.around.clock.now().into()
     }
 
-    fn shim_gone(&mut self, attempt: Option<String>) {
-        if let Some(ours) = attempt.and_then(|id| self.ours.get_mut(&id)) {
-            (ours.launched, ours.watched) = (false, false);
-        }
+    /// Returns whether the end of its attempt is news.
+    fn shim_gone(&mut self, attempt: Option<String>) -> bool {
+        let Some(ours) = attempt.and_then(|id| self.ours.get_mut(&id)) else { return false };
+        (ours.launched, ours.watched) = (false, false);
+        true
     }
 
     async fn look(&mut self, mode: Mode) -> Result<Look, Error> {
@@ -178,7 +194,11 @@ impl Supervisor {
                 Ok(carry::Done::Launched) => {
                     slots = slots.saturating_sub(u32::from(needs_slot(attempt)));
                 }
-                Ok(carry::Done::Acted) => look.acted = true,
+                // The end of a task concerns others only if they wait for its slot.
+                Ok(carry::Done::Finished) if needs_slot(attempt) && open.len() == 1 => {
+                    look.open = 0
+                }
+                Ok(carry::Done::Acted | carry::Done::Finished) => look.acted = true,
                 Ok(carry::Done::NotYet) => look.at_latest(now.plus(RETRY)),
                 Err(error) => {
                     warn!(attempt.id, %error, "could not look after an attempt; trying again");

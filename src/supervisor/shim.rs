@@ -23,6 +23,8 @@ use std::process::{Command, Stdio};
 
 /// Runs the attempt whose folder is `path` to its end, with the environment that we were given.
 pub fn run(path: &Path) -> Result<(), Error> {
+    // For `ps`: by the way that we were started our name would be `exe`.
+    drop(fs::write("/proc/self/comm", "tidemill shim"));
     // Both fail only where we lead a group already, as under a shell: then we are apart as well.
     let _ = setsid();
     let _ = set_child_subreaper(Some(getpid()));
@@ -38,8 +40,7 @@ pub fn run(path: &Path) -> Result<(), Error> {
     end_what_is_left();
     folder.put_status(&Status { ended: Clock::system().now().into(), end })?;
     if let Some(home) = path.parent().and_then(Path::parent) {
-        let attempt = path.file_name().unwrap_or_default();
-        ping::send(home, &attempt.to_string_lossy());
+        ping::send(home, ping::ENDED);
     }
     Ok(())
 }

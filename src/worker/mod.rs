@@ -57,6 +57,8 @@ struct Work {
 
 /// Works on the attempt until it is done, drained or failed; its result is in the store then.
 pub fn run(project: Project, attempt: &str) -> Result<(), Error> {
+    // For `ps`: by the way that we were started our name would be `exe`.
+    drop(std::fs::write("/proc/self/comm", "tidemill worker"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2) // The heavy work has threads of its own.
         .enable_all()

@@ -29,7 +29,6 @@ pub(super) async fn run(work: &Work) -> Result<(), Error> {
     let source = join(cluster, stream_job, topic, group, work).await?;
     let (progress, heard) = watch::channel(stream::Progress::default());
     let home = work.project.settings.home.clone();
-    let hint = id.clone();
     let context = StreamContext {
         job: stream_job.clone(),
         job_hash: content_hash(job),
@@ -38,7 +37,7 @@ pub(super) async fn run(work: &Work) -> Result<(), Error> {
         source,
         clock: work.clock.clone(),
         memory_bytes: work.project.settings.limits.stream_memory_bytes,
-        ping: Arc::new(move || ping::send(&home, &hint)),
+        ping: Arc::new(move || ping::send(&home, ping::COMMITTED)),
         progress,
         stop: work.drain.clone(),
     };

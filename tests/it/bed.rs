@@ -18,7 +18,7 @@ use tidemill::store::runs::{Run, Wanted};
 use tidemill::supervisor::process::{ProcessId, sweep};
 
 /// Long enough for a machine that compiles beside it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub struct Bed {
@@ -30,11 +30,7 @@ pub struct Bed {
 impl Bed {
     /// A project with one DAG, `work`, that runs by hand.
     pub fn of(dag: &str) -> Self {
-        let bed = Self {
-            root: tempfile::tempdir().unwrap(),
-            daemon: None,
-            clock: Clock::system(),
-        };
+        let bed = Self { root: tempfile::tempdir().unwrap(), daemon: None, clock: Clock::system() };
         bed.write("tidemill.toml", "");
         bed.write("dags/work.toml", dag);
         bed
