@@ -16,10 +16,10 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "tidemill", version, disable_help_subcommand = true, max_term_width = 100)]
 pub struct Args {
-    /// The project's folder, where tidemill.toml is
+    /// The project's folder, where `tidemill.toml` is
     #[arg(short = 'C', global = true, default_value = ".", value_name = "DIR")]
     pub dir: PathBuf,
-    /// Lays tidemill.<ENV>.toml over tidemill.toml; `TIDEMILL_ENV` says the same
+    /// Lays `tidemill.<ENV>.toml` over `tidemill.toml`; `TIDEMILL_ENV` says the same
     #[arg(long, global = true)]
     pub env: Option<String>,
     /// How results are printed

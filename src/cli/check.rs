@@ -2,6 +2,7 @@
 
 use super::args::Output;
 use super::context::Context;
+use super::context::block_on;
 use super::print;
 use crate::error::Error;
 use crate::worker::accept;
@@ -11,7 +12,7 @@ use std::process::ExitCode;
 pub fn run(context: &Context) -> Result<ExitCode, Error> {
     let began = context.now();
     let Context { dir, env, environment, clock, .. } = context;
-    let report = Context::block_on(accept::checked(dir, env.as_deref(), environment, clock))?;
+    let report = block_on(accept::checked(dir, env.as_deref(), environment, clock))?;
     let took = context.now().since(began);
     match context.output {
         Output::Json => print::json(&report.facts())?,

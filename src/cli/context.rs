@@ -86,12 +86,12 @@ impl Context {
             Output::Json => print::json(facts),
         }
     }
+}
 
-    /// Runs a verb that waits for the store or the lake.
-    pub fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.map_err(|err| Error::new(ErrorKind::Unavailable, err))?.block_on(work)
-    }
+/// Runs a verb that waits for the store or the lake.
+pub fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|err| Error::new(ErrorKind::Unavailable, err))?.block_on(work)
 }
 
 /// So many names are told; of more, the command that lists them.

@@ -1,6 +1,7 @@
 //! `tidemill dags`: what is defined, and whether it may run.
 
 use super::context::Context;
+use super::context::block_on;
 use super::context::unknown;
 use super::print;
 use super::request;
@@ -72,7 +73,7 @@ struct TaskFacts {
 
 pub fn run(context: &Context, verb: DagsVerb) -> Result<(), Error> {
     let project = context.project()?;
-    Context::block_on(async {
+    block_on(async {
         let store = context.store(&project).await?;
         let (dag, verb): (String, fn(Name) -> Verb) = match verb {
             DagsVerb::List => return list(context, &store).await,

@@ -1,6 +1,7 @@
 //! `tidemill partitions`: what has closed, what is open, and what holds it up.
 
 use super::context::Context;
+use super::context::block_on;
 use super::context::unknown;
 use super::request;
 use super::screen::Stamp;
@@ -82,7 +83,7 @@ struct Shown {
 
 pub fn run(context: &Context, verb: PartitionsVerb) -> Result<(), Error> {
     let project = context.project()?;
-    Context::block_on(async {
+    block_on(async {
         let store = context.store(&project).await?;
         let verb = match verb {
             PartitionsVerb::List { table } => {

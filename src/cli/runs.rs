@@ -1,6 +1,7 @@
 //! `tidemill runs`: DAGs at work, each for one trigger.
 
 use super::context::Context;
+use super::context::block_on;
 use super::dags;
 use super::request;
 use super::screen::Grid;
@@ -105,7 +106,7 @@ struct TaskFacts {
 
 pub fn run(context: &Context, verb: RunsVerb) -> Result<ExitCode, Error> {
     let project = context.project()?;
-    Context::block_on(async {
+    block_on(async {
         let store = context.store(&project).await?;
         let change = match verb {
             RunsVerb::List { dag, state, partition_key, most } => {

@@ -2,6 +2,7 @@
 
 use super::args::Output;
 use super::context::Context;
+use super::context::block_on;
 use super::print;
 use crate::batch;
 use crate::batch::Answer;
@@ -37,7 +38,7 @@ pub fn run(context: &Context, args: &SqlArgs) -> Result<(), Error> {
             .read_to_string(&mut text)
             .map_err(|err| Error::new(ErrorKind::Input, format!("read stdin: {err}")))?;
     }
-    let answer = Context::block_on(ask(context, &project, &text, args.rows_max))?;
+    let answer = block_on(ask(context, &project, &text, args.rows_max))?;
     match context.output {
         Output::Table => print::text(&(batch::table(&answer)? + "\n")),
         Output::Json => print::json(&batch::json(&answer)?),

@@ -1,6 +1,7 @@
 //! `tidemill status`: one look at everything.
 
 use super::context::Context;
+use super::context::block_on;
 use super::screen::Grid;
 use super::screen::Lean;
 use super::screen::Stamp;
@@ -80,7 +81,7 @@ pub struct Need {
 
 pub fn run(context: &Context) -> Result<(), Error> {
     let project = context.project()?;
-    let status = Context::block_on(async {
+    let status = block_on(async {
         let store = context.store(&project).await?;
         let up = daemon::holder(&project.settings.home)
             .map(|holder| Up { pid: holder.pid, since: Stamp(holder.started) });

@@ -1,6 +1,7 @@
 //! `tidemill streams`: what never ends, and how far it has come.
 
 use super::context::Context;
+use super::context::block_on;
 use super::context::unknown;
 use super::request;
 use super::screen::Grid;
@@ -76,7 +77,7 @@ struct Place {
 
 pub fn run(context: &Context, verb: StreamsVerb) -> Result<(), Error> {
     let project = context.project()?;
-    Context::block_on(async {
+    block_on(async {
         let store = context.store(&project).await?;
         let verb = match verb {
             StreamsVerb::List => {

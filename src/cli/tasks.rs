@@ -1,6 +1,7 @@
 //! `tidemill tasks`: what tasks have said, and why they have not run.
 
 use super::context::Context;
+use super::context::block_on;
 use super::context::unknown;
 use super::print;
 use super::runs;
@@ -43,7 +44,7 @@ struct Log {
 
 pub fn run(context: &Context, verb: TasksVerb) -> Result<(), Error> {
     let project = context.project()?;
-    Context::block_on(async {
+    block_on(async {
         let store = context.store(&project).await?;
         match verb {
             TasksVerb::Why { dag, run } => {

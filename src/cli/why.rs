@@ -5,6 +5,7 @@ use super::screen::short;
 use super::screen::time;
 use crate::daemon;
 use crate::error::Error;
+use crate::model::dag::Schedule;
 use crate::model::run::AttemptState;
 use crate::model::run::RunState;
 use crate::model::run::TaskState;
@@ -90,7 +91,6 @@ pub struct Facts {
 }
 
 async fn runs_max(store: &Store, version: &str) -> Result<Option<u32>, Error> {
-    use crate::model::dag::Schedule;
     Ok(match store.version(version).await?.dag.schedule {
         Schedule::Manual => None,
         Schedule::OnClose(on_close) => Some(on_close.max_active_runs),
@@ -186,16 +186,15 @@ fn failed(facts: &Facts, task: &Task) -> String {
         facts.retries.iter().find(|(of, _)| of == name).map_or(0, |(_, retries)| *retries);
     let mut text = format!("{name} failed for good: try {} of {}", task.tries, retries + 1);
     let Some(attempt) = attempt else { return text };
-    match (attempt.exit_code, attempt.signal) {
-        (Some(code), _) => text += &format!(", exit code {code}"),
-        (None, Some(signal)) => text += &format!(", killed by signal {signal}"),
-        (None, None) if attempt.state == AttemptState::Unknown => {
-            text.push_str(", its process was lost");
-        }
-        (None, None) => {}
-    }
+    let end = match (attempt.exit_code, attempt.signal) {
+        (Some(code), _) => format!(", exit code {code}"),
+        (None, Some(signal)) => format!(", killed by signal {signal}"),
+        (None, None) if attempt.state == AttemptState::Unknown => ", its process was lost".into(),
+        (None, None) => String::new(),
+    };
+    text.push_str(&end);
     if let Some(ended) = attempt.ended {
-        text += &format!(", {}", time(ended, facts.now));
+        let _ = write!(text, ", {}", time(ended, facts.now));
     }
     if let Some(failure) = &attempt.failure {
         let _ = write!(text, "\n  error: {}", failure.error.replace('\n', "\n  "));

@@ -6,6 +6,7 @@ mod broker;
 mod cli;
 mod conformance;
 mod daemon;
+mod demo;
 mod golden;
 mod servers;
 mod shim;

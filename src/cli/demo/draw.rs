@@ -16,9 +16,6 @@ pub struct Drawing {
     bar: Option<ProgressBar>,
     began: Micros,
     drawn: Option<Micros>,
-    /// When and how many events were last produced.
-    last: (Micros, u64),
-    rate: u64,
 }
 
 impl Drawing {
@@ -30,12 +27,11 @@ impl Drawing {
             }));
             bar
         });
-        Self { bar, began, drawn: None, last: (began, 0), rate: 0 }
+        Self { bar, began, drawn: None }
     }
 
     pub fn progress(&mut self, facts: &Facts, hours: &[PartitionKey], now: Micros) {
-        self.measure(facts.produced, now);
-        let text = lines(facts, hours, self.rate, &self.elapsed(now));
+        let text = lines(facts, hours, &self.elapsed(now));
         match &self.bar {
             Some(bar) => bar.set_message(text),
             None if self.drawn.is_none_or(|drawn| now.since(drawn) >= LINE_EVERY) => {
@@ -62,26 +58,22 @@ impl Drawing {
         }
     }
 
-    /// Heartbeats bring new counts about each second; between them the rate stays.
-    fn measure(&mut self, produced: u64, now: Micros) {
-        let (at, before) = self.last;
-        let millis = now.since(at).as_millis();
-        if produced > before && millis > 500 {
-            let more = u128::from(produced - before) * 1000;
-            self.rate = u64::try_from(more / millis).unwrap_or(0);
-            self.last = (now, produced);
-        } else if millis > 3000 {
-            self.rate = 0;
-        }
-    }
-
     fn elapsed(&self, now: Micros) -> String {
         let secs = now.since(self.began).as_secs();
         format!("{}:{:02}", secs / 60, secs % 60)
     }
 }
 
-fn lines(facts: &Facts, hours: &[PartitionKey], rate: u64, elapsed: &str) -> String {
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate is a few thousand events"
+)]
+fn whole(rate: f64) -> u64 {
+    rate.round().max(0.0) as u64
+}
+
+fn lines(facts: &Facts, hours: &[PartitionKey], elapsed: &str) -> String {
     let done = facts.landed + facts.quarantined + facts.dropped;
     let watermark = facts
         .watermark
@@ -106,7 +98,7 @@ fn lines(facts: &Facts, hours: &[PartitionKey], rate: u64, elapsed: &str) -> Str
     format!(
         "{elapsed:>6}   produced {}  {}/s    landed {}    lag {}    watermark {watermark}\n         hours    {bar}    {} closed    batches {} ok{failed}",
         count(facts.produced),
-        count(rate),
+        count(whole(facts.rate)),
         count(facts.landed),
         count(facts.produced.saturating_sub(done)),
         facts.closed.len(),
@@ -124,6 +116,7 @@ mod tests {
             (0..24).map(|hour| format!("2026-11-20T{hour:02}").parse().unwrap()).collect();
         let facts = Facts {
             produced: 94_620,
+            rate: 4_980.0,
             landed: 93_970,
             dropped: 10,
             quarantined: 8,
@@ -132,7 +125,7 @@ mod tests {
             batches_done: 10,
             ..Facts::default()
         };
-        insta::assert_snapshot!(lines(&facts, &hours, 4_980, "0:19"), @r"
+        insta::assert_snapshot!(lines(&facts, &hours, "0:19"), @r"
         0:19   produced 94,620  4,980/s    landed 93,970    lag 632    watermark 2026-11-20 10:26Z
                hours    ■■■■■■■■■■○·············    10 closed    batches 10 ok
         ");

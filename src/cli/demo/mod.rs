@@ -11,6 +11,7 @@ mod verdict;
 mod watch;
 
 use super::context::Context;
+use super::context::block_on;
 use super::print;
 use crate::config;
 use crate::config::Environment;
@@ -41,7 +42,7 @@ use watch::Facts;
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Nothing in the demo takes so long; after this it is stuck.
-const STILL_MAX: Duration = Duration::from_secs(60);
+const STILL_MAX: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Args)]
 pub struct DemoArgs {
@@ -54,7 +55,9 @@ pub struct DemoArgs {
 }
 
 pub fn run(context: &Context, args: DemoArgs) -> Result<ExitCode, Error> {
-    let dir = args.dir.unwrap_or_else(|| context.dir.join("tidemill-demo"));
+    let here = context.dir.as_os_str() == ".";
+    let default = PathBuf::from("tidemill-demo");
+    let dir = args.dir.unwrap_or(if here { default } else { context.dir.join(default) });
     let (project, script) = set_up(context, &dir, args.input.as_deref())?;
     let what = if args.input.is_some() { "a file of" } else { "a day of simulated" };
     print::text(&format!(
@@ -62,7 +65,7 @@ pub fn run(context: &Context, args: DemoArgs) -> Result<ExitCode, Error> {
         env!("CARGO_PKG_VERSION"),
         shown(&dir)
     ))?;
-    Context::block_on(async {
+    block_on(async {
         let mut stage = Stage::open(context, &dir, &project)?;
         let played = tokio::select! {
             played = play(context, &project, script, &mut stage) => played.map(Some),

@@ -179,8 +179,10 @@ pub fn screen(verdict: &Verdict, warehouse: &str) -> String {
     let mut text = grid.show();
     match verdict.lines.len() - shown.len() {
         0 => {}
-        1 => text += &format!("… 1 more hour: {warehouse}\n"),
-        more => text += &format!("… {more} more hours: {warehouse}\n"),
+        more => {
+            let many = if more == 1 { "" } else { "s" };
+            let _ = writeln!(text, "… {more} more hour{many}: {warehouse}");
+        }
     }
     let yes = |good: bool| if good { "yes" } else { "NO" };
     let ids = if verdict.ids == verdict.landed {

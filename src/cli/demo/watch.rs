@@ -19,6 +19,8 @@ pub const LAND: &str = "wikimedia.land";
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
     pub produced: u64,
+    /// Events that the feed sends in a second.
+    pub rate: f64,
     pub landed: u64,
     pub quarantined: u64,
     pub dropped: u64,
@@ -63,6 +65,7 @@ pub async fn look(project: &Project, store: &Store) -> Result<Facts, Error> {
         match stream.id.as_str() {
             COLLECT => {
                 facts.produced = progress.produced;
+                facts.rate = progress.rate;
                 facts.feed_ended = stream.state == StreamState::Ended;
             }
             LAND => {
