@@ -14,6 +14,10 @@ use crate::model::topic::Topic;
 use arrow::array::ArrayRef;
 use arrow::array::BinaryArray;
 use arrow::array::BinaryBuilder;
+use std::time::Duration;
+
+/// What the broker's and the producers' clocks may be ahead of ours.
+const SKEW_MAX: Duration = Duration::from_mins(1);
 
 /// Enough rows to make a batch's fixed costs small, few enough that its columns stay in the cache.
 const ROWS_MAX: usize = 4096;
@@ -88,8 +92,8 @@ impl Reading {
         Self { decoder: Decoder::new(&topic.columns), event_time, rule, keeps_payloads, bytes_max }
     }
 
-    /// Reads one message into `batch`, and says whether that is full.
-    pub fn read(&mut self, message: &Message<'_>, batch: &mut Growing) -> bool {
+    /// Reads one message, handed over at `now`, into `batch`, and says whether that is full.
+    pub fn read(&mut self, message: &Message<'_>, now: Micros, batch: &mut Growing) -> bool {
         batch.read += 1;
         batch.end = message.offset + 1;
         let Some(payload) = message.payload else {
@@ -105,7 +109,7 @@ impl Reading {
         batch.bytes += payload.len();
         let row = self.decoder.decode(payload).and_then(|row| {
             if let Some(slot) = self.event_time {
-                credible(&self.rule, row.micros(slot).map(Micros), message.arrived)?;
+                credible(&self.rule, row.micros(slot).map(Micros), message.arrived, now)?;
             }
             Ok(row)
         });
@@ -134,26 +138,30 @@ impl Reading {
 }
 
 /// Whether an event time may be believed, and may move the watermark.
+///
+/// Nothing has arrived after `now`: a message that tells no arrival, or one that its producer's
+/// wrong clock has put into the future together with the event, is measured by ours.
 pub fn credible(
     rule: &EventTimeRule,
     at: Option<EventTime>,
     arrived: Option<Micros>,
+    now: Micros,
 ) -> Result<(), Reject> {
     let column = &rule.column;
     let Some(at) = at else {
         return Err(Reject::new(format!("{column}: the event time is not there"), ""));
     };
-    let Some(arrived) = arrived else { return Ok(()) };
-    if at > arrived.plus(rule.max_ahead) {
+    let latest = arrived.filter(|arrived| *arrived <= now.plus(SKEW_MAX)).unwrap_or(now);
+    if at > latest.plus(rule.max_ahead) {
         let reason = format!("{column}: more than max_ahead after its arrival");
-        return Err(Reject::new(reason, format!("{at}, arrived {arrived}")));
+        return Err(Reject::new(reason, format!("{at}, arrived {latest}")));
     }
-    match rule.max_age {
-        Some(max_age) if at < arrived.minus(max_age) => {
+    match (rule.max_age, arrived) {
+        (Some(max_age), Some(arrived)) if at < arrived.minus(max_age) => {
             let reason = format!("{column}: more than max_age before its arrival");
             Err(Reject::new(reason, format!("{at}, arrived {arrived}")))
         }
-        Some(_) | None => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -210,10 +218,14 @@ impl Growing {
 mod tests {
     use super::*;
     use crate::model::topic::Idle;
-    use std::time::Duration;
 
     #[track_caller]
     fn check(at: Option<i64>, reason: Option<&str>) {
+        check_arrived(at, Some(1000), 2000, reason);
+    }
+
+    #[track_caller]
+    fn check_arrived(at: Option<i64>, arrived: Option<i64>, now: i64, reason: Option<&str>) {
         let rule = EventTimeRule {
             column: "dt".into(),
             out_of_order: Duration::ZERO,
@@ -221,7 +233,7 @@ mod tests {
             max_age: Some(Duration::from_micros(100)),
             idle: Idle::Others,
         };
-        let told = credible(&rule, at.map(Micros), Some(Micros(1000)));
+        let told = credible(&rule, at.map(Micros), arrived.map(Micros), Micros(now));
         assert_eq!(told.err().map(|reject| reject.reason).as_deref(), reason);
     }
 
@@ -232,5 +244,20 @@ mod tests {
         check(Some(900), None);
         check(Some(899), Some("dt: more than max_age before its arrival"));
         check(None, Some("dt: the event time is not there"));
+    }
+
+    #[test]
+    fn without_a_time_of_arrival_our_clock_bounds_what_lies_ahead() {
+        let ahead = Some("dt: more than max_ahead after its arrival");
+        check_arrived(Some(2011), None, 2000, ahead);
+        check_arrived(Some(2010), None, 2000, None);
+        check_arrived(Some(1), None, 2000, None);
+    }
+
+    #[test]
+    fn an_arrival_in_the_future_vouches_for_nothing() {
+        let ahead = Some("dt: more than max_ahead after its arrival");
+        check_arrived(Some(4_000_000_000), Some(4_000_000_000), 2000, ahead);
+        check_arrived(Some(60_002_000), Some(60_002_000), 2000, None);
     }
 }

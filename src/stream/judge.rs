@@ -140,7 +140,7 @@ impl Judge {
     }
 
     /// Judges the rows of `batch`. An error is an expectation that says stop, or a bug.
-    pub fn judge(&self, batch: &mut Batch) -> Result<Judged, Error> {
+    pub fn judge(&self, batch: &mut Batch, now: Micros) -> Result<Judged, Error> {
         let rows = batch.offsets.len();
         let mut fates = vec![Fate::Lands; rows];
         let mut columns = self.complete(batch, &mut fates)?;
@@ -149,7 +149,7 @@ impl Judge {
             let times = columns[self.event_time].as_primitive::<TimestampMicrosecondType>();
             for (row, fate) in fates.iter_mut().enumerate() {
                 let at = times.is_valid(row).then(|| Micros(times.value(row)));
-                let told = credible(&self.event_time_rule, at, batch.arrived[row]);
+                let told = credible(&self.event_time_rule, at, batch.arrived[row], now);
                 if let (Fate::Lands, Err(reject)) = (&fate, told) {
                     *fate = Fate::Rejected(reject);
                 }

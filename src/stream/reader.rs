@@ -149,7 +149,7 @@ impl Reader {
             flowing.next = message.offset + 1;
             flowing.heard = true;
             flowing.since.get_or_insert(now);
-            if reading.read(&message, &mut flowing.growing) {
+            if reading.read(&message, now, &mut flowing.growing) {
                 flowing.since = None;
                 let keeps_payloads = reading.keeps_payloads();
                 full.push(flowing.growing.finish(at, flowing.epoch, keeps_payloads, None));

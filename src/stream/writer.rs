@@ -232,10 +232,10 @@ impl Writing {
         if self.current(at, batch.epoch).is_none() {
             return Ok(());
         }
-        let judged = self.table.judge.judge(&mut batch)?;
+        let now = self.now();
+        let judged = self.table.judge.judge(&mut batch, now)?;
         let times = self.table.judge.event_times(&judged.rows).values().clone();
         let parts = self.router.route(&judged, &times)?;
-        let now = self.now();
         self.meter.read(batch.read);
         if batch.read > 0 {
             *self.heard.counts.entry(at).or_insert(0) += 1;
