@@ -171,8 +171,11 @@ fn ended(attempt: &Attempt, end: &End) -> Ended {
     let timed_out = attempt.stop.as_deref().filter(|why| why.starts_with(TIMED_OUT));
     let (state, failure) = match (end, timed_out, &attempt.stop) {
         (End::Exited(0), _, None) => (AttemptState::Succeeded, None),
-        // A task that was through before the request reached it is done; a stream never is.
-        (End::Exited(0), _, Some(_)) if drain_max(attempt.kind).is_zero() => {
+        // A task of ours that was through before the request reached it is done. A stream never is, and
+        // of a user's program nobody knows: many take a SIGTERM and exit with 0, half way through.
+        (End::Exited(0), _, Some(_))
+            if matches!(attempt.kind, AttemptKind::Batch | AttemptKind::Test) =>
+        {
             (AttemptState::Succeeded, None)
         }
         (_, Some(why), _) => {
@@ -371,6 +374,15 @@ mod tests {
         check(&stream, &over(End::Exited(0)), Known::default(), 2, "finish as stopped");
         let task = running(AttemptKind::Batch, Some(1));
         check(&task, &over(End::Exited(0)), Known::default(), 2, "finish as succeeded");
+    }
+
+    #[test]
+    fn a_program_that_exits_well_when_it_is_stopped_has_not_succeeded() {
+        let mut exec = running(AttemptKind::Exec, Some(1));
+        check(&exec, &over(End::Exited(0)), Known::default(), 2, "finish as stopped");
+        exec.stop = Some("timed out after 1 s".into());
+        let expected = "finish as failed, unavailable: timed out after 1 s";
+        check(&exec, &over(End::Exited(0)), Known::default(), 2, expected);
     }
 
     #[test]

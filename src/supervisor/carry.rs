@@ -136,8 +136,11 @@ impl Supervisor {
         };
         folder.prepare(&launch.spec)?;
         let shim = self.start_shim(attempt, folder, &launch)?;
-        if let Some(shim) = shim {
-            self.record(attempt, &shim).await?;
+        if let Some(shim) = shim
+            && let Err(error) = self.record(attempt, &shim).await
+        {
+            // It runs: this is no failed launch. The next look finds its claim and writes it down.
+            warn!(attempt.id, %error, "could not write down the start of {}", attempt.id);
         }
         Ok(())
     }

@@ -54,15 +54,13 @@ pub fn sweep(attempt: &Path, session: Option<&ProcessId>) -> usize {
     let boot = boot_id();
     let session = session.filter(|shim| shim.boot == boot);
     let belongs = |pid: i32| {
+        // A zombie writes nothing any more, and one whose parent never reaps stays for good, as below
+        // a daemon that is a container's first process.
+        let Some(stat) = Stat::read(pid).filter(|stat| !stat.zombie) else { return false };
         let carries = fs::read(format!("/proc/{pid}/environ"))
             .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|entry| entry == mark));
-        let lives_there = || {
-            session.is_some_and(|shim| {
-                Stat::read(pid)
-                    .is_some_and(|stat| stat.session == shim.pid && stat.started >= shim.started)
-            })
-        };
-        carries || lives_there()
+        carries
+            || session.is_some_and(|shim| stat.session == shim.pid && stat.started >= shim.started)
     };
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let left: Vec<Pid> = every_process()
@@ -97,7 +95,8 @@ impl Stat {
     fn parse(text: &str) -> Option<Self> {
         let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
         Some(Self {
-            zombie: matches!(*fields.first()?, "Z" | "X"),
+            // One whose first thread has ended, but not its others, is at work.
+            zombie: matches!(*fields.first()?, "Z" | "X") && matches!(*fields.get(17)?, "0" | "1"),
             session: fields.get(3)?.parse().ok()?,
             started: fields.get(19)?.parse().ok()?,
         })
@@ -118,6 +117,24 @@ mod tests {
 
     fn sleeper(attempt: &str) -> Child {
         Command::new("sleep").arg("1000").env(ATTEMPT_VARIABLE, attempt).spawn().unwrap()
+    }
+
+    /// As below a daemon that is a container's first process, where nobody reaps.
+    #[test]
+    fn a_zombie_in_the_session_is_not_left() {
+        let mut zombie = Command::new("setsid").arg("sleep").arg("1000").spawn().unwrap();
+        let pid = i32::try_from(zombie.id()).unwrap();
+        while Stat::read(pid).is_none_or(|stat| stat.session != pid) {
+            std::thread::yield_now();
+        }
+        let shim = ProcessId::of(pid).unwrap();
+        let nowhere = Path::new("/nowhere/a-zombie");
+        assert_eq!(sweep(nowhere, Some(&shim)), 1);
+        while shim.alive() {
+            std::thread::yield_now();
+        }
+        assert_eq!(sweep(nowhere, Some(&shim)), 0);
+        zombie.wait().unwrap();
     }
 
     #[test]
