@@ -20,6 +20,7 @@ use crate::store::closings::Closed;
 use crate::store::closings::DueRange;
 use crate::store::random_end;
 use crate::store::runs::Class;
+use crate::store::runs::Input;
 use crate::store::runs::Of;
 use crate::store::runs::Run;
 use std::collections::BTreeSet;
@@ -158,16 +159,34 @@ fn manual_id(now: Micros) -> String {
     format!("manual-{}-{}", now.timestamp().strftime("%Y%m%dT%H%M%SZ"), random_end())
 }
 
+/// Pins what the DAG's newest version reads and the version before did not. Without this a run that
+/// is cleared would take such a table for empty.
+pub async fn pin_new_reads(tx: &mut Tx, dag: &Current, run: &Run) -> Result<(), Error> {
+    let pinned = tx.pinned(&run.id).await?;
+    let inputs = inputs(tx, dag, run, &pinned).await?;
+    tx.pin(&run.id, &inputs).await
+}
+
+/// The newest closings of the tables that a run reads, but for those that are `pinned` already.
+async fn inputs(
+    tx: &mut Tx,
+    dag: &Current,
+    run: &Run,
+    pinned: &BTreeSet<TableName>,
+) -> Result<Vec<Input>, Error> {
+    let Some(of) = &run.of else { return Ok(Vec::new()) };
+    let mut tables = BTreeSet::from([of.table.clone()]);
+    tables.extend(batches(&dag.version).flat_map(|batch| batch.reads.iter().cloned()));
+    let mut inputs = Vec::new();
+    for table in tables.difference(pinned) {
+        inputs.extend(tx.newest_inputs(table, (of.start, of.end)).await?);
+    }
+    Ok(inputs)
+}
+
 /// Adds a run with the closings that it reads, as they are now, in place of older ones that wait.
 pub async fn add(tx: &mut Tx, dag: &Current, run: &Run, now: Micros) -> Result<bool, Error> {
-    let mut inputs = Vec::new();
-    if let Some(of) = &run.of {
-        let mut tables = BTreeSet::from([of.table.clone()]);
-        tables.extend(batches(&dag.version).flat_map(|batch| batch.reads.iter().cloned()));
-        for table in tables {
-            inputs.extend(tx.newest_inputs(&table, (of.start, of.end)).await?);
-        }
-    }
+    let inputs = inputs(tx, dag, run, &BTreeSet::new()).await?;
     let added = tx.add_run(run, &inputs).await?;
     if added {
         tx.supersede(run, now).await?;

@@ -187,6 +187,7 @@ impl Scheduler {
             }
         }
         tx.clear_run(id, &newest.hash, only_failed).await?;
+        make::pin_new_reads(&mut tx, &newest, &run).await?;
         Ok((tx, format!("{id} is queued with dag version {}", newest.hash.get(..7).unwrap_or(""))))
     }
 

@@ -18,6 +18,7 @@ use crate::model::run::TaskState;
 use crate::model::time::Micros;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use std::collections::BTreeSet;
 
 /// A run at work, with its tasks in order and the newest attempt of each.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,14 +96,15 @@ impl Tx {
     }
 
     /// DAG and partition key of every run with an attempt that has not been seen to end.
-    pub async fn busy(&mut self) -> Result<Vec<(Name, PartitionKey, String)>, Error> {
+    pub async fn busy(&mut self) -> Result<Vec<(Name, Option<PartitionKey>, String)>, Error> {
         let rows = sqlx::query(
             "SELECT DISTINCT runs.dag, runs.key, runs.id FROM attempts JOIN runs ON runs.id = attempts.run
-             WHERE attempts.state IN ('queued', 'running') AND runs.key IS NOT NULL",
+             WHERE attempts.state IN ('queued', 'running')",
         )
         .fetch_all(self.conn())
         .await?;
-        let busy = |row: &SqliteRow| Ok((row.parse("dag")?, row.parse("key")?, row.text("id")?));
+        let busy =
+            |row: &SqliteRow| Ok((row.parse("dag")?, row.parse_opt("key")?, row.text("id")?));
         rows.iter().map(busy).collect()
     }
 
@@ -252,6 +254,15 @@ impl Tx {
         Ok(())
     }
 
+    /// The tables of which the run reads closings.
+    pub async fn pinned(&mut self, run: &str) -> Result<BTreeSet<TableName>, Error> {
+        let rows = sqlx::query("SELECT DISTINCT table_name FROM run_inputs WHERE run = ?")
+            .bind(run)
+            .fetch_all(self.conn())
+            .await?;
+        rows.iter().map(|row| row.parse("table_name")).collect()
+    }
+
     /// Ends a run by hand: its open attempts are asked to stop, its open tasks end likewise.
     pub async fn mark_run(
         &mut self,
@@ -304,10 +315,14 @@ impl Tx {
 }
 
 impl Store {
-    /// Runs that succeeded and whose output has not closed yet, oldest first.
+    /// Runs that succeeded and whose output has not closed yet, oldest first. One that was marked
+    /// while an attempt was at work waits for its end: until then it may write.
     pub async fn unclosed(&self) -> Result<Vec<Run>, Error> {
         let rows = sqlx::query(
-            "SELECT * FROM runs WHERE state = 'succeeded' AND closed = 0 ORDER BY ended_us, id",
+            "SELECT * FROM runs WHERE state = 'succeeded' AND closed = 0
+               AND NOT EXISTS (SELECT 1 FROM attempts WHERE attempts.run = runs.id
+                 AND attempts.state IN ('queued', 'running'))
+             ORDER BY ended_us, id",
         )
         .fetch_all(&self.reader)
         .await?;

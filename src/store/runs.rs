@@ -216,16 +216,22 @@ impl Tx {
         if done.rows_affected() == 0 {
             return Ok(false);
         }
+        self.pin(&run.id, inputs).await?;
+        Ok(true)
+    }
+
+    /// Lets a run read these closings too.
+    pub async fn pin(&mut self, run: &str, inputs: &[Input]) -> Result<(), Error> {
         for input in inputs {
             sqlx::query("INSERT INTO run_inputs (run, table_name, key, n) VALUES (?, ?, ?, ?)")
-                .bind(&run.id)
+                .bind(run)
                 .bind(input.table.as_str())
                 .bind(input.key.to_string())
                 .bind(input.n)
                 .execute(self.conn())
                 .await?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Queues a new attempt of a waiting task under the next epoch, which fences all older ones.

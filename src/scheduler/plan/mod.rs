@@ -30,8 +30,8 @@ pub struct Facts {
     pub dags: BTreeMap<Name, DagFacts>,
     /// Runs at work, in the order in which they go first.
     pub active: Vec<Active>,
-    /// Partitions with an attempt that has not been seen to end, and whose it is.
-    pub busy: Vec<(Name, PartitionKey, String)>,
+    /// DAG, partition and id of each run with an attempt that has not been seen to end.
+    pub busy: Vec<(Name, Option<PartitionKey>, String)>,
     /// By content hash: that of every run above and of every queued one.
     pub versions: BTreeMap<String, Arc<DagVersion>>,
 }
@@ -218,13 +218,11 @@ fn start<'a>(facts: &'a Facts, at_work: &[&Run]) -> Vec<&'a Run> {
                 break;
             }
             let key = run.of.as_ref().map(|of| of.key);
-            let is_busy = key.is_some_and(|key| {
-                let other = |(dag, busy, by): &(Name, PartitionKey, String)| {
-                    dag == name && *busy == key && *by != run.id
-                };
-                taken.contains(&(name, key)) || facts.busy.iter().any(other)
-            });
-            if is_busy {
+            // Its own one too: a run that was ended by hand and cleared has one until it has stopped.
+            let works = |(dag, busy, by): &(Name, Option<PartitionKey>, String)| {
+                *by == run.id || (dag == name && busy.is_some() && *busy == key)
+            };
+            if key.is_some_and(|key| taken.contains(&(name, key))) || facts.busy.iter().any(works) {
                 continue;
             }
             taken.extend(key.map(|key| (name, key)));

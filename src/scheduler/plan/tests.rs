@@ -138,7 +138,14 @@ fn writers_of_one_hive_partition_are_serial() {
 #[test]
 fn a_run_waits_for_an_attempt_of_an_ended_run_that_has_not_been_seen_to_end() {
     let mut facts = facts(vec![], vec![run("b", 5)]);
-    facts.busy = vec![(name("wiki"), key(5), "a".into())];
+    facts.busy = vec![(name("wiki"), Some(key(5)), "a".into())];
+    check(&facts, 0, "");
+}
+
+#[test]
+fn a_run_that_was_cleared_waits_for_its_own_attempt_to_end() {
+    let mut facts = facts(vec![], vec![run("a", 5), Run { of: None, ..run("b", 6) }]);
+    facts.busy = vec![(name("wiki"), Some(key(5)), "a".into()), (name("wiki"), None, "b".into())];
     check(&facts, 0, "");
 }
 

@@ -108,6 +108,17 @@ impl Bed {
         self.store.accept(&accepted, self.now).await.unwrap();
     }
 
+    /// An edit lets the batch of `dag` read one more table.
+    pub async fn also_reads(&mut self, dag: &str, read: &str) {
+        for version in self.dags.iter_mut().filter(|version| version.dag.name == name(dag)) {
+            for job in version.jobs.values_mut() {
+                let JobKind::Batch(batch) = &mut job.kind else { continue };
+                batch.reads.push(table(read));
+            }
+        }
+        self.accept().await;
+    }
+
     /// Throws the state store away, as a lost disk does.
     pub async fn lose_store(&mut self) {
         self.store.close().await;

@@ -153,6 +153,39 @@ async fn a_run_marked_succeeded_closes_its_output_too() {
 }
 
 #[tokio::test]
+async fn a_run_marked_succeeded_closes_its_output_only_when_its_attempt_has_ended() {
+    let mut bed = Bed::new(OnLate::Refresh, Empty::Skip).await;
+    bed.commit_both(&[3], 26 * 60).await;
+    bed.step().await;
+    let run = "close-1970-01-01T03-r1".into();
+    bed.ask(Verb::MarkRun { dag: name("hourly"), run, to: RunState::Succeeded }).await;
+    bed.step().await;
+    let closed = async |bed: &Bed| {
+        bed.store.newest_closed_of(&table("agg.by_hour"), &key(3)).await.unwrap().is_some()
+    };
+    assert!(!closed(&bed).await);
+    bed.end_attempts(AttemptState::Stopped).await;
+    bed.step().await;
+    assert!(closed(&bed).await);
+}
+
+#[tokio::test]
+async fn a_run_that_is_cleared_reads_what_its_new_version_reads() {
+    let mut bed = bed_with_a_day(OnLate::Refresh).await;
+    bed.also_reads("daily", "raw.changes").await;
+    let clear = Verb::ClearRun {
+        dag: name("daily"),
+        run: "close-1970-01-01-r1".into(),
+        only_failed: false,
+    };
+    assert_eq!(bed.ask(clear).await.failure, None);
+    let run = bed.store.find_run(&name("daily"), "close-1970-01-01-r1").await.unwrap();
+    let inputs = bed.store.inputs(&run.id).await.unwrap();
+    let of = |of: &str| inputs.iter().filter(|input| input.table == table(of)).count();
+    assert!(of("raw.changes") > 0 && of("raw.changes") == of("agg.by_hour"), "{inputs:?}");
+}
+
+#[tokio::test]
 async fn a_forced_closing_is_partial_and_the_hour_closes_again_in_time() {
     let mut bed = Bed::new(OnLate::Hold, Empty::Skip).await;
     bed.commit(0, &[0], 30).await;
