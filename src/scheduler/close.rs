@@ -88,7 +88,10 @@ impl Closer<'_> {
                         made.push((closing, close.late));
                     }
                     Err(error) => {
-                        until = until.min(before_end(table, close));
+                        // What is late lies behind the frontier already, and holds nothing.
+                        if !close.late {
+                            until = until.min(before_end(table, close));
+                        }
                         let again = self.now.plus(RETRY_AFTER);
                         wake = Some(wake.map_or(again, |wake| wake.min(again)));
                         let Close { key, n, .. } = close;

@@ -17,6 +17,7 @@ use crate::model::time::Micros;
 use crate::store::Store;
 use crate::store::closings::DueRange;
 use crate::store::runs::Of;
+use tracing::warn;
 
 /// Makes a run of each due range that nothing holds; says whether there was one.
 pub async fn run_due(
@@ -29,9 +30,16 @@ pub async fn run_due(
     for due in store.due_ranges().await? {
         let Some(dag) = dags.iter().find(|dag| *dag.name() == due.dag) else { continue };
         let Some(schedule) = dag.on_close() else { continue };
-        if store.hold(&schedule.table, (due.start, due.end)).await?.is_none() {
-            run(store, lake, dag, schedule, &due, now).await?;
-            any = true;
+        if store.hold(&schedule.table, (due.start, due.end)).await?.is_some() {
+            continue;
+        }
+        match run(store, lake, dag, schedule, &due, now).await {
+            Ok(()) => any = true,
+            // An output that cannot be read holds no other DAG up.
+            Err(error) => {
+                let DueRange { dag, key, .. } = &due;
+                warn!(dag.name = %dag, hive_partition = %key, %error, "cannot make the run of {key} of {dag}; trying again");
+            }
         }
     }
     Ok(any)
