@@ -77,14 +77,15 @@ impl Declared<'_> {
         let table = self.tables.get(name).ok_or_else(unknown)?;
         match &table.content {
             TableContent::Topic(topic) => {
-                let topic = self.topics.get(topic).ok_or_else(unknown)?;
+                let topic =
+                    self.topics.get(topic).ok_or_else(|| unread("topic", topic.as_str()))?;
                 Ok(lake_schema(&topic.columns))
             }
             TableContent::Query => {
                 let Some(JobKind::Batch(writer)) =
                     self.jobs.get(&table.writer).map(|job| &job.kind)
                 else {
-                    return Err(unknown());
+                    return Err(unread("job", table.writer.as_str()));
                 };
                 if above.contains(name) {
                     let problem = format!("{name} is made from itself");
@@ -101,6 +102,12 @@ impl Declared<'_> {
             }
         }
     }
+}
+
+/// What makes a table is missing: its file has a problem of its own.
+fn unread(what: &str, name: &str) -> Error {
+    Error::new(ErrorKind::Input, format!("its {what} `{name}` can't be read"))
+        .remedy("`tidemill check` tells why")
 }
 
 /// The tables of a run's query, each of exactly the files that the run is pinned to.
