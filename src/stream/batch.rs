@@ -22,6 +22,9 @@ const SKEW_MAX: Duration = Duration::from_mins(1);
 /// Enough rows to make a batch's fixed costs small, few enough that its columns stay in the cache.
 const ROWS_MAX: usize = 4096;
 
+/// Event times that have a name: years 1 to 9999, less a day at each end for timezones.
+const NAMED: std::ops::Range<i64> = -62_135_510_400_000_000..253_402_214_400_000_000;
+
 /// Messages of one topic partition, in their order.
 #[derive(Debug)]
 pub struct Batch {
@@ -151,6 +154,9 @@ pub fn credible(
     let Some(at) = at else {
         return Err(Reject::new(format!("{column}: the event time is not there"), ""));
     };
+    if !NAMED.contains(&at.0) {
+        return Err(Reject::new(format!("{column}: no hive partition is so early or so late"), ""));
+    }
     let latest = arrived.filter(|arrived| *arrived <= now.plus(SKEW_MAX)).unwrap_or(now);
     if at > latest.plus(rule.max_ahead) {
         let reason = format!("{column}: more than max_ahead after its arrival");
@@ -259,5 +265,15 @@ mod tests {
         let ahead = Some("dt: more than max_ahead after its arrival");
         check_arrived(Some(4_000_000_000), Some(4_000_000_000), 2000, ahead);
         check_arrived(Some(60_002_000), Some(60_002_000), 2000, None);
+    }
+
+    #[test]
+    fn an_event_time_outside_the_calendar_is_rejected() {
+        let out = Some("dt: no hive partition is so early or so late");
+        for text in ["0000-01-01T00:00:00Z", "0001-01-01T00:00:00Z"] {
+            let at = text.parse::<jiff::Timestamp>().unwrap();
+            check(Some(at.as_microsecond()), out);
+        }
+        check(Some(i64::MAX), out);
     }
 }

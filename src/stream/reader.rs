@@ -16,6 +16,7 @@ use crate::model::job;
 use crate::model::time::Micros;
 use crate::model::topic::Topic;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::sync::mpsc::sync_channel;
@@ -50,6 +51,8 @@ pub struct Reader {
 /// What the reader remembers between two polls.
 #[derive(Default)]
 pub struct State {
+    /// What the group gave us; a start for anything else comes too late.
+    assigned: BTreeSet<u32>,
     flowing: BTreeMap<u32, Flowing>,
     topic: Option<TopicFacts>,
     topic_asked: Micros,
@@ -185,6 +188,7 @@ impl Reader {
         match change {
             Change::Assigned(ours) => {
                 info!(topic.name = %self.topic.name, ?ours, "topic partitions assigned");
+                self.state.assigned.extend(&ours);
                 self.send(Event::Assigned(ours))?;
             }
             Change::Revoked(given_up) => {
@@ -208,6 +212,7 @@ impl Reader {
     fn release(&mut self, topic_partitions: &[u32]) -> Result<(), Error> {
         let mut back = self.link.back();
         for at in topic_partitions {
+            self.state.assigned.remove(at);
             self.state.flowing.remove(at);
             back.starts.remove(at);
             back.committed.remove(at);
@@ -220,6 +225,9 @@ impl Reader {
     fn begin_starts(&mut self) -> Result<(), Ended> {
         let starts = std::mem::take(&mut self.link.back().starts);
         for (topic_partition, Start { epoch, offset }) in starts {
+            if !self.state.assigned.contains(&topic_partition) {
+                continue;
+            }
             let doing = || format!("begin to read topic partition {topic_partition}");
             let (first, end) = self.source.offsets(topic_partition).doing(doing)?;
             let begin = match (offset, self.start) {

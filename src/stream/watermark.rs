@@ -30,7 +30,7 @@ pub struct Watermark {
     /// Of the last record; what follows is never below it.
     committed: Option<EventTime>,
     /// Where event time began for us, if no record tells it.
-    lowest: Option<EventTime>,
+    began: Option<EventTime>,
     highest: Option<EventTime>,
     mark: Option<EventTime>,
     marked: bool,
@@ -54,7 +54,7 @@ impl Watermark {
         Self {
             out_of_order,
             committed,
-            lowest: None,
+            began: None,
             highest: committed.map(|at| at.plus(out_of_order)),
             mark: None,
             marked: last.is_some_and(|record| record.marked),
@@ -69,14 +69,19 @@ impl Watermark {
 
     /// Rows have landed whose event times lie between these two, both included.
     pub fn landed(&mut self, lowest: EventTime, highest: EventTime) {
-        self.lowest = Some(self.lowest.map_or(lowest, |at| at.min(lowest)));
+        self.begins(lowest.minus(self.out_of_order));
         self.highest = self.highest.max(Some(highest));
     }
 
     /// "No event before `at` will follow."
     pub fn mark(&mut self, at: EventTime) {
+        self.begins(at);
         self.mark = self.mark.max(Some(at));
         self.marked = true;
+    }
+
+    fn begins(&mut self, at: EventTime) {
+        self.began = Some(self.began.map_or(at, |began| began.min(at)));
     }
 
     /// A mark was seen in another topic partition: this topic has marks.
@@ -129,8 +134,7 @@ impl Watermark {
 
     /// Where the watermark stood before anything of ours, for whoever asks what it has passed.
     pub fn before(&self) -> Option<EventTime> {
-        let began = self.lowest.or(self.mark).map(|at| at.minus(self.out_of_order));
-        self.committed.or(began)
+        self.committed.or(self.began)
     }
 
     /// A record with what [`Self::now`] said is in the log.
@@ -177,6 +181,18 @@ mod tests {
         check(&watermark, 200);
         watermark.mark(at(150));
         check(&watermark, 200);
+    }
+
+    #[test]
+    fn it_knows_where_it_began() {
+        let mut watermark = fresh();
+        watermark.mark(at(50));
+        watermark.mark(at(200));
+        assert_eq!(watermark.before(), Some(at(50)));
+        watermark.landed(at(40), at(300));
+        assert_eq!(watermark.before(), Some(at(35)));
+        watermark.commit(watermark.now());
+        assert_eq!(watermark.before(), Some(at(295)));
     }
 
     #[test]

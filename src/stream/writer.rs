@@ -186,7 +186,12 @@ impl Writing {
                 self.tell();
                 answer.send(()).ok(); // A reader that is gone needs no answer.
             }
-            Event::Lost(lost) => lost.iter().for_each(|at| drop(self.owned.remove(at))),
+            Event::Lost(lost) => {
+                for at in lost {
+                    self.owned.remove(&at);
+                    self.given.link.back().starts.remove(&at);
+                }
+            }
             Event::Drain(answer) => {
                 let ours: Vec<u32> = self.owned.keys().copied().collect();
                 ours.into_iter().try_for_each(|at| self.commit_news(at, Reason::Stop))?;
