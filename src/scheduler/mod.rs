@@ -49,6 +49,8 @@ pub struct Scheduler {
     parallelism: u32,
     versions: Versions,
     looks: BTreeMap<TableName, Look>,
+    /// Whether the store is known to mirror this lake.
+    bound: bool,
 }
 
 /// How a table was left by the last look at it.
@@ -74,7 +76,7 @@ impl Scheduler {
     /// `parallelism`: attempts of tasks at once.
     pub fn new(store: Store, lake: Lake, parallelism: u32) -> Self {
         let (versions, looks) = (BTreeMap::new(), BTreeMap::new());
-        Self { store, lake, parallelism, versions, looks }
+        Self { store, lake, parallelism, versions, looks, bound: false }
     }
 
     /// Looks at everything once and does what is due.
@@ -86,6 +88,10 @@ impl Scheduler {
             attempts_changed: false,
             requests: Vec::new(),
         };
+        if !self.bound {
+            self.store.bind_lake(self.lake.id()).await?;
+            self.bound = true;
+        }
         self.apply_requests(now, &mut outcome).await?;
         let dags = self.current().await?;
         // What has ended comes first: the next attempt of a chain must not wait for the disk.

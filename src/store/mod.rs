@@ -41,6 +41,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Screens and the scheduler read side by side; more would only hold file handles.
 const READERS_MAX: u32 = 3;
 
+const LAKE_ID: &str = "lake_id";
+
 /// The state store of one environment of a project.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -140,10 +142,25 @@ impl Store {
         self.reader.close().await;
     }
 
-    /// A fact about the store itself: `store_id`, `lake_id`.
-    pub async fn meta(&self, key: &str) -> Result<Option<String>, Error> {
-        let query = sqlx::query_scalar("SELECT value FROM meta WHERE key = ?").bind(key);
-        Ok(query.fetch_optional(&self.reader).await?)
+    /// Ties the store to the lake that it mirrors; `Input` if it is tied to another one.
+    pub async fn bind_lake(&self, lake_id: &str) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        let bound = match tx.meta(LAKE_ID).await? {
+            Some(bound) => bound,
+            None => {
+                tx.set_meta(LAKE_ID, lake_id).await?;
+                tx.commit().await?;
+                return Ok(());
+            }
+        };
+        if bound == lake_id {
+            return Ok(());
+        }
+        let problem =
+            format!("the state store mirrors lake {bound}, and lake.url names lake {lake_id}");
+        Err(Error::new(ErrorKind::Input, problem).remedy(
+            "set the former lake.url, or another state.url: a new store takes over what the lake says",
+        ))
     }
 }
 
@@ -152,7 +169,12 @@ impl Tx {
         self.0.commit().await.doing(|| "commit to the state store".into())
     }
 
-    pub async fn set_meta(&mut self, key: &str, value: &str) -> Result<(), Error> {
+    async fn meta(&mut self, key: &str) -> Result<Option<String>, Error> {
+        let query = sqlx::query_scalar("SELECT value FROM meta WHERE key = ?").bind(key);
+        Ok(query.fetch_optional(self.conn()).await?)
+    }
+
+    async fn set_meta(&mut self, key: &str, value: &str) -> Result<(), Error> {
         sqlx::query("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value")
             .bind(key)
             .bind(value)

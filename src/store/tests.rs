@@ -33,22 +33,49 @@ async fn a_file_that_a_newer_version_wrote_is_refused_with_a_remedy() {
 }
 
 #[tokio::test]
-async fn an_opened_store_keeps_what_was_written() {
+async fn a_store_that_mirrors_another_lake_is_refused_with_a_remedy() {
     let (folder, store) = fresh().await;
-    let mut tx = store.begin().await.unwrap();
-    tx.set_meta("store_id", "k3f9").await.unwrap();
-    tx.commit().await.unwrap();
+    store.bind_lake("7f3a").await.unwrap();
     let again = Store::open(&folder.path().join("state.db")).await.unwrap();
-    assert_eq!(again.meta("store_id").await.unwrap().as_deref(), Some("k3f9"));
+    again.bind_lake("7f3a").await.unwrap();
+    let error = again.bind_lake("0000").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Input);
+    assert!(error.remedy.unwrap().contains("lake.url"));
 }
 
 #[tokio::test]
 async fn a_dropped_transaction_leaves_nothing() {
     let (_folder, store) = fresh().await;
     let mut tx = store.begin().await.unwrap();
-    tx.set_meta("store_id", "k3f9").await.unwrap();
+    tx.set_meta("a", "b").await.unwrap();
     drop(tx);
-    assert_eq!(store.meta("store_id").await.unwrap(), None);
+    assert_eq!(store.begin().await.unwrap().meta("a").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn others_read_and_ask_while_the_daemon_holds_a_transaction() {
+    let (folder, store) = with_feed().await;
+    let other = Store::open(&folder.path().join("state.db")).await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    tx.set_paused(&name("wiki"), true).await.unwrap();
+    assert!(!other.dag(&name("wiki")).await.unwrap().unwrap().paused);
+    let verb = Verb::UnpauseDag { dag: name("wiki") };
+    let (asked, committed) = tokio::join!(other.ask(&verb, "ada", NOW), tx.commit());
+    committed.unwrap();
+    asked.unwrap();
+    assert!(other.dag(&name("wiki")).await.unwrap().unwrap().paused);
+}
+
+#[tokio::test]
+async fn what_ended_long_ago_is_forgotten_but_never_an_open_attempt() {
+    let (_folder, store) = with_feed().await;
+    let first = store.launch_stream("wiki.collect", NOW).await.unwrap().unwrap();
+    store.attempt_ended(&first.id, &ended(), NOW).await.unwrap();
+    let second = store.launch_stream("wiki.collect", NOW).await.unwrap().unwrap();
+    let forgotten = store.forget_before(Micros(NOW.0 + 1), 100).await.unwrap();
+    assert_eq!(forgotten, [first.id.clone()]);
+    assert_eq!(store.attempt(&first.id).await.unwrap(), None);
+    assert!(store.attempt(&second.id).await.unwrap().is_some());
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ use std::collections::BTreeSet;
 const HOURS: i64 = 30;
 
 #[tokio::test]
+#[expect(clippy::print_stdout, reason = "a random test prints its seed")]
 async fn whatever_happens_each_hour_ends_with_one_batch_of_exactly_its_rows() {
     for seed in 0..12 {
         println!("seed {seed}");
