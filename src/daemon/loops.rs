@@ -25,6 +25,11 @@ use tracing::warn;
 
 /// Until the scheduler tries again after something outside did not answer.
 const RETRY: Duration = Duration::from_secs(1);
+/// Lets the attempts that were queued begin before the rest is looked at: a quick task ends sooner, and
+/// its end makes the look for the next one.
+const LATER: Duration = Duration::from_millis(20);
+/// However many quick tasks there are, hours close in time.
+const LATER_MAX: Duration = Duration::from_millis(200);
 /// Deleted in one transaction, which others wait for.
 const FORGET_MAX: u32 = 500;
 
@@ -98,13 +103,24 @@ impl Deciding {
         until: CancellationToken,
         stop: CancellationToken,
     ) -> Result<(), Error> {
+        let mut looked_through = Micros::from(self.clock.now());
         loop {
             let next = self.step().await?;
+            let now = Micros::from(self.clock.now());
+            // A step that has queued attempts has left the rest for later.
+            let rest = if next > now {
+                looked_through = now;
+                next.since(now)
+            } else if now.since(looked_through) < LATER_MAX {
+                LATER
+            } else {
+                Duration::ZERO
+            };
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = until.cancelled() => break,
                 () = self.wakes.scheduler.notified() => {}
-                () = self.clock.sleep(next.since(self.clock.now().into())) => {}
+                () = self.clock.sleep(rest) => {}
             }
         }
         stop.cancelled().await;

@@ -31,6 +31,7 @@ use rustix::process::PidfdFlags;
 use rustix::process::Signal;
 use rustix::process::pidfd_open;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -123,7 +124,10 @@ impl Supervisor {
         let launch = match &attempt.owner {
             Owner::Task { run, task } if attempt.kind == AttemptKind::Exec => {
                 let version = self.version(&attempt.version).await?;
-                let outputs = self.around.store.outputs(run).await?;
+                let outputs = match launch::needs_outputs(&version, task) {
+                    true => self.around.store.outputs(run).await?,
+                    false => BTreeMap::new(),
+                };
                 let run = self.around.store.run(run).await?.ok_or_else(|| {
                     Error::new(ErrorKind::Bug, format!("the state store has no run {run}"))
                 })?;

@@ -63,6 +63,17 @@ pub fn worker(setting: &Setting, attempt: &Attempt, folder: &Folder) -> Launch {
     Launch { spec: Spec { argv, cwd: setting.root.clone() }, environment }
 }
 
+/// Whether an exec task names what a task before it wrote.
+pub fn needs_outputs(version: &DagVersion, task: &Name) -> bool {
+    let task = version.dag.tasks.iter().find(|known| known.name == *task);
+    let Some(Work::Exec { argv, env }) = task.map(|task| &task.work) else { return false };
+    let texts = env.values().filter_map(|value| match value {
+        EnvValue::Text(text) => Some(text),
+        EnvValue::Secret(_) => None,
+    });
+    argv.iter().chain(texts).any(|text| text.contains("{tasks."))
+}
+
 /// The user's own program.
 pub fn exec(
     setting: &Setting,
