@@ -70,7 +70,7 @@ impl Closer<'_> {
     pub async fn close_due(&self, table: &LakeTable) -> Result<Option<Micros>, Error> {
         let facts = self.facts(table).await?;
         let plan = frontier::plan(&facts, self.now);
-        let Some(frontier) = plan.frontier else { return Ok(None) };
+        let Some(frontier) = plan.frontier else { return Ok(plan.wake) };
         let mut wake = plan.wake;
         let mut until = frontier;
         let mut left = plan.close.as_slice();

@@ -13,6 +13,10 @@ use std::time::Duration;
 /// However often late rows trickle in, a partition closes again this long after the first.
 pub const LATE_MAX: Duration = Duration::from_mins(15);
 
+/// All topic partitions of a new topic are empty at first, and a replay may fill one with days of
+/// event time before the first rows of the next are committed: so much later they would be there.
+pub const EMPTY_REST: Duration = Duration::from_secs(10);
+
 /// One table, as far as its log has been mirrored.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -33,8 +37,8 @@ pub struct Facts {
 pub enum Heard {
     /// No record: its rows may lie anywhere, so it holds every hive partition open.
     Nothing,
-    /// Read to its end, and no row was there. It holds nothing, or a topic partition that no key
-    /// ever falls into would hold everything for ever; its first rows are committed at once.
+    /// Read to its end, and no row was there. It holds nothing once [`EMPTY_REST`] has passed, or a
+    /// topic partition that no key ever falls into would hold everything for ever.
     Empty,
     Watermark(Micros),
 }
@@ -58,6 +62,9 @@ pub struct Close {
 }
 
 pub fn plan(facts: &Facts, now: Micros) -> Plan {
+    if let Some(rested) = rested(facts).filter(|rested| *rested > now) {
+        return Plan { wake: Some(rested), ..Plan::default() };
+    }
     let frontier = frontier(facts);
     let mut plan = Plan { frontier, ..Plan::default() };
     for open in &facts.open {
@@ -78,6 +85,14 @@ pub fn plan(facts: &Facts, now: Micros) -> Plan {
         }
     }
     plan
+}
+
+/// When an empty topic partition is believed to stay so. Only the table's first rows wait for that:
+/// later ones find a frontier.
+fn rested(facts: &Facts) -> Option<Micros> {
+    let asked = facts.frontier.is_none() && facts.heard.contains(&Heard::Empty);
+    let first_row = facts.open.iter().map(|open| open.first_seen).min();
+    first_row.filter(|_| asked).map(|first_row| first_row.plus(EMPTY_REST))
 }
 
 /// The event time before which everything has been heard, less `close_after`. Never goes back.
@@ -132,9 +147,21 @@ mod tests {
         let mut facts = facts(&[Some(9 * HOUR), None], None);
         facts.open = vec![open(0, 0, 0, 0)];
         facts.heard[1] = Heard::Empty;
-        check(&facts, 0, "close 1970-01-01T00 n 1");
+        check(&facts, MINUTE, "close 1970-01-01T00 n 1");
         facts.heard[0] = Heard::Empty;
-        check(&facts, 0, "");
+        check(&facts, MINUTE, "");
+    }
+
+    #[test]
+    fn the_first_rows_wait_for_those_of_topic_partitions_that_were_empty_until_now() {
+        let mut facts = facts(&[Some(9 * HOUR), None], None);
+        facts.open = vec![open(0, 0, MINUTE, MINUTE), open(1, 0, 2 * MINUTE, 2 * MINUTE)];
+        facts.heard[1] = Heard::Empty;
+        check(&facts, MINUTE + 9_999_999, "wake 1");
+        check(&facts, MINUTE + 10_000_000, "close 1970-01-01T00 n 1\nclose 1970-01-01T01 n 1");
+        facts.frontier = Some(Micros(0));
+        facts.open[0].first_seen = Micros(2 * MINUTE);
+        check(&facts, MINUTE, "close 1970-01-01T00 n 1\nclose 1970-01-01T01 n 1");
     }
 
     #[test]
