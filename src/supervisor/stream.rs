@@ -13,6 +13,8 @@ const HEALTHY: Duration = Duration::from_secs(5);
 /// The first restart comes at once, for most ends are somebody's `kill`; the second after this.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_mins(1);
+/// The longest delay after a kill: nothing says that the next life would end the same way.
+const KILLED_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
@@ -102,10 +104,13 @@ fn after_failure(stream: &Stream, attempt: &Attempt, now: Micros) -> Standing {
                 .started
                 .map_or(Duration::ZERO, |started| attempt.ended.unwrap_or(now).since(started));
             let restarts = if ran >= HEALTHY { 1 } else { stream.restarts + 1 };
+            let most = if attempt.signal.is_some() { KILLED_MAX } else { RETRY_MAX };
             Standing {
                 state: StreamState::Retrying,
                 restarts,
-                next_start: Some(attempt.ended.unwrap_or(now).plus(retry_delay(restarts))),
+                next_start: Some(
+                    attempt.ended.unwrap_or(now).plus(retry_delay(restarts).min(most)),
+                ),
                 waiting_for: None,
             }
         }
@@ -223,6 +228,14 @@ mod tests {
         let failed = attempt(AttemptState::Unknown, 105, None);
         let stream = Stream { restarts: 9, ..stream(StreamState::Running) };
         check(&stream, Some(&failed), 105, "retrying 1 at 105");
+    }
+
+    #[test]
+    fn kills_never_add_up_to_an_outage() {
+        let mut killed = attempt(AttemptState::Failed, 101, None);
+        killed.signal = Some(9);
+        let stream = Stream { restarts: 9, ..stream(StreamState::Running) };
+        check(&stream, Some(&killed), 101, "retrying 10 at 106");
     }
 
     #[test]
