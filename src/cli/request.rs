@@ -24,7 +24,7 @@ pub async fn ask(
     let home = &project.settings.home;
     if daemon::holder(home).is_none() {
         let nobody = "the project is not up, and only its daemon changes anything";
-        return Err(Error::new(ErrorKind::Unavailable, nobody).remedy(format!(
+        return Err(Error::new(ErrorKind::Input, nobody).remedy(format!(
             "run `{}` in another terminal, then this again",
             context.command("up")
         )));
