@@ -1,6 +1,8 @@
 //! The tests that start processes; one binary, so that it is linked once.
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+#![expect(clippy::print_stdout, reason = "shown with the test when it fails")]
 
+mod answers;
 mod bed;
 mod broker;
 mod cli;
@@ -8,6 +10,13 @@ mod conformance;
 mod daemon;
 mod demo;
 mod golden;
+mod kills;
+mod late;
+mod lister;
+mod project;
 mod servers;
 mod shim;
+mod tables;
 mod topic_log;
+mod varied;
+mod wikimedia;

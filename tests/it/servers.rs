@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 
@@ -26,14 +27,38 @@ pub fn kafka() -> Option<&'static str> {
         None
     });
     if server.is_none() {
-        let test = std::thread::current().name().unwrap_or_default().to_owned();
-        // Past the capture of the test harness, which shows nothing of a test that passes.
-        let _ = writeln!(
-            io::stderr(),
-            "skipped: {test} needs a Kafka broker: apt-get install openjdk-17-jdk-headless maven"
-        );
+        skipped("a Kafka broker: apt-get install openjdk-17-jdk-headless maven");
     }
     server.as_ref().map(|server| server.address.as_str())
+}
+
+/// A Python that has DuckDB, or `None` where there is no Python: the comparison with another engine
+/// is skipped and says so. In CI that is a failure.
+pub fn python() -> Option<PathBuf> {
+    static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let python = PYTHON.get_or_init(|| {
+        if !has("python3") {
+            assert!(!in_ci(), "python3 is missing: apt-get install python3 python3-venv");
+            return None;
+        }
+        let script = "tests/servers/python";
+        let mut find = Command::new(script);
+        find.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit());
+        let found = find.output().unwrap();
+        assert!(found.status.success(), "{script} fails; it says why above");
+        Some(PathBuf::from(String::from_utf8(found.stdout).unwrap().trim()))
+    });
+    if python.is_none() {
+        skipped("DuckDB to compare with: apt-get install python3 python3-venv");
+    }
+    python.clone()
+}
+
+/// Says what the running test lacks.
+pub fn skipped(what: &str) {
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    // Past the capture of the test harness, which shows nothing of a test that passes.
+    let _ = writeln!(io::stderr(), "skipped: {test} needs {what}");
 }
 
 fn start(script: &str) -> Server {
