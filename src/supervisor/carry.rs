@@ -124,9 +124,10 @@ impl Supervisor {
         let launch = match &attempt.owner {
             Owner::Task { run, task } if attempt.kind == AttemptKind::Exec => {
                 let version = self.version(&attempt.version).await?;
-                let outputs = match launch::needs_outputs(&version, task) {
-                    true => self.around.store.outputs(run).await?,
-                    false => BTreeMap::new(),
+                let outputs = if launch::needs_outputs(&version, task) {
+                    self.around.store.outputs(run).await?
+                } else {
+                    BTreeMap::new()
                 };
                 let run = self.around.store.run(run).await?.ok_or_else(|| {
                     Error::new(ErrorKind::Bug, format!("the state store has no run {run}"))

@@ -196,7 +196,7 @@ impl Supervisor {
                 }
                 // The end of a task concerns others only if they wait for its slot.
                 Ok(carry::Done::Finished) if needs_slot(attempt) && open.len() == 1 => {
-                    look.open = 0
+                    look.open = 0;
                 }
                 Ok(carry::Done::Acted | carry::Done::Finished) => look.acted = true,
                 Ok(carry::Done::NotYet) => look.at_latest(now.plus(RETRY)),
