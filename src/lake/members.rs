@@ -47,6 +47,14 @@ impl Lake {
         Ok(self.newest_members(output).await?.1)
     }
 
+    /// How many topic partitions the output began with; `None` while no writer has declared any.
+    pub async fn first_members(&self, output: &TableName) -> Result<Option<u32>, Error> {
+        let path = paths::members(output, 1);
+        let Some(bytes) = self.read(&path).await? else { return Ok(None) };
+        let first: Members = decode(&bytes).doing(|| format!("read members {path}"))?;
+        Ok(Some(first.topic_partitions))
+    }
+
     /// Declares the topic partitions that a writer sees, and returns the newest members.
     pub async fn declare_members(
         &self,
@@ -135,6 +143,7 @@ mod tests {
             assert_eq!(declared, members("a", newest));
         }
         assert_eq!(lake.members(&output()).await.unwrap(), Some(members("a", 6)));
+        assert_eq!(lake.first_members(&output()).await.unwrap(), Some(4));
     }
 
     #[tokio::test]

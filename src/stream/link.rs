@@ -50,6 +50,8 @@ pub struct Start {
     pub epoch: u64,
     /// The end of its log; `None`: there is none yet, the job says where to begin.
     pub offset: Option<i64>,
+    /// The topic has grown by it since the table began: nothing in it is older than that.
+    pub added: bool,
 }
 
 /// What the writer leaves for the reader.

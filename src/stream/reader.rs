@@ -224,7 +224,7 @@ impl Reader {
     /// Starts what the writer has recovered, or must begin again.
     fn begin_starts(&mut self) -> Result<(), Ended> {
         let starts = std::mem::take(&mut self.link.back().starts);
-        for (topic_partition, Start { epoch, offset }) in starts {
+        for (topic_partition, Start { epoch, offset, added }) in starts {
             if !self.state.assigned.contains(&topic_partition) {
                 continue;
             }
@@ -233,6 +233,8 @@ impl Reader {
             let begin = match (offset, self.start) {
                 (Some(offset), _) => within(offset, first, end).doing(doing)?,
                 (None, job::Start::Earliest) => first,
+                // What came before we saw that the topic has grown is not from before the start.
+                (None, job::Start::Latest) if added => first,
                 (None, job::Start::Latest) => end,
                 (None, job::Start::At(at)) => {
                     self.source.offset_at(topic_partition, at).doing(doing)?

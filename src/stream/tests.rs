@@ -220,6 +220,20 @@ async fn a_stream_that_starts_late_says_that_it_is_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_starts_late_reads_all_of_what_the_topic_grows_by() {
+    let (fake, lake) = (FakeTopic::new(1), memory().await);
+    fake.event(0, 1, "05:10:00");
+    let mut latest = job();
+    latest.start = Start::Latest;
+    start(topic(), latest.clone(), &fake, &lake).land_all(&fake).await;
+    fake.with(|state| state.messages.push(Vec::new()));
+    fake.event(1, 2, "05:11:00");
+    start(topic(), latest, &fake, &lake).land_all(&fake).await;
+    assert_eq!(landed(&lake, 0).await, []);
+    assert_eq!(landed(&lake, 1).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_expectation_may_stop_the_stream_and_names_the_offset() {
     let (fake, lake) = (mixed(), memory().await);
     let mut strict = topic();

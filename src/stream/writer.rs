@@ -68,6 +68,8 @@ struct Writing {
     table: Table,
     router: Router,
     owned: BTreeMap<u32, Owned>,
+    /// How many topic partitions there were when the table began.
+    first_members: u32,
     epoch: u64,
     heard: Heard,
     meter: Meter,
@@ -113,9 +115,11 @@ impl Writer {
         let output = self.job.table.clone();
         let members = members(&self.topic, facts);
         let schema = Schema::of(&self.topic.columns);
-        let schema = self.runtime.block_on(async {
+        let (first_members, schema) = self.runtime.block_on(async {
             self.lake.declare_members(&output, &members, OtherTopic::Refuse).await?;
-            self.lake.schema_number(&output, &schema).await
+            let first = self.lake.first_members(&output).await?;
+            let schema = self.lake.schema_number(&output, &schema).await?;
+            Ok::<_, Error>((first.unwrap_or(facts.partitions), schema))
         })?;
         let table = Table {
             output,
@@ -139,6 +143,7 @@ impl Writer {
             given: self,
             table,
             owned: BTreeMap::new(),
+            first_members,
             epoch: 0,
             heard: Heard::default(),
         })
@@ -221,7 +226,8 @@ impl Writing {
         let tip = tip.doing(|| format!("recover topic partition {topic_partition} of {output}"))?;
         self.epoch += 1;
         let owned = Owned::new(topic_partition, self.epoch, log, tip, &self.table);
-        let start = Start { epoch: self.epoch, offset: owned.committed_end() };
+        let added = topic_partition >= self.first_members;
+        let start = Start { epoch: self.epoch, offset: owned.committed_end(), added };
         self.owned.insert(topic_partition, owned);
         self.given.link.back().starts.insert(topic_partition, start);
         Ok(())
