@@ -53,8 +53,15 @@ impl Query {
         if ordered(self.frame.logical_plan()) {
             return Ok(self);
         }
-        let by = self.schema.fields().iter().filter(|field| storable(field.data_type()).is_some());
-        let by = by.map(|field| ident(field.name()).sort(true, false)).collect();
+        let names = self.schema.fields().iter().map(|field| field.name());
+        let alone = |name: &String| names.clone().filter(|other| *other == name).count() == 1;
+        let by = self.schema.fields().iter();
+        // What no table can hold, or what shares its name, can't be sorted by and is never stored.
+        let by = by.filter(|field| storable(field.data_type()).is_some() && alone(field.name()));
+        let by = by.map(|field| ident(field.name()).sort(true, false)).collect::<Vec<_>>();
+        if by.is_empty() {
+            return Ok(self);
+        }
         let frame = self.frame.sort(by).map_err(|err| SqlProblem::of("", &err))?;
         Ok(Self { frame, schema: self.schema })
     }

@@ -145,6 +145,13 @@ async fn a_moment_in_utc_is_cut_as_the_calendar_cuts_it() {
 }
 
 #[tokio::test]
+async fn columns_of_one_name_can_be_read() {
+    let text = "select a.wiki, b.wiki from raw.recentchange as a join raw.recentchange as b
+                on a.change = b.change where a.change > 4 and a.added is not null";
+    check(run(&[raw().await], text).await, &["dewiki,dewiki"]);
+}
+
+#[tokio::test]
 async fn a_sum_that_overflows_fails() {
     let text = "select sum(change * 1000000000000000000) from raw.recentchange";
     let err = run(&[raw().await], text).await.unwrap_err();
