@@ -14,6 +14,10 @@ use crate::model::name::TableName;
 use crate::model::run::RunState;
 use crate::model::time::Micros;
 use sqlx::sqlite::SqliteRow;
+use std::time::Duration;
+
+/// No hive partition is longer; it bounds the search for those that reach into a range.
+const PARTITION_MAX: Duration = Duration::from_hours(32 * 24);
 
 /// A closing as the store mirrors it; its files are in the lake.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,12 +168,14 @@ impl Tx {
         range: (Micros, Micros),
     ) -> Result<Vec<Closed>, Error> {
         let rows = sqlx::query(
-            "SELECT *, max(n) FROM closings WHERE table_name = ? AND start_us < ? AND end_us > ?
+            "SELECT *, max(n) FROM closings
+             WHERE table_name = ? AND start_us < ? AND end_us > ? AND start_us > ?
              GROUP BY key ORDER BY key",
         )
         .bind(table.as_str())
         .bind(range.1.0)
         .bind(range.0.0)
+        .bind(range.0.minus(PARTITION_MAX).0)
         .fetch_all(self.conn())
         .await?;
         rows.iter().map(closed).collect()

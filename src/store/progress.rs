@@ -319,7 +319,7 @@ impl Store {
     /// while an attempt was at work waits for its end: until then it may write.
     pub async fn unclosed(&self) -> Result<Vec<Run>, Error> {
         let rows = sqlx::query(
-            "SELECT * FROM runs WHERE state = 'succeeded' AND closed = 0
+            "SELECT * FROM runs INDEXED BY runs_unclosed WHERE state = 'succeeded' AND closed = 0
                AND NOT EXISTS (SELECT 1 FROM attempts WHERE attempts.run = runs.id
                  AND attempts.state IN ('queued', 'running'))
              ORDER BY ended_us, id",

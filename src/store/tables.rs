@@ -117,7 +117,8 @@ impl Store {
                sum(rows) AS rows, sum(bytes) AS bytes,
                (SELECT coalesce(max(n), 0) FROM closings
                 WHERE closings.table_name = files.table_name AND closings.key = files.key) AS n
-             FROM files WHERE table_name = ? AND closed IS NULL GROUP BY key ORDER BY key",
+             FROM files INDEXED BY files_open WHERE table_name = ? AND closed IS NULL
+             GROUP BY key ORDER BY key",
         )
         .bind(table.as_str())
         .fetch_all(&self.reader)

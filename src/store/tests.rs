@@ -141,6 +141,29 @@ async fn a_request_is_open_until_it_has_an_outcome() {
     assert_eq!(outcome.as_deref(), Some("wiki is paused"));
 }
 
+/// A pass must stay cheap with years of runs behind it.
+#[tokio::test]
+async fn what_every_pass_asks_is_found_by_an_index() {
+    let (_folder, store) = fresh().await;
+    let queries = [
+        "SELECT * FROM runs WHERE state = 'running'",
+        "SELECT * FROM runs WHERE dag = '' AND state = 'queued' ORDER BY class, created_us",
+        "SELECT * FROM runs INDEXED BY runs_unclosed WHERE state = 'succeeded' AND closed = 0",
+        "SELECT * FROM attempts WHERE state IN ('queued', 'running')",
+        "SELECT * FROM files INDEXED BY files_open WHERE table_name = '' AND closed IS NULL",
+        "UPDATE files SET closed = 1 WHERE table_name = '' AND key = '' AND closed IS NULL
+           AND published IN (SELECT value FROM json_each('[]'))",
+    ];
+    for query in queries {
+        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"));
+        let mut tx = store.begin().await.unwrap();
+        let rows = sqlx::query(explain).fetch_all(tx.conn()).await.unwrap();
+        let plan = sqlx::Row::get::<String, _>(&rows[0], "detail");
+        let is_found = plan.contains("USING INDEX") || plan.contains("USING COVERING INDEX");
+        assert!(is_found, "{query}: {plan}");
+    }
+}
+
 #[tokio::test]
 async fn a_dag_that_left_the_files_stays_but_is_not_present() {
     let (_folder, store) = with_feed().await;

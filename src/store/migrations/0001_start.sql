@@ -106,7 +106,7 @@ CREATE TABLE files (
     closed INTEGER,
     PRIMARY KEY (table_name, topic_id, topic_partition, seq, i)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX files_by_key ON files (table_name, key);
+CREATE INDEX files_by_key ON files (table_name, key, published);
 CREATE INDEX files_open ON files (table_name, key, rows, bytes, seen_us) WHERE closed IS NULL;
 
 CREATE TABLE closings (
@@ -166,7 +166,7 @@ CREATE TABLE runs (
     closed INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE UNIQUE INDEX runs_once ON runs (dag, table_name, key, n) WHERE kind = 'close';
-CREATE INDEX runs_open ON runs (dag, state, class, created_us) WHERE state IN ('held', 'queued', 'running');
+CREATE INDEX runs_by_state ON runs (state, dag, class, created_us);
 CREATE INDEX runs_unclosed ON runs (dag) WHERE state = 'succeeded' AND closed = 0;
 CREATE INDEX runs_newest ON runs (dag, created_us);
 CREATE INDEX runs_by_key ON runs (dag, key, n);
