@@ -145,13 +145,9 @@ impl Store {
     /// Ties the store to the lake that it mirrors; `Input` if it is tied to another one.
     pub async fn bind_lake(&self, lake_id: &str) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        let bound = match tx.meta(LAKE_ID).await? {
-            Some(bound) => bound,
-            None => {
-                tx.set_meta(LAKE_ID, lake_id).await?;
-                tx.commit().await?;
-                return Ok(());
-            }
+        let Some(bound) = tx.meta(LAKE_ID).await? else {
+            tx.set_meta(LAKE_ID, lake_id).await?;
+            return tx.commit().await;
         };
         if bound == lake_id {
             return Ok(());

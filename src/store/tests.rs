@@ -73,7 +73,7 @@ async fn what_ended_long_ago_is_forgotten_but_never_an_open_attempt() {
     store.attempt_ended(&first.id, &ended(), NOW).await.unwrap();
     let second = store.launch_stream("wiki.collect", NOW).await.unwrap().unwrap();
     let forgotten = store.forget_before(Micros(NOW.0 + 1), 100).await.unwrap();
-    assert_eq!(forgotten, [first.id.clone()]);
+    assert_eq!(forgotten, std::slice::from_ref(&first.id));
     assert_eq!(store.attempt(&first.id).await.unwrap(), None);
     assert!(store.attempt(&second.id).await.unwrap().is_some());
 }
