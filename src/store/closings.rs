@@ -224,7 +224,7 @@ impl Tx {
         let Some(row) = row else { return Ok(None) };
         let names: Vec<_> = closing.files.iter().map(|file| &file.published).collect();
         sqlx::query(
-            "UPDATE files SET closed = ? WHERE table_name = ? AND key = ? AND closed IS NULL
+            "UPDATE files INDEXED BY files_by_key SET closed = ? WHERE table_name = ? AND key = ? AND closed IS NULL
                AND published IN (SELECT value FROM json_each(?))",
         )
         .bind(closing.n)

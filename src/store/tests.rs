@@ -151,7 +151,7 @@ async fn what_every_pass_asks_is_found_by_an_index() {
         "SELECT * FROM runs INDEXED BY runs_unclosed WHERE state = 'succeeded' AND closed = 0",
         "SELECT * FROM attempts WHERE state IN ('queued', 'running')",
         "SELECT * FROM files INDEXED BY files_open WHERE table_name = '' AND closed IS NULL",
-        "UPDATE files SET closed = 1 WHERE table_name = '' AND key = '' AND closed IS NULL
+        "UPDATE files INDEXED BY files_by_key SET closed = 1 WHERE table_name = '' AND key = '' AND closed IS NULL
            AND published IN (SELECT value FROM json_each('[]'))",
     ];
     for query in queries {
