@@ -1,5 +1,5 @@
-//! The real day once more, while feed, stream, daemon and batches are each killed ten times at random
-//! moments. The daemon is started again by us, everything else must come back by itself.
+//! The real day once more, while feed, stream, daemon, batches and shims are each killed ten times at
+//! random moments. The daemon is started again by us, everything else must come back by itself.
 //!
 //! `TIDEMILL_SEED` chooses the moments; the seed of each run is printed.
 
@@ -67,7 +67,8 @@ fn kill_all(project: &Project, seed: u64) -> Daemon<'_> {
         let killers = [
             (Role::Feed, 0..1, 0..6000),
             (Role::Stream, 0..1, 0..6000),
-            (Role::Batch, 0..3000, 0..150), // Short ones, and not always the first ones.
+            (Role::Batch, 0..400, 0..60), // They are short, and come in bursts.
+            (Role::Shim, 0..3000, 0..3000), // A feed's, a stream's or a batch's.
         ];
         let killers = killers.map(|(role, pauses, lives)| {
             let mut killer = Killer { project, role, pauses, lives, moments: of(seed, role) };

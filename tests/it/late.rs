@@ -107,6 +107,13 @@ fn changes_of_day(project: &Project) -> i64 {
     changes(project, "recentchange_by_day", &format!("dt={DAY}"))
 }
 
+/// Where an hour stands, as the command line tells.
+fn tide(project: &Project, hour: &str) -> serde_json::Value {
+    let answer = project.tidemill(&["partitions", "list", RAW, "-o", "json"]);
+    let told: serde_json::Value = serde_json::from_str(&answer.out).unwrap();
+    told["partitions"][format!("{DAY}T{hour}")].clone()
+}
+
 /// What tells whether an hour's results were written again.
 fn stamps(project: &Project, hour: u32) -> Vec<(u64, i64, i64)> {
     let folder = format!("agg/recentchange_by_hour/dt={DAY}/hour={hour:02}");
@@ -129,8 +136,10 @@ fn late_rows_re_run_their_hours_and_the_day_and_nothing_else() {
     world.mark(&format!("{DAY}T05:10:00Z"));
     let in_time = ["00 1 succeeded", "01 1 succeeded", "02 1 succeeded", "04 1 succeeded"];
     for dag in ["wikimedia", "held", "ignored"] {
-        await_runs(&project, dag, &in_time); // The empty hour 03 has closed and has no run.
+        await_runs(&project, dag, &in_time);
     }
+    let tides = [("02", "closed"), ("03", "empty"), ("04", "closed")];
+    assert_eq!(tides.map(|(hour, _)| tide(&project, hour)), tides.map(|(_, tide)| tide));
     assert_eq!(runs(&project, "wikimedia_daily"), Vec::<String>::new(), "the day is not over");
 
     world.mark("2020-03-02T00:10:00Z");
