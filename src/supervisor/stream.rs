@@ -104,7 +104,9 @@ fn after_failure(stream: &Stream, attempt: &Attempt, now: Micros) -> Standing {
                 .started
                 .map_or(Duration::ZERO, |started| attempt.ended.unwrap_or(now).since(started));
             let restarts = if ran >= HEALTHY { 1 } else { stream.restarts + 1 };
-            let most = if attempt.signal.is_some() { KILLED_MAX } else { RETRY_MAX };
+            // Unknown: its shim was killed with it, or before it.
+            let killed = attempt.signal.is_some() || attempt.state == AttemptState::Unknown;
+            let most = if killed { KILLED_MAX } else { RETRY_MAX };
             Standing {
                 state: StreamState::Retrying,
                 restarts,
@@ -236,6 +238,8 @@ mod tests {
         killed.signal = Some(9);
         let stream = Stream { restarts: 9, ..stream(StreamState::Running) };
         check(&stream, Some(&killed), 101, "retrying 10 at 106");
+        let shim_killed = attempt(AttemptState::Unknown, 101, None);
+        check(&stream, Some(&shim_killed), 101, "retrying 10 at 106");
     }
 
     #[test]
