@@ -1,0 +1,3 @@
+//! Google Cloud Storage over one folder, for tests.
+
+fn main() {}
