@@ -41,6 +41,8 @@ pub enum Output {
 pub enum Verb {
     /// Reads the project's files and tells everything that is wrong with them
     Check,
+    /// Tries whether every configured system does what Tidemill relies on
+    Doctor,
     /// Runs the project until Ctrl-C
     Up {
         /// Logs one JSON object a line

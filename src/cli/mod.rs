@@ -9,6 +9,7 @@ mod check;
 mod context;
 mod dags;
 mod demo;
+mod doctor;
 mod partitions;
 mod print;
 mod request;
@@ -59,6 +60,7 @@ fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Error> {
         Verb::Check => return check::run(context),
         Verb::Up { log_json } => up::run(context, log_json)?,
         Verb::Demo(args) => return demo::run(context, args),
+        Verb::Doctor => return doctor::run(context),
         Verb::Status => status::run(context)?,
         Verb::Dags(verb) => dags::run(context, verb)?,
         Verb::Runs(verb) => return runs::run(context, verb),

@@ -6,6 +6,7 @@
 
 mod broker;
 mod embedded;
+mod examine;
 
 use crate::clock::Clock;
 use crate::error::Error;
@@ -21,6 +22,7 @@ use embedded::EmbeddedSource;
 use embedded::Topic;
 use embedded::Writer;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -170,6 +172,15 @@ impl Cluster {
                 let brokers = Brokers { servers, properties };
                 brokers.tail(topic, since, each)
             }
+        }
+    }
+}
+
+impl fmt::Display for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded { dir, .. } => write!(f, "embedded, {}", dir.display()),
+            Self::Brokers { servers, .. } => f.write_str(servers),
         }
     }
 }

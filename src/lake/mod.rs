@@ -8,6 +8,7 @@ pub mod closings;
 pub mod commit;
 pub mod create;
 pub mod disk;
+mod examine;
 pub mod members;
 mod numbers;
 pub mod outputs;

@@ -97,6 +97,11 @@ pub fn place_of(output: &TableName, log: &Path) -> Option<Place> {
     Some(Place { output: output.clone(), topic: topic.to_owned(), topic_partition })
 }
 
+/// A folder for one examination of the store, which nobody else has.
+pub fn probe() -> Path {
+    format!("{OURS}/probe/{}", Uuid::new_v4().simple()).into()
+}
+
 pub fn quarantine(output: &TableName) -> Path {
     format!("{OURS}/{output}/quarantine").into()
 }

@@ -4,6 +4,7 @@ pub mod column;
 pub mod commit;
 pub mod dag;
 pub mod duration;
+pub mod finding;
 pub mod hive;
 pub mod job;
 pub mod name;

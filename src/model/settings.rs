@@ -7,6 +7,7 @@ use super::name::{Name, ProjectName, TopicName};
 use super::topic::Topic;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -133,6 +134,13 @@ pub enum Secret {
 pub enum LakeUrl {
     /// A folder, absolute.
     Folder(PathBuf),
+}
+
+impl fmt::Display for LakeUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Folder(folder) = self;
+        write!(f, "{}", folder.display())
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

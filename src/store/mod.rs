@@ -78,6 +78,13 @@ impl Store {
         Self::open(path).await.map(Some)
     }
 
+    /// What SQLite finds wrong in the file; `None` if it is whole.
+    pub async fn damage(&self) -> Result<Option<String>, Error> {
+        let found: String =
+            sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&self.reader).await?;
+        Ok((found != "ok").then_some(found))
+    }
+
     fn connect(path: &Path, create: bool) -> Self {
         let options = SqliteConnectOptions::new()
             .filename(path)

@@ -1,0 +1,182 @@
+//! `tidemill doctor`: does every configured system do what we rely on?
+//!
+//! It tries, on the systems themselves, and prints a remedy for each finding. It may run beside a
+//! daemon: what it writes lies in places of its own and is removed again.
+
+use super::context::Context;
+use super::context::block_on;
+use super::screen::counted;
+use super::screen::size;
+use crate::error::Error;
+use crate::kafka::Cluster;
+use crate::lake::Lake;
+use crate::model::finding::Finding;
+use crate::model::finding::Health;
+use crate::model::settings::Project;
+use crate::model::settings::Settings;
+use crate::store::Store;
+use serde::Serialize;
+use std::path::Path;
+use std::process::ExitCode;
+use uuid::Uuid;
+
+/// SQLite and the embedded topics stop where a disk is full; a day of logs takes less.
+const FREE_MIN: u64 = 1 << 30;
+/// Below this, somebody should look soon.
+const FREE_LOW: u64 = 5 << 30;
+
+/// One system and what was found there.
+#[derive(Debug, Serialize)]
+struct System {
+    system: &'static str,
+    /// Which one: a folder, a bucket, the brokers.
+    at: String,
+    findings: Vec<Finding>,
+}
+
+/// Exit code 1 where something that we rely on does not hold.
+pub fn run(context: &Context) -> Result<ExitCode, Error> {
+    let project = context.project()?;
+    let systems =
+        vec![state(context, &project)?, kafka(context, &project), lake(context, &project)?];
+    context.show(&systems, |systems| screen(systems))?;
+    let bad = systems.iter().flat_map(|system| &system.findings);
+    let worst = bad.map(|finding| finding.health).max();
+    Ok(ExitCode::from(u8::from(worst == Some(Health::Bad))))
+}
+
+fn state(context: &Context, project: &Project) -> Result<System, Error> {
+    let Settings { home, state, .. } = &project.settings;
+    let what = "the state store opens and is whole";
+    let never = || Finding::warning(what, format!("`{}` makes it", context.command("up")));
+    let opened = block_on(async {
+        Ok(match Store::open_existing(state).await {
+            Err(error) => Finding::failed(what, &error),
+            Ok(None) => never().seen("the project has never been up"),
+            Ok(Some(store)) => match store.damage().await {
+                Ok(None) => Finding::good(what),
+                Ok(Some(damage)) => {
+                    let remedy = "stop the daemon and move the file away: a new one is filled from the lake, \
+                         no row and no closing is lost; runs and logs are";
+                    Finding::bad(what, remedy).seen(damage)
+                }
+                Err(error) => Finding::failed(what, &error),
+            },
+        })
+    })?;
+    let findings = vec![opened, disk(home)];
+    Ok(System { system: "state", at: state.display().to_string(), findings })
+}
+
+/// Whether there is room where `path` is or will be.
+fn disk(path: &Path) -> Finding {
+    let what = "the disk has room";
+    let remedy = "free some, or lower `limits.keep_topics` and `limits.keep_runs`";
+    let there = path.ancestors().find(|path| path.exists()).unwrap_or(path);
+    match rustix::fs::statvfs(there) {
+        Err(error) => {
+            Finding::bad(what, "look at the disk").seen(format!("{}: {error}", there.display()))
+        }
+        Ok(stat) => {
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let seen = format!("{} free", size(free));
+            match free {
+                ..FREE_MIN => Finding::bad(what, remedy).seen(seen),
+                FREE_MIN..FREE_LOW => Finding::warning(what, remedy).seen(seen),
+                _ => Finding::good(what).seen(seen),
+            }
+        }
+    }
+}
+
+fn kafka(context: &Context, project: &Project) -> System {
+    let settings = &project.settings;
+    let resolve = |secret: &_| context.environment.secret(secret);
+    let (at, findings) = match Cluster::of(&settings.kafka, &resolve) {
+        Err(error) => (String::new(), vec![Finding::failed("its settings resolve", &error)]),
+        Ok(cluster) => {
+            // The rights of the streams' own groups go by this prefix.
+            let doctor = Uuid::new_v4().simple().to_string();
+            let group = format!("tidemill.{}.doctor.{doctor}", settings.project);
+            let findings = project.topics.iter().flat_map(|(name, topic)| {
+                cluster.examine(name, topic.partitions, &group, &context.clock)
+            });
+            (cluster.to_string(), findings.collect())
+        }
+    };
+    System { system: "kafka", at, findings }
+}
+
+fn lake(context: &Context, project: &Project) -> Result<System, Error> {
+    let Settings { lake, project, .. } = &project.settings;
+    let (what, clock) = ("the lake opens, and is this project's", &context.clock);
+    let findings = block_on(async {
+        Ok(match Lake::open(lake, project, clock.clone()).await {
+            Err(error) => vec![Finding::failed(what, &error)],
+            Ok(lake) => {
+                let mut found = vec![Finding::good(what).seen(format!("lake {}", lake.short_id()))];
+                found.extend(lake.examine(clock).await);
+                found
+            }
+        })
+    })?;
+    Ok(System { system: "lake", at: lake.to_string(), findings })
+}
+
+fn screen(systems: &[System]) -> String {
+    let mut shown = String::new();
+    let mut counts = [0, 0, 0];
+    for System { system, at, findings } in systems {
+        shown += &format!("{system}  {at}\n");
+        for finding in findings {
+            counts[finding.health as usize] += 1;
+            shown += &line(finding);
+        }
+    }
+    let [good, warnings, bad] = counts;
+    let warnings = counted(warnings, "warning");
+    shown
+        + &format!(
+            "{} tried: {good} good, {warnings}, {bad} bad\n",
+            counted(good + counts[1] + bad, "thing")
+        )
+}
+
+fn line(finding: &Finding) -> String {
+    let mark = match finding.health {
+        Health::Good => "ok  ",
+        Health::Warning => "warn",
+        Health::Bad => "BAD ",
+    };
+    let seen = finding.seen.as_ref().map_or(String::new(), |seen| format!(": {seen}"));
+    let help = match &finding.remedy {
+        Some(remedy) => format!("        help: {remedy}\n"),
+        None => String::new(),
+    };
+    format!("  {mark}  {}{seen}\n{help}", finding.what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_finding_is_a_line_and_a_bad_one_has_its_remedy() {
+        let findings = vec![
+            Finding::good("a create refuses a name that is taken"),
+            Finding::warning("the disk has room", "free some").seen("2.1 GB free"),
+            Finding::bad("a copy refuses a name that is taken", "use another store")
+                .seen("it overwrote the object that had the name"),
+        ];
+        let system = System { system: "lake", at: "gs://acme".into(), findings };
+        insta::assert_snapshot!(screen(&[system]), @r"
+        lake  gs://acme
+          ok    a create refuses a name that is taken
+          warn  the disk has room: 2.1 GB free
+                help: free some
+          BAD   a copy refuses a name that is taken: it overwrote the object that had the name
+                help: use another store
+        3 things tried: 1 good, 1 warning, 1 bad
+        ");
+    }
+}

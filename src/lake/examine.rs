@@ -1,0 +1,309 @@
+//! Asks a store whether it keeps what the commit protocol rests on, before anyone relies on it.
+//!
+//! The questions go to the store itself, past our own reading back and repeating: those mend lost
+//! answers, not a store that overwrites where it should refuse. All of it happens in a folder of
+//! its own under `_tidemill/`, which is emptied again.
+
+use super::Lake;
+use super::paths;
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::model::finding::Finding;
+use crate::model::time::Micros;
+use futures::TryStreamExt;
+use object_store::Error as StoreError;
+use object_store::ObjectStore;
+use object_store::ObjectStoreExt;
+use object_store::PutMode;
+use object_store::UpdateVersion;
+use object_store::path::Path;
+use std::time::Duration;
+
+/// A store that is slower with one call is no store to commit to.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+/// The store's clock and ours may differ by so much; event-time bounds are minutes.
+const SKEW_MAX: Duration = Duration::from_secs(10);
+
+const NO_LAKE: &str = "this store can't hold a lake: two writers would both take their commit for \
+     done; use a local folder or Cloud Storage itself (of its emulators, the one that comes with Tidemill)";
+
+/// What became of a trial: nothing to say, or what was seen instead.
+type Seen = Result<Option<String>, StoreError>;
+
+impl Lake {
+    /// Tries all that we ask of the store.
+    pub async fn examine(&self, clock: &Clock) -> Vec<Finding> {
+        let probe = Probe { objects: &**self.objects(), folder: paths::probe() };
+        let mut found = vec![
+            told("a create refuses a name that is taken", probe.creates()).await,
+            told("a new object is seen at once, by readers and by lists", probe.shows()).await,
+            told("a copy refuses a name that is taken", probe.copies()).await,
+            told("an object is replaced only as it was last read", probe.replaces()).await,
+        ];
+        found.push(probe.skew(clock).await);
+        found.push(told("what is deleted is gone at once", probe.clears()).await);
+        found
+    }
+}
+
+async fn told(what: &str, trial: impl Future<Output = Seen>) -> Finding {
+    match tokio::time::timeout(ANSWER_WAIT, trial).await {
+        Ok(Ok(None)) => Finding::good(what),
+        Ok(Ok(Some(seen))) => Finding::bad(what, NO_LAKE).seen(seen),
+        Ok(Err(error)) => Finding::failed(what, &Error::from(error)),
+        Err(_) => Finding::bad(what, "look at the way to the store, and at its load")
+            .seen(format!("no answer within {} s", ANSWER_WAIT.as_secs())),
+    }
+}
+
+struct Probe<'a> {
+    objects: &'a dyn ObjectStore,
+    folder: Path,
+}
+
+impl Probe<'_> {
+    fn path(&self, name: &str) -> Path {
+        self.folder.clone().join(name)
+    }
+
+    async fn holds(&self, name: &str) -> Result<String, StoreError> {
+        let bytes = self.objects.get(&self.path(name)).await?.bytes().await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    async fn create(&self, name: &str, text: &'static str) -> Result<bool, StoreError> {
+        let (path, mode) = (self.path(name), PutMode::Create.into());
+        refusal(self.objects.put_opts(&path, text.into(), mode).await.map(drop))
+    }
+
+    async fn creates(&self) -> Seen {
+        if !self.create("a", "first").await? {
+            return Ok(Some("it refused a name that was free".into()));
+        }
+        if self.create("a", "second").await? {
+            return Ok(Some("it took a second object under the same name".into()));
+        }
+        let holds = self.holds("a").await?;
+        Ok((holds != "first").then(|| "it refused the second object, and yet holds it".into()))
+    }
+
+    async fn shows(&self) -> Seen {
+        if !self.create("seen", "at once").await? || self.holds("seen").await? != "at once" {
+            return Ok(Some("a reader saw something else".into()));
+        }
+        let listed: Vec<_> = self.objects.list(Some(&self.folder)).try_collect().await?;
+        let path = self.path("seen");
+        let listed = listed.iter().any(|meta| meta.location == path);
+        Ok((!listed).then(|| "a list did not have it".into()))
+    }
+
+    async fn copies(&self) -> Seen {
+        let (from, to, taken) = (self.path("from"), self.path("to"), self.path("taken"));
+        self.create("from", "copied").await?;
+        self.create("taken", "kept").await?;
+        if !refusal(self.objects.copy_if_not_exists(&from, &to).await)? {
+            return Ok(Some("it refused a name that was free".into()));
+        }
+        if self.holds("to").await? != "copied" {
+            return Ok(Some("the copy holds something else".into()));
+        }
+        let copied = refusal(self.objects.copy_if_not_exists(&from, &taken).await)?;
+        if self.holds("taken").await? != "kept" {
+            return Ok(Some("it overwrote the object that had the name".into()));
+        }
+        Ok(copied.then(|| "it said that it copied, and did not".into()))
+    }
+
+    async fn replaces(&self) -> Seen {
+        let path = self.path("replaced");
+        let first = self.objects.put(&path, "one".into()).await?;
+        // Cloud Storage takes one write a second to a name.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        let stale = UpdateVersion { e_tag: first.e_tag, version: first.version };
+        self.objects.put(&path, "two".into()).await?;
+        let update = PutMode::Update(stale).into();
+        match self.objects.put_opts(&path, "three".into(), update).await {
+            Ok(_) => Ok(Some("it replaced an object that had changed".into())),
+            // A folder has a lock instead.
+            Err(StoreError::Precondition { .. } | StoreError::NotImplemented { .. }) => {
+                let holds = self.holds("replaced").await?;
+                Ok((holds != "two").then(|| "it refused, and replaced it all the same".into()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn skew(&self, clock: &Clock) -> Finding {
+        let what = "the store's clock and this machine's agree";
+        let name = self.path("clock");
+        let made = async {
+            self.objects.put(&name, "now".into()).await?;
+            self.objects.head(&name).await
+        };
+        let before = Micros::from(clock.now());
+        match made.await {
+            Ok(meta) => {
+                let theirs = Micros(meta.last_modified.timestamp_micros());
+                let after = Micros::from(clock.now());
+                let off = before.since(theirs).max(theirs.since(after));
+                if off <= SKEW_MAX {
+                    return Finding::good(what);
+                }
+                Finding::bad(what, "keep both clocks by NTP: event times are compared with them")
+                    .seen(format!("they differ by {} s", off.as_secs()))
+            }
+            Err(error) => Finding::failed(what, &Error::from(error)),
+        }
+    }
+
+    /// Empties the folder, whatever came of the trials.
+    async fn clears(&self) -> Seen {
+        let listed: Vec<_> = self.objects.list(Some(&self.folder)).try_collect().await?;
+        for meta in &listed {
+            self.objects.delete(&meta.location).await?;
+        }
+        for meta in &listed {
+            if !matches!(self.objects.head(&meta.location).await, Err(StoreError::NotFound { .. }))
+            {
+                return Ok(Some(format!("{} is still there", meta.location)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Whether it was done; `false` if the store refused because the name is taken.
+fn refusal(answer: Result<(), StoreError>) -> Result<bool, StoreError> {
+    match answer {
+        Ok(()) => Ok(true),
+        Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lake::testing;
+    use crate::model::finding::Health;
+    use async_trait::async_trait;
+    use futures::stream::BoxStream;
+    use object_store::CopyMode;
+    use object_store::CopyOptions;
+    use object_store::GetOptions;
+    use object_store::GetResult;
+    use object_store::ListResult;
+    use object_store::MultipartUpload;
+    use object_store::ObjectMeta;
+    use object_store::PutMultipartOptions;
+    use object_store::PutOptions;
+    use object_store::PutPayload;
+    use object_store::PutResult;
+    use object_store::Result;
+    use object_store::memory::InMemory;
+    use std::fmt;
+    use std::sync::Arc;
+
+    /// A store that forgets the preconditions of some calls, as `fake-gcs-server` does of copies.
+    #[derive(Debug)]
+    struct Careless {
+        inner: InMemory,
+        of_puts: bool,
+        of_copies: bool,
+    }
+
+    impl fmt::Display for Careless {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Careless")
+        }
+    }
+
+    #[async_trait]
+    impl ObjectStore for Careless {
+        async fn put_opts(
+            &self,
+            at: &Path,
+            bytes: PutPayload,
+            mut opts: PutOptions,
+        ) -> Result<PutResult> {
+            if self.of_puts {
+                opts.mode = PutMode::Overwrite;
+            }
+            self.inner.put_opts(at, bytes, opts).await
+        }
+
+        async fn put_multipart_opts(
+            &self,
+            at: &Path,
+            opts: PutMultipartOptions,
+        ) -> Result<Box<dyn MultipartUpload>> {
+            self.inner.put_multipart_opts(at, opts).await
+        }
+
+        async fn get_opts(&self, at: &Path, opts: GetOptions) -> Result<GetResult> {
+            self.inner.get_opts(at, opts).await
+        }
+
+        fn delete_stream(
+            &self,
+            paths: BoxStream<'static, Result<Path>>,
+        ) -> BoxStream<'static, Result<Path>> {
+            self.inner.delete_stream(paths)
+        }
+
+        fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+            self.inner.list(prefix)
+        }
+
+        async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+            self.inner.list_with_delimiter(prefix).await
+        }
+
+        async fn copy_opts(&self, from: &Path, to: &Path, mut opts: CopyOptions) -> Result<()> {
+            if self.of_copies {
+                opts.mode = CopyMode::Overwrite;
+            }
+            self.inner.copy_opts(from, to, opts).await
+        }
+    }
+
+    /// What is bad about a store, and what is left in it.
+    async fn check(of_puts: bool, of_copies: bool, bad: &[&str]) {
+        let store = Arc::new(Careless { inner: InMemory::new(), of_puts, of_copies });
+        let lake = testing::over(store, std::path::Path::new("/nowhere")).await;
+        let found = lake.examine(&Clock::system()).await;
+        let found = found.into_iter().filter(|finding| finding.health == Health::Bad);
+        assert_eq!(found.map(|finding| finding.what).collect::<Vec<_>>(), bad);
+        let left: Vec<_> = lake.objects().list(None).try_collect().await.unwrap();
+        let left: Vec<_> = left.iter().map(|meta| meta.location.to_string()).collect();
+        assert_eq!(left, ["_tidemill/lake.json"]);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_keeps_its_word_is_well_and_left_clean() {
+        check(false, false, &[]).await;
+    }
+
+    #[tokio::test]
+    async fn a_store_that_forgets_preconditions_of_copies_is_found() {
+        check(false, true, &["a copy refuses a name that is taken"]).await;
+    }
+
+    #[tokio::test]
+    async fn a_store_that_forgets_preconditions_of_puts_is_found() {
+        let bad = [
+            "a create refuses a name that is taken",
+            "an object is replaced only as it was last read",
+        ];
+        check(true, false, &bad).await;
+    }
+
+    #[tokio::test]
+    async fn a_folder_is_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Arc::new(crate::lake::disk::Disk::open(dir.path()).unwrap());
+        let lake = testing::over(disk, dir.path()).await;
+        let found = lake.examine(&Clock::system()).await;
+        assert!(found.iter().all(|finding| finding.health == Health::Good), "{found:?}");
+    }
+}
