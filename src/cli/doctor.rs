@@ -28,7 +28,7 @@ const FREE_LOW: u64 = 5 << 30;
 /// One system and what was found there.
 #[derive(Debug, Serialize)]
 struct System {
-    system: &'static str,
+    name: &'static str,
     /// Which one: a folder, a bucket, the brokers.
     at: String,
     findings: Vec<Finding>,
@@ -40,8 +40,8 @@ pub fn run(context: &Context) -> Result<ExitCode, Error> {
     let systems =
         vec![state(context, &project)?, kafka(context, &project), lake(context, &project)?];
     context.show(&systems, |systems| screen(systems))?;
-    let bad = systems.iter().flat_map(|system| &system.findings);
-    let worst = bad.map(|finding| finding.health).max();
+    let found = systems.iter().flat_map(|system| &system.findings);
+    let worst = found.map(|finding| finding.health).max();
     Ok(ExitCode::from(u8::from(worst == Some(Health::Bad))))
 }
 
@@ -65,7 +65,7 @@ fn state(context: &Context, project: &Project) -> Result<System, Error> {
         })
     })?;
     let findings = vec![opened, disk(home)];
-    Ok(System { system: "state", at: state.display().to_string(), findings })
+    Ok(System { name: "state", at: state.display().to_string(), findings })
 }
 
 /// Whether there is room where `path` is or will be.
@@ -104,7 +104,7 @@ fn kafka(context: &Context, project: &Project) -> System {
             (cluster.to_string(), findings.collect())
         }
     };
-    System { system: "kafka", at, findings }
+    System { name: "kafka", at, findings }
 }
 
 fn lake(context: &Context, project: &Project) -> Result<System, Error> {
@@ -120,14 +120,14 @@ fn lake(context: &Context, project: &Project) -> Result<System, Error> {
             }
         })
     })?;
-    Ok(System { system: "lake", at: lake.to_string(), findings })
+    Ok(System { name: "lake", at: lake.to_string(), findings })
 }
 
 fn screen(systems: &[System]) -> String {
     let mut shown = String::new();
     let mut counts = [0, 0, 0];
-    for System { system, at, findings } in systems {
-        shown += &format!("{system}  {at}\n");
+    for System { name, at, findings } in systems {
+        shown += &format!("{name}  {at}\n");
         for finding in findings {
             counts[finding.health as usize] += 1;
             shown += &line(finding);
@@ -168,7 +168,7 @@ mod tests {
             Finding::bad("a copy refuses a name that is taken", "use another store")
                 .seen("it overwrote the object that had the name"),
         ];
-        let system = System { system: "lake", at: "gs://acme".into(), findings };
+        let system = System { name: "lake", at: "gs://acme".into(), findings };
         insta::assert_snapshot!(screen(&[system]), @r"
         lake  gs://acme
           ok    a create refuses a name that is taken

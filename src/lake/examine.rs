@@ -33,14 +33,14 @@ type Seen = Result<Option<String>, StoreError>;
 impl Lake {
     /// Tries all that we ask of the store.
     pub async fn examine(&self, clock: &Clock) -> Vec<Finding> {
-        let probe = Probe { objects: &**self.objects(), folder: paths::probe() };
+        let probe = Probe { objects: &**self.objects(), folder: paths::probe(), clock };
         let mut found = vec![
             told("a create refuses a name that is taken", probe.creates()).await,
             told("a new object is seen at once, by readers and by lists", probe.shows()).await,
             told("a copy refuses a name that is taken", probe.copies()).await,
             told("an object is replaced only as it was last read", probe.replaces()).await,
         ];
-        found.push(probe.skew(clock).await);
+        found.push(probe.skew().await);
         found.push(told("what is deleted is gone at once", probe.clears()).await);
         found
     }
@@ -59,6 +59,7 @@ async fn told(what: &str, trial: impl Future<Output = Seen>) -> Finding {
 struct Probe<'a> {
     objects: &'a dyn ObjectStore,
     folder: Path,
+    clock: &'a Clock,
 }
 
 impl Probe<'_> {
@@ -118,7 +119,7 @@ impl Probe<'_> {
         let path = self.path("replaced");
         let first = self.objects.put(&path, "one".into()).await?;
         // Cloud Storage takes one write a second to a name.
-        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        self.clock.sleep(Duration::from_millis(1_100)).await;
         let stale = UpdateVersion { e_tag: first.e_tag, version: first.version };
         self.objects.put(&path, "two".into()).await?;
         let update = PutMode::Update(stale).into();
@@ -133,18 +134,18 @@ impl Probe<'_> {
         }
     }
 
-    async fn skew(&self, clock: &Clock) -> Finding {
+    async fn skew(&self) -> Finding {
         let what = "the store's clock and this machine's agree";
         let name = self.path("clock");
         let made = async {
             self.objects.put(&name, "now".into()).await?;
             self.objects.head(&name).await
         };
-        let before = Micros::from(clock.now());
+        let before = Micros::from(self.clock.now());
         match made.await {
             Ok(meta) => {
                 let theirs = Micros(meta.last_modified.timestamp_micros());
-                let after = Micros::from(clock.now());
+                let after = Micros::from(self.clock.now());
                 let off = before.since(theirs).max(theirs.since(after));
                 if off <= SKEW_MAX {
                     return Finding::good(what);
