@@ -27,6 +27,8 @@ pub enum Event {
         offset: i64,
         /// Older messages exist or existed.
         cut: bool,
+        /// The offset was the topic's end: asked for again it would be another one.
+        at_end: bool,
     },
     Batch(Box<Batch>),
     /// At `at`, and then only, the end offset was asked for.

@@ -245,8 +245,8 @@ impl Reader {
             let growing = Growing::new(&self.topic);
             let flowing = Flowing { epoch, growing, since: None, next: begin, heard: false };
             self.state.flowing.insert(topic_partition, flowing);
-            let cut = begin > 0;
-            self.send(Event::Started { topic_partition, epoch, offset: begin, cut })?;
+            let (cut, at_end) = (begin > 0, offset.is_none() && begin >= end);
+            self.send(Event::Started { topic_partition, epoch, offset: begin, cut, at_end })?;
             self.state.looked = Micros::MIN;
         }
         Ok(())

@@ -39,6 +39,9 @@ use tokio_util::sync::CancellationToken;
 
 pub const TOPIC_ID: &str = "fedcba9876543210fedcba9876543210";
 
+/// When all messages have come, and what the streams' clock begins with, whatever the machine's says.
+const ARRIVED: &str = "2026-11-21T00:00:00Z";
+
 #[derive(Clone, Debug)]
 pub enum Sent {
     Event(String),
@@ -60,6 +63,8 @@ pub struct FakeState {
     pub changes: Vec<Change>,
     /// Fails the poll after so many.
     pub polls_left: Option<usize>,
+    /// Sent as soon as a source begins to read.
+    pub at_start: Vec<(usize, Sent)>,
     pub sources: usize,
 }
 
@@ -68,10 +73,11 @@ impl FakeTopic {
         Self(Arc::new(Mutex::new(FakeState {
             id: TOPIC_ID.into(),
             messages: vec![Vec::new(); topic_partitions],
-            arrived: "2026-11-21T00:00:00Z".parse::<jiff::Timestamp>().unwrap().into(),
+            arrived: ARRIVED.parse::<jiff::Timestamp>().unwrap().into(),
             advisory: BTreeMap::new(),
             changes: Vec::new(),
             polls_left: None,
+            at_start: Vec::new(),
             sources: 0,
         })))
     }
@@ -166,6 +172,9 @@ impl Source for FakeSource {
     }
 
     fn start(&mut self, topic_partition: u32, offset: i64) -> Result<(), Error> {
+        for (at, sent) in self.topic.with(|state| std::mem::take(&mut state.at_start)) {
+            self.topic.send(at, sent);
+        }
         self.at.insert(topic_partition, offset);
         Ok(())
     }
@@ -280,7 +289,7 @@ pub fn start_with(
         topic,
         lake: lake.clone(),
         source: fake.source(),
-        clock: Clock::system(),
+        clock: Clock::starting_at(ARRIVED.parse::<jiff::Timestamp>().unwrap().into()),
         memory_bytes,
         ping: Arc::new(|| {}),
         progress: sender,

@@ -15,6 +15,7 @@ use crate::lake::testing::CrashingStore;
 use crate::lake::testing::memory;
 use crate::lake::testing::through;
 use crate::model::job::Start;
+use crate::model::time::Micros;
 use crate::model::topic::Otherwise;
 use arrow::array::cast::AsArray;
 use std::time::Duration;
@@ -217,6 +218,31 @@ async fn a_stream_that_starts_late_says_that_it_is_cut() {
     let records = records(&lake, 0).await;
     assert!(records[0].cut && records[0].start == 1, "{records:?}");
     assert!(!records[1].cut);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_killed_before_its_first_rows_goes_on_where_it_began() {
+    for first in [Start::Latest, Start::At(Micros(0))] {
+        let (fake, lake) = (FakeTopic::new(1), memory().await);
+        fake.event(0, 1, "05:10:00");
+        let rushed = Sent::Event(r#"{"id":"2","dt":"2026-11-20T05:11:00Z"}"#.into());
+        fake.with(|state| state.at_start = vec![(0, rushed)]);
+        let mut patient = job();
+        patient.start = first;
+        patient.roll.every = Duration::from_hours(1);
+        let mut killed = start(topic(), patient.clone(), &fake, &lake);
+        killed.progress.wait_for(|now| now.read == 1).await.unwrap();
+        killed.end.abort();
+        assert!(killed.end.await.unwrap_err().is_cancelled());
+        while fake.with(|state| state.sources > 0) {
+            tokio::task::yield_now().await;
+        }
+        fake.event(0, 3, "05:12:00");
+        patient.roll.every = Duration::ZERO;
+        start(topic(), patient, &fake, &lake).land_all(&fake).await;
+        let offsets: Vec<i64> = landed(&lake, 0).await.iter().map(|(offset, _)| *offset).collect();
+        assert_eq!(offsets, [1, 2], "{first:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -174,9 +174,13 @@ impl Writing {
         match event {
             Event::Topic(facts) => self.topic_changed(&facts)?,
             Event::Assigned(ours) => ours.into_iter().try_for_each(|at| self.begin_at(at))?,
-            Event::Started { topic_partition, epoch, offset, cut } => {
-                if let Some(owned) = self.current(topic_partition, epoch) {
-                    owned.started(offset, cut);
+            Event::Started { topic_partition, epoch, offset, cut, at_end } => {
+                let Some(owned) = self.current(topic_partition, epoch) else { return Ok(()) };
+                owned.started(offset, cut);
+                // A life that ended before its first record would let the next begin at a later
+                // end, and nobody would land what lies between.
+                if at_end {
+                    self.commit(topic_partition, Reason::First)?;
                 }
             }
             Event::Batch(batch) => self.take(*batch)?,
