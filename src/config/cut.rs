@@ -96,7 +96,35 @@ impl Cuts {
                 batch.reads.first().and_then(|table| self.of_table(&table.value, writers)).cloned()
             }
         };
-        self.jobs.extend(cut.map(|cut| (job.name.clone(), cut)));
+        if let Some(cut) = cut {
+            self.refuse_others(batch, &cut, writers, sink);
+            self.jobs.insert(job.name.clone(), cut);
+        }
+    }
+
+    /// A run reads of every table what lies within its own hive partition. A day that is still open
+    /// would be empty for each of its hours, and days of two timezones share only a part.
+    fn refuse_others(
+        &self,
+        batch: &BatchFile,
+        cut: &PartitionBy,
+        writers: &Writers<'_>,
+        sink: &Sink,
+    ) {
+        for table in &batch.reads {
+            let Some(own) = self.of_table(&table.value, writers) else { continue };
+            if own.divides(cut) {
+                continue;
+            }
+            let title = format!("{} is cut by {own}, and this job runs by {cut}", table.value);
+            let help = if own.timezone == cut.timezone {
+                format!("run the job by {0}: `grain = \"{0}\"` in the DAG's schedule", own.grain)
+            } else {
+                "cut both in one timezone: a run reads what lies within its own hive partition"
+                    .into()
+            };
+            sink.push(Problem::error(title, &table.place).help(help));
+        }
     }
 }
 

@@ -305,6 +305,39 @@ fn a_batch_has_one_schedule_and_its_grain() {
 }
 
 #[test]
+fn a_batch_reads_no_table_whose_partitions_reach_beyond_its_own() {
+    let days = "kind = \"batch\"\nreads = [\"raw.clicks\"]\nto.lake.table = \"agg.days\"\n";
+    let by_day =
+        "schedule = { on_close = \"raw.clicks\", grain = \"day\" }\ntasks.days.job = \"days\"\n";
+    let abroad = r#"kind = "stream"
+from.kafka.topic = "clicks"
+to.lake = { table = "raw.abroad", partition_by = "day", timezone = "Europe/Madrid" }
+"#;
+    let both = |reads: &str, to: &str| {
+        format!("kind = \"batch\"\nreads = {reads}\nto.lake.table = \"{to}\"\n")
+    };
+    let hourly = both("[\"raw.clicks\", \"agg.days\"]", "agg.share");
+    let daily = both("[\"agg.days\", \"raw.clicks\", \"raw.abroad\"]", "agg.most");
+    let folder = Folder::new(&[
+        TOPIC,
+        LAND,
+        LANDING,
+        ("jobs/days/job.toml", days),
+        ("jobs/days/query.sql", "select 1 as one"),
+        ("dags/by_day.toml", by_day),
+        ("jobs/abroad/job.toml", abroad),
+        ("dags/abroad.toml", "streams.land = \"abroad\"\n"),
+        ("jobs/hourly/job.toml", &hourly),
+        ("jobs/hourly/query.sql", "select 1 as one"),
+        ("dags/hourly.toml", "schedule.on_close = \"raw.clicks\"\ntasks.hourly.job = \"hourly\"\n"),
+        ("jobs/daily/job.toml", &daily),
+        ("jobs/daily/query.sql", "select 1 as one"),
+        ("dags/daily.toml", "schedule.on_close = \"agg.days\"\ntasks.daily.job = \"daily\"\n"),
+    ]);
+    insta::assert_snapshot!(folder.problems());
+}
+
+#[test]
 fn a_run_does_not_read_what_it_writes() {
     let sum =
         "kind = \"batch\"\nreads = [\"raw.clicks\", \"agg.clicks\"]\nto.lake.table = \"agg.sum\"\n";

@@ -76,6 +76,11 @@ impl PartitionBy {
         TimeZone::get(&self.timezone).unwrap_or(TimeZone::UTC)
     }
 
+    /// Whether each hive partition of `whole` consists of whole ones of this.
+    pub fn divides(&self, whole: &Self) -> bool {
+        self.timezone == whole.timezone && self.grain <= whole.grain
+    }
+
     /// The hive partition that `at` lies in.
     pub fn key_of(&self, at: EventTime) -> PartitionKey {
         let local = self.tz().to_datetime(at.timestamp());
@@ -97,6 +102,15 @@ impl PartitionBy {
     fn instant(&self, civil: DateTime) -> Micros {
         // A civil midnight that a gap swallows becomes the first instant after it ("compatible").
         self.tz().to_timestamp(civil).map_or(Micros::MAX, Micros::from)
+    }
+}
+
+impl fmt::Display for PartitionBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.timezone.as_str() {
+            "UTC" => write!(f, "{}", self.grain),
+            timezone => write!(f, "{} in {timezone}", self.grain),
+        }
     }
 }
 
