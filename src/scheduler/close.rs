@@ -29,10 +29,11 @@ use crate::store::Tx;
 use crate::store::closings::Circumstances;
 use crate::store::runs::Class;
 use crate::store::runs::Of;
+use crate::store::tables::Cursor;
 use crate::store::tables::LakeTable;
+use crate::store::tables::OpenPartition;
 use futures::StreamExt;
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 use std::time::Duration;
 use tracing::info;
 use tracing::warn;
@@ -73,6 +74,10 @@ impl Closer<'_> {
         let Some(frontier) = plan.frontier else { return Ok(plan.wake) };
         let mut wake = plan.wake;
         let mut until = frontier;
+        let mut passed = match facts.frontier {
+            Some(before) => Some(before),
+            None => self.first_row(table, &facts).await?,
+        };
         let mut left = plan.close.as_slice();
         while !left.is_empty() {
             let (chunk, rest) = left.split_at(left.len().min(CHUNK));
@@ -106,15 +111,28 @@ impl Closer<'_> {
             for (closing, late) in &made {
                 self.mirror(&mut tx, table, closing, *late, Cause::Frontier).await?;
             }
-            self.advance(&mut tx, table, facts.frontier, until).await?;
+            passed = Some(self.advance(&mut tx, table, passed, until).await?);
             tx.commit().await?;
         }
         if plan.close.is_empty() && facts.frontier != Some(frontier) {
             let mut tx = self.store.begin().await?;
-            self.advance(&mut tx, table, facts.frontier, frontier).await?;
+            passed = Some(self.advance(&mut tx, table, passed, frontier).await?);
             tx.commit().await?;
         }
+        // There are more ranges without rows than one step gives runs to.
+        if passed.is_some_and(|passed| passed < until) {
+            wake = Some(self.now);
+        }
         Ok(wake)
+    }
+
+    /// Where the table begins: ranges without rows before it are none that have passed. Only a
+    /// table without a frontier asks, a new one or one that a lost store has known.
+    async fn first_row(&self, table: &LakeTable, facts: &Facts) -> Result<Option<Micros>, Error> {
+        let start = |open: &OpenPartition| table.table.partition_by.range(&open.key).0;
+        let open = facts.open.iter().map(start).min();
+        let closed = self.store.first_closed(&table.table.name).await?;
+        Ok(open.into_iter().chain(closed).min())
     }
 
     async fn create_all(
@@ -156,12 +174,18 @@ impl Closer<'_> {
         let name = &table.table.name;
         let cursors = self.store.cursors(name).await?;
         let heard = table.members.iter().flat_map(|members| {
-            (0..members.topic_partitions).map(|topic_partition| {
-                let mut its = cursors.iter().filter(|cursor| cursor.topic_id == members.topic_id);
-                let its = its.find(|cursor| cursor.topic_partition == topic_partition);
-                its.map_or(Heard::Nothing, |cursor| {
-                    cursor.watermark.map_or(Heard::Empty, Heard::Watermark)
-                })
+            let of_topic = |cursor: &&Cursor| cursor.topic_id == members.topic_id;
+            // Marks go to every topic partition: where one has come, the others' are on their way.
+            let marked = cursors.iter().filter(of_topic).any(|cursor| cursor.marked);
+            let cursors = &cursors;
+            (0..members.topic_partitions).map(move |topic_partition| {
+                let mut its = cursors.iter().filter(of_topic);
+                match its.find(|cursor| cursor.topic_partition == topic_partition) {
+                    None => Heard::Nothing,
+                    Some(Cursor { watermark: Some(at), .. }) => Heard::Watermark(*at),
+                    Some(_) if marked => Heard::Nothing,
+                    Some(_) => Heard::Empty,
+                }
             })
         });
         Ok(Facts {
@@ -182,7 +206,7 @@ impl Closer<'_> {
         close: &Close,
         frontier: Micros,
     ) -> Result<Taken, Error> {
-        let files = self.store.files_of(&table.table.name, &close.key).await?;
+        let files = self.files(table, close).await?;
         if files.is_empty() {
             return Err(Error::new(ErrorKind::Input, "it has no rows")
                 .remedy("a hive partition without rows needs no closing"));
@@ -203,6 +227,21 @@ impl Closer<'_> {
             Created::Ours => Taken::Ours(ours),
             Created::Theirs(theirs) => Taken::Theirs(theirs),
         })
+    }
+
+    /// What the closing lists: the files of the one before, and all that the mirror knows. It forgets
+    /// files that have been closed for long.
+    async fn files(&self, table: &LakeTable, close: &Close) -> Result<Vec<ClosedFile>, Error> {
+        let Close { key, n, .. } = close;
+        let mut files = self.store.files_of(&table.table.name, key).await?;
+        if *n > 1
+            && let Some(before) = self.lake.closing(&table.table.name, key, n - 1).await?
+        {
+            files.extend(before.files);
+            files.sort_unstable_by(|a, b| a.published.cmp(&b.published));
+            files.dedup();
+        }
+        Ok(files)
     }
 
     /// Only the last record of each topic partition may be unpublished still.
@@ -237,17 +276,18 @@ impl Closer<'_> {
         info!(table = %closed.table, hive_partition = %closed.key, n = closed.n, rows = closed.rows,
             files = closed.files, late, partial = closed.partial,
             "closed {} of {}", closed.key, closed.table);
-        make::after_closing(tx, self.dags, &closed, cause, &BTreeSet::new(), self.now).await
+        make::after_closing(tx, self.dags, &closed, cause, &BTreeMap::new(), self.now).await
     }
 
     /// Moves the frontier on, and gives ranges that passed without rows their runs where wanted.
+    /// Returns how far it has come.
     async fn advance(
         &self,
         tx: &mut Tx,
         table: &LakeTable,
         before: Option<Micros>,
         frontier: Micros,
-    ) -> Result<(), Error> {
+    ) -> Result<Micros, Error> {
         let mut until = frontier;
         for dag in self.dags {
             let Some(schedule) = dag.waits_for(&table.table.name) else { continue };
@@ -281,7 +321,8 @@ impl Closer<'_> {
                 key = key.next();
             }
         }
-        tx.advance(&table.table.name, until).await
+        tx.advance(&table.table.name, until).await?;
+        Ok(until)
     }
 }
 

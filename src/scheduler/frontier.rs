@@ -35,7 +35,8 @@ pub struct Facts {
 /// What the log says of a topic partition's event time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// No record: its rows may lie anywhere, so it holds every hive partition open.
+    /// No record, or none yet of marks that others have had: its rows may lie anywhere, so it holds
+    /// every hive partition open.
     Nothing,
     /// Read to its end, and no row was there. It holds nothing once [`EMPTY_REST`] has passed, or a
     /// topic partition that no key ever falls into would hold everything for ever.
@@ -69,8 +70,9 @@ pub fn plan(facts: &Facts, now: Micros) -> Plan {
     let mut plan = Plan { frontier, ..Plan::default() };
     for open in &facts.open {
         let end = facts.partition_by.range(&open.key).1;
-        // Rows that come before the frontier has passed are in time, also after a forced closing.
-        let late = facts.frontier.is_some_and(|before| end <= before);
+        // Rows that come before the frontier has passed are in time, also after a forced closing. A
+        // new store knows no frontier, and the closings that it has found know theirs.
+        let late = open.passed || facts.frontier.is_some_and(|before| end <= before);
         let due = match (late, frontier) {
             (true, _) => (open.last_seen.plus(facts.late_quiet))
                 .min(open.first_seen.plus(LATE_MAX.max(facts.late_quiet))),
@@ -205,6 +207,14 @@ mod tests {
     }
 
     #[test]
+    fn rows_after_a_closing_in_time_are_late_though_a_new_store_knows_no_frontier() {
+        let mut facts = facts(&[Some(9 * HOUR)], None);
+        facts.open = vec![OpenPartition { passed: true, ..open(0, 1, 0, 0) }, open(1, 1, 0, 0)];
+        check(&facts, 0, "close 1970-01-01T01 n 2\nwake 1");
+        check(&facts, MINUTE, "close 1970-01-01T00 n 2 late\nclose 1970-01-01T01 n 2");
+    }
+
+    #[test]
     fn the_frontier_never_goes_back() {
         let facts = facts(&[Some(HOUR)], Some(8 * HOUR));
         assert_eq!(frontier(&facts), Some(Micros(8 * HOUR)));
@@ -251,6 +261,7 @@ mod tests {
         OpenPartition {
             key: PartitionBy::utc(Grain::Hour).key_of(Micros(hour * HOUR)),
             closings,
+            passed: false,
             first_seen: Micros(first_seen),
             last_seen: Micros(last_seen),
             files: 1,

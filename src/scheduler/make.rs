@@ -23,6 +23,7 @@ use crate::store::runs::Class;
 use crate::store::runs::Input;
 use crate::store::runs::Of;
 use crate::store::runs::Run;
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -71,25 +72,29 @@ pub fn outputs(version: &DagVersion) -> BTreeSet<TableName> {
 
 /// Gives every DAG that waits for the table its run, or notes that a range is due.
 ///
-/// `done` names the DAGs whose output carries this closing already.
+/// `carried` says which DAGs have outputs, and whether those know the closing: for what a new store
+/// has found.
 pub async fn after_closing(
     tx: &mut Tx,
     dags: &[Current],
     closed: &Closed,
     cause: Cause,
-    done: &BTreeSet<Name>,
+    carried: &BTreeMap<Name, Carried>,
     now: Micros,
 ) -> Result<(), Error> {
     for dag in dags {
         let Some(schedule) = dag.waits_for(&closed.table) else { continue };
-        match fate::of_closing(closed, schedule, cause) {
+        let carried = carried.get(dag.name());
+        // To a DAG that has seen no closing before, this is the first.
+        let late = closed.late && carried != Some(&Carried::Nothing);
+        match fate::of_closing(&Closed { late, ..closed.clone() }, schedule, cause) {
             Fate::Nothing => {}
             Fate::Due { key, start, end } => {
                 let (dag, asked) = (dag.name().clone(), cause == Cause::Asked);
                 tx.make_due(&DueRange { dag, key, start, end, asked, since: now }).await?;
             }
             Fate::Run { state, class } => {
-                let is_done = done.contains(dag.name());
+                let is_done = carried == Some(&Carried::This);
                 let state = if is_done { RunState::Succeeded } else { state };
                 let mut new = new_run(dag, RunKind::Close, of_closed(closed), state, class, now);
                 if is_done {
@@ -101,6 +106,15 @@ pub async fn after_closing(
         }
     }
     Ok(())
+}
+
+/// Which closing of a hive partition all outputs of a DAG carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// This one, or a newer one.
+    This,
+    Older,
+    Nothing,
 }
 
 /// Who has marked runs that a new store found to be done.

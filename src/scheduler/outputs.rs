@@ -5,6 +5,7 @@
 
 use super::fate::Cause;
 use super::make;
+use super::make::Carried;
 use super::make::Current;
 use crate::error::Doing;
 use crate::error::Error;
@@ -25,6 +26,7 @@ use crate::store::closings::Circumstances;
 use crate::store::runs::Of;
 use crate::store::runs::Run;
 use crate::store::tables::LakeTable;
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use tracing::info;
 
@@ -51,7 +53,7 @@ impl Outputs<'_> {
             let Some(of) = &run.of else { continue };
             let about = Circumstances { late: closing.n > 1, start: of.start, end: of.end };
             let Some(closed) = tx.mirror_closing(closing, about, self.now).await? else { continue };
-            let none = BTreeSet::new();
+            let none = BTreeMap::new();
             make::after_closing(&mut tx, self.dags, &closed, Cause::Frontier, &none, self.now)
                 .await?;
         }
@@ -96,16 +98,19 @@ impl Outputs<'_> {
     pub async fn adopt(&self, table: &LakeTable) -> Result<(), Error> {
         let name = &table.table.name;
         let found = self.lake.newest_closings(name).await.doing(|| format!("adopt {name}"))?;
-        let mut done = Vec::with_capacity(found.len());
+        let mut known = Vec::with_capacity(found.len());
         for closing in &found {
-            done.push(self.done(closing).await?);
+            let (start, end) = table.table.partition_by.range(&closing.key);
+            let late = self.is_late(table, closing, end).await?;
+            known.push((Circumstances { late, start, end }, self.carried(closing).await?));
         }
         let mut tx = self.store.begin().await?;
-        for (closing, done) in found.iter().zip(&done) {
-            let (start, end) = table.table.partition_by.range(&closing.key);
-            let about = Circumstances { late: false, start, end };
-            let Some(closed) = tx.mirror_closing(closing, about, self.now).await? else { continue };
-            make::after_closing(&mut tx, self.dags, &closed, Cause::Found, done, self.now).await?;
+        for (closing, (about, carried)) in found.iter().zip(&known) {
+            let Some(closed) = tx.mirror_closing(closing, *about, self.now).await? else {
+                continue;
+            };
+            make::after_closing(&mut tx, self.dags, &closed, Cause::Found, carried, self.now)
+                .await?;
         }
         tx.set_adopted(name).await?;
         tx.commit().await?;
@@ -115,18 +120,37 @@ impl Outputs<'_> {
         Ok(())
     }
 
-    /// The DAGs all of whose outputs carry this closing, or a newer one.
-    async fn done(&self, closing: &Closing) -> Result<BTreeSet<Name>, Error> {
-        let mut done = BTreeSet::new();
+    /// Whether a closing was made because of rows that came after the partition had closed; not so
+    /// where the one before was forced, ahead of the frontier.
+    async fn is_late(
+        &self,
+        table: &LakeTable,
+        closing: &Closing,
+        end: Micros,
+    ) -> Result<bool, Error> {
+        if closing.n == 1 || !table.is_streamed() {
+            return Ok(closing.n > 1);
+        }
+        let before = self.lake.closing(&closing.table, &closing.key, closing.n - 1).await?;
+        Ok(before.is_none_or(|before| end <= before.frontier))
+    }
+
+    /// What the outputs of each DAG that has any carry of this closing.
+    async fn carried(&self, closing: &Closing) -> Result<BTreeMap<Name, Carried>, Error> {
+        let mut carried = BTreeMap::new();
         for dag in self.dags.iter().filter(|dag| dag.waits_for(&closing.table).is_some()) {
             let outputs = make::outputs(&dag.version);
-            if !outputs.is_empty()
-                && self.least_number(&outputs, &closing.key).await? >= Some(closing.n)
-            {
-                done.insert(dag.name().clone());
+            if outputs.is_empty() {
+                continue;
             }
+            let its = match self.least_number(&outputs, &closing.key).await? {
+                Some(n) if n >= closing.n => Carried::This,
+                Some(_) => Carried::Older,
+                None => Carried::Nothing,
+            };
+            carried.insert(dag.name().clone(), its);
         }
-        Ok(done)
+        Ok(carried)
     }
 
     /// The lowest number that the outputs carry; `None` if one of them does not exist.

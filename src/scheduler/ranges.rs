@@ -56,9 +56,11 @@ async fn run(
     // After the loss of a store the output may carry a higher number than any run.
     let carried = highest_number(lake, &dag.version, &due.key).await?;
     let mut tx = store.begin().await?;
+    // A run that a lost store has known is told of by its output.
     let newest = tx.newest_number(&due.dag, &schedule.table, &due.key).await?;
+    let newest = newest.unwrap_or(0).max(carried);
     let cause = if due.asked { Cause::Asked } else { Cause::Frontier };
-    match fate::of_range(schedule, newest.filter(|newest| *newest > 0), cause) {
+    match fate::of_range(schedule, Some(newest).filter(|newest| *newest > 0), cause) {
         Fate::Nothing | Fate::Due { .. } => {}
         Fate::Run { state, class } => {
             let closed = tx.newest_closed(&schedule.table, (due.start, due.end)).await?;
@@ -66,7 +68,7 @@ async fn run(
                 table: schedule.table.clone(),
                 grain: schedule.grain,
                 key: due.key,
-                n: newest.unwrap_or(0).max(carried) + 1,
+                n: newest + 1,
                 start: due.start,
                 end: due.end,
                 partial: closed.iter().any(|closed| closed.partial),

@@ -112,6 +112,13 @@ impl Store {
         row.as_ref().map(closed).transpose()
     }
 
+    /// Where the earliest hive partition that has closed begins.
+    pub async fn first_closed(&self, table: &TableName) -> Result<Option<Micros>, Error> {
+        let query = sqlx::query_scalar("SELECT min(start_us) FROM closings WHERE table_name = ?");
+        let first: Option<i64> = query.bind(table.as_str()).fetch_one(&self.reader).await?;
+        Ok(first.map(Micros))
+    }
+
     pub async fn due_ranges(&self) -> Result<Vec<DueRange>, Error> {
         let rows = sqlx::query(
             "SELECT due_ranges.* FROM due_ranges JOIN dags ON dags.name = dag AND dags.present

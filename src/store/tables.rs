@@ -66,6 +66,8 @@ pub struct OpenPartition {
     pub key: PartitionKey,
     /// The number of its newest closing; 0 if it has none.
     pub closings: u32,
+    /// The frontier had passed it when that closing was made, so what came since is late.
+    pub passed: bool,
     /// When the first of those files was seen, and the last.
     pub first_seen: Micros,
     pub last_seen: Micros,
@@ -116,7 +118,10 @@ impl Store {
             "SELECT key, min(seen_us) AS first_us, max(seen_us) AS last_us, count(*) AS files,
                sum(rows) AS rows, sum(bytes) AS bytes,
                (SELECT coalesce(max(n), 0) FROM closings
-                WHERE closings.table_name = files.table_name AND closings.key = files.key) AS n
+                WHERE closings.table_name = files.table_name AND closings.key = files.key) AS n,
+               coalesce((SELECT frontier_us >= end_us FROM closings
+                WHERE closings.table_name = files.table_name AND closings.key = files.key
+                ORDER BY closings.n DESC LIMIT 1), 0) AS passed
              FROM files INDEXED BY files_open WHERE table_name = ? AND closed IS NULL
              GROUP BY key ORDER BY key",
         )
@@ -214,6 +219,8 @@ impl Tx {
     /// What is missing lies between the watermark before the gap and the first row after it.
     async fn mirror_cut(&mut self, record: &Record, before: Option<i64>) -> Result<(), Error> {
         let first = record.files.iter().filter_map(|file| file.event_time_min).min();
+        // A mark says likewise that what follows is later; a silent topic partition has no row.
+        let first = first.or(record.watermark);
         if let Some(first) = first {
             sqlx::query(
                 "UPDATE cuts SET to_us = ? WHERE table_name = ? AND topic_id = ?
@@ -330,6 +337,7 @@ fn open_partition(row: &SqliteRow) -> Result<OpenPartition, Error> {
     Ok(OpenPartition {
         key: row.parse("key")?,
         closings: row.number("n")?,
+        passed: row.flag("passed")?,
         first_seen: row.time("first_us")?,
         last_seen: row.time("last_us")?,
         files: row.number("files")?,

@@ -119,6 +119,15 @@ impl Bed {
         self.accept().await;
     }
 
+    /// An edit changes what `dag` does with late rows.
+    pub async fn on_late(&mut self, dag: &str, on_late: OnLate) {
+        for version in self.dags.iter_mut().filter(|version| version.dag.name == name(dag)) {
+            let Schedule::OnClose(schedule) = &mut version.dag.schedule else { continue };
+            schedule.on_late = on_late;
+        }
+        self.accept().await;
+    }
+
     /// Throws the state store away, as a lost disk does.
     pub async fn lose_store(&mut self) {
         self.store.close().await;
@@ -136,6 +145,31 @@ impl Bed {
 
     /// Commits ten rows in each of `hours` to a topic partition, with its watermark in minutes.
     pub async fn commit(&self, topic_partition: u32, hours: &[i64], watermark: i64) {
+        self.append(topic_partition, hours, Some(watermark), |_| {}).await;
+    }
+
+    /// Commits that a topic partition is there and has nothing.
+    pub async fn commit_empty(&self, topic_partition: u32) {
+        self.append(topic_partition, &[], None, |_| {}).await;
+    }
+
+    /// Commits a mark, in minutes.
+    pub async fn commit_marked(&self, topic_partition: u32, mark: i64) {
+        self.append(topic_partition, &[], Some(mark), |record| record.marked = true).await;
+    }
+
+    /// Commits that reading has begun behind older messages.
+    pub async fn commit_cut(&self, topic_partition: u32) {
+        self.append(topic_partition, &[], None, |record| record.cut = true).await;
+    }
+
+    async fn append(
+        &self,
+        topic_partition: u32,
+        hours: &[i64],
+        watermark: Option<i64>,
+        change: impl FnOnce(&mut Record),
+    ) {
         let output = table("raw.changes");
         let log = self.lake.log(&output, TOPIC_ID, topic_partition);
         let tip = log.recover().await.unwrap();
@@ -154,7 +188,7 @@ impl Bed {
             files.push(log.stage(seq, file).await.unwrap());
         }
         let landed = 10 * hours.len() as u64;
-        let record = Record {
+        let mut record = Record {
             format: FORMAT,
             seq,
             output,
@@ -167,7 +201,7 @@ impl Bed {
             partition_by: PartitionBy::utc(Grain::Hour),
             files,
             quarantine: None,
-            watermark: Some(Micros(watermark * MINUTE)),
+            watermark: watermark.map(|minutes| Micros(minutes * MINUTE)),
             marked: false,
             cut: false,
             counts: Counts { read: landed, landed, ..Counts::default() },
@@ -175,6 +209,7 @@ impl Bed {
             job: "job".into(),
             writer: "writer".into(),
         };
+        change(&mut record);
         let Append::Ours(committed) = log.append(&tip, &record).await.unwrap() else {
             panic!("the log has another writer");
         };

@@ -1,4 +1,5 @@
 mod bed;
+mod lost;
 mod random;
 
 use crate::error::ErrorKind;
@@ -70,6 +71,35 @@ async fn late_rows_under_refresh_rerun_their_hour_once_and_then_the_day() {
 }
 
 #[tokio::test]
+async fn an_hour_whose_files_the_mirror_has_forgotten_closes_again_with_all_of_them() {
+    let mut bed = bed_with_a_day(OnLate::Refresh).await;
+    let long_after = Micros(bed.now.0 + HOUR);
+    bed.store.forget_before(long_after, 100).await.unwrap();
+    let raw = table("raw.changes");
+    assert_eq!(bed.store.files_of(&raw, &key(5)).await.unwrap(), []);
+    late(&mut bed, 5).await;
+    let closing = bed.lake.newest_closing(&raw, &key(5)).await.unwrap().unwrap();
+    assert_eq!((closing.n, closing.files.len(), closing.rows), (2, 3, 30));
+    bed.settle().await;
+    assert_eq!(bed.runs("hourly").await[3], "01T05 r2 succeeded");
+}
+
+#[tokio::test]
+async fn a_version_is_kept_as_long_as_a_run_is_pinned_to_it() {
+    let mut bed = bed_with_a_day(OnLate::Refresh).await;
+    let run = bed.store.find_run(&name("daily"), "close-1970-01-01-r1").await.unwrap();
+    bed.also_reads("daily", "raw.changes").await;
+    let second = bed.store.dag(&name("daily")).await.unwrap().unwrap().version;
+    bed.on_late("daily", OnLate::Hold).await;
+    let long_after = Micros(bed.now.0 + HOUR);
+    bed.store.forget_before(long_after, 100).await.unwrap();
+    assert!(bed.store.version(&run.version).await.is_ok());
+    assert!(bed.store.version(&second).await.is_err(), "nothing is pinned to it");
+    assert!(bed.store.attempts_of_run(&run.id).await.unwrap().is_empty());
+    assert!(bed.store.run(&run.id).await.unwrap().is_some(), "the newest of its partition");
+}
+
+#[tokio::test]
 async fn late_rows_under_hold_make_a_run_that_a_person_lets_go() {
     let mut bed = bed_with_a_day(OnLate::Hold).await;
     late(&mut bed, 5).await;
@@ -107,6 +137,62 @@ async fn hours_without_rows_pass_without_a_run_unless_the_schedule_wants_one() {
         bed.settle().await;
         assert_eq!(bed.runs("hourly").await.len(), runs, "{empty:?}");
     }
+}
+
+#[tokio::test]
+async fn hours_that_passed_empty_before_the_first_look_have_their_runs_too() {
+    let mut bed = Bed::new(OnLate::Refresh, Empty::Run).await;
+    bed.commit_both(&[2, 5], 8 * 60 + 10).await;
+    bed.settle().await;
+    let runs = bed.runs("hourly").await;
+    let hours: Vec<&str> = runs.iter().map(|run| &run[..8]).collect();
+    assert_eq!(hours, ["01T02 r1", "01T03 r0", "01T04 r0", "01T05 r1", "01T06 r0", "01T07 r0"]);
+}
+
+#[tokio::test]
+async fn each_empty_hour_runs_once_however_many_there_are_and_whoever_goes_on() {
+    let mut bed = Bed::new(OnLate::Refresh, Empty::Run).await;
+    bed.commit_both(&[0], 70).await;
+    bed.settle().await;
+    bed.ask(Verb::PauseDag { dag: name("hourly") }).await;
+    bed.commit_both(&[], 2_500 * 60 + 10).await;
+    for _ in 0..4 {
+        bed.try_step().await;
+        bed.restart();
+    }
+    bed.step().await;
+    let runs = bed.runs("hourly").await;
+    assert_eq!(runs.len(), 2_500);
+    assert_eq!(runs.iter().filter(|run| run.ends_with("r0 queued")).count(), 2_499);
+}
+
+#[tokio::test]
+async fn a_topic_partition_whose_first_mark_is_on_its_way_holds_the_hours_that_it_vouches_for() {
+    let mut bed = Bed::new(OnLate::Ignore, Empty::Skip).await;
+    bed.commit_empty(1).await;
+    bed.commit_marked(0, 24 * 60).await;
+    bed.now = Micros(bed.now.0 + MINUTE);
+    bed.step().await;
+    bed.commit(1, &[3], 24 * 60).await;
+    bed.settle().await;
+    Bed::same(&bed.runs("hourly").await, &["01T03 r1 succeeded"]);
+}
+
+#[tokio::test]
+async fn where_a_stream_began_late_hours_are_partial_up_to_the_first_row_or_mark() {
+    let mut bed = Bed::new(OnLate::Refresh, Empty::Skip).await;
+    bed.commit_cut(0).await;
+    bed.commit_cut(1).await;
+    bed.commit_marked(0, 3 * 60).await;
+    bed.commit(1, &[2, 3, 4], 6 * 60).await;
+    bed.commit_marked(0, 6 * 60).await;
+    bed.settle().await;
+    let mut partial = Vec::new();
+    for hour in 2..5 {
+        let closed = bed.store.newest_closed_of(&table("raw.changes"), &key(hour)).await.unwrap();
+        partial.push(closed.unwrap().partial);
+    }
+    assert_eq!(partial, [true, true, false]);
 }
 
 #[tokio::test]
@@ -281,24 +367,6 @@ async fn rows_that_another_closing_of_the_same_number_lacks_are_late() {
     bed.now = Micros(bed.now.0 + MINUTE);
     bed.settle().await;
     Bed::same(&bed.runs("hourly").await, &["01T00 r1 succeeded", "01T00 r2 succeeded"]);
-}
-
-#[tokio::test]
-async fn a_lost_store_repeats_no_batch_whose_output_is_there() {
-    let mut bed = bed_with_a_day(OnLate::Refresh).await;
-    late(&mut bed, 5).await;
-    bed.settle().await;
-    bed.commit_both(&[24], 26 * 60).await;
-    bed.step().await; // Hour 24 has closed, and its batch has not run.
-    bed.lose_store().await;
-    bed.step().await;
-    let runs = bed.runs("hourly").await;
-    let found =
-        ["01T00 r1 succeeded", "01T05 r2 succeeded", "01T06 r1 succeeded", "02T00 r1 running"];
-    Bed::same(&runs, &found);
-    assert_eq!(bed.store.open_attempts().await.unwrap().len(), 2, "hour 24, and the day again");
-    bed.settle().await;
-    assert_eq!(bed.runs("hourly").await[3], "02T00 r1 succeeded");
 }
 
 #[tokio::test]
