@@ -13,6 +13,7 @@ use crate::ping;
 use crate::ping::Listener;
 use crate::scheduler::Scheduler;
 use crate::store::Store;
+use crate::store::retention::Forgotten;
 use crate::supervisor::folder::Folder;
 use std::io;
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ const LATER: Duration = Duration::from_millis(20);
 const LATER_MAX: Duration = Duration::from_millis(200);
 /// Deleted in one transaction, which others wait for.
 const FORGET_MAX: u32 = 500;
+/// Lets those others write in between.
+const FORGET_PAUSE: Duration = Duration::from_millis(50);
 
 /// Hands each ping on. A hint spares the look of whom it does not concern: what the scheduler makes of
 /// a commit or a request it tells the supervisor, who tells it of an end once that is written down.
@@ -163,11 +166,39 @@ impl Retention {
                 () = self.wake.notified() => {}
             }
             let before = Micros::from(self.clock.now()).minus(self.keep);
-            match self.store.forget_before(before, FORGET_MAX).await {
-                Ok(attempts) => self.remove(&attempts),
-                Err(error) => warn!(%error, "could not forget old runs; trying again in an hour"),
+            if let Err(error) = self.forget(before, &stop).await {
+                warn!(%error, "could not forget old runs; trying again in an hour");
             }
         }
+    }
+
+    async fn forget(&self, before: Micros, stop: &CancellationToken) -> Result<(), Error> {
+        loop {
+            let Forgotten { attempts, more } = self.store.forget_before(before, FORGET_MAX).await?;
+            self.remove(&attempts);
+            if !more || stop.is_cancelled() {
+                break;
+            }
+            self.clock.sleep(FORGET_PAUSE).await;
+        }
+        self.remove(&self.left_behind(before).await?);
+        Ok(())
+    }
+
+    /// Folders of attempts that the store knows no more: of one killed between the two, or of a
+    /// store that was lost.
+    async fn left_behind(&self, before: Micros) -> Result<Vec<String>, Error> {
+        let mut left = Vec::new();
+        for entry in std::fs::read_dir(self.home.join("attempts")).into_iter().flatten().flatten() {
+            let changed = entry.metadata().and_then(|found| found.modified());
+            let is_old = changed.is_ok_and(|changed| Micros::from(changed) < before);
+            if let (true, Ok(id)) = (is_old, entry.file_name().into_string())
+                && self.store.attempt(&id).await?.is_none()
+            {
+                left.push(id);
+            }
+        }
+        Ok(left)
     }
 
     fn remove(&self, attempts: &[String]) {

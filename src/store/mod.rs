@@ -11,7 +11,7 @@ pub mod dags;
 pub mod holds;
 pub mod progress;
 pub mod requests;
-mod retention;
+pub mod retention;
 pub mod runs;
 pub mod streams;
 pub mod tables;
@@ -33,7 +33,8 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Migration `n` stands at place `n - 1`; what has been released is never edited.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_start.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_start.sql"), include_str!("migrations/0002_retention.sql")];
 
 /// Longer than any of our transactions; a command line then says who holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -3,6 +3,7 @@ use super::attempts::Failure;
 use super::attempts::Process;
 use super::dags::Accepted;
 use super::requests::Verb;
+use super::retention::Forgotten;
 use super::streams::Progress;
 use super::*;
 use crate::model::dag::Dag;
@@ -73,9 +74,35 @@ async fn what_ended_long_ago_is_forgotten_but_never_an_open_attempt() {
     store.attempt_ended(&first.id, &ended(), NOW).await.unwrap();
     let second = store.launch_stream("wiki.collect", NOW).await.unwrap().unwrap();
     let forgotten = store.forget_before(Micros(NOW.0 + 1), 100).await.unwrap();
-    assert_eq!(forgotten, std::slice::from_ref(&first.id));
+    assert_eq!(forgotten.attempts, std::slice::from_ref(&first.id));
     assert_eq!(store.attempt(&first.id).await.unwrap(), None);
     assert!(store.attempt(&second.id).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn the_last_attempt_of_a_stream_is_never_forgotten() {
+    let (_folder, store) = with_feed().await;
+    let only = store.launch_stream("wiki.collect", NOW).await.unwrap().unwrap();
+    store.attempt_ended(&only.id, &ended(), NOW).await.unwrap();
+    let forgotten = store.forget_before(Micros(NOW.0 + 1), 100).await.unwrap();
+    assert_eq!(forgotten, Forgotten::default());
+    assert!(store.attempt(&only.id).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn requests_are_forgotten_once_they_have_an_outcome() {
+    let (_folder, store) = with_feed().await;
+    let verb = Verb::StopStream { stream: "wiki.collect".into() };
+    let (applied, open) =
+        (store.ask(&verb, "ada", NOW).await.unwrap(), store.ask(&verb, "ada", NOW).await.unwrap());
+    let mut tx = store.begin().await.unwrap();
+    tx.finish_request(applied, Ok("done"), NOW).await.unwrap();
+    tx.commit().await.unwrap();
+    store.forget_before(NOW, 100).await.unwrap();
+    assert_eq!(store.requests(9).await.unwrap().len(), 2, "not old enough");
+    store.forget_before(Micros(NOW.0 + 1), 100).await.unwrap();
+    let left: Vec<i64> = store.requests(9).await.unwrap().iter().map(|left| left.id).collect();
+    assert_eq!(left, [open]);
 }
 
 #[tokio::test]
