@@ -23,7 +23,8 @@ pub enum Created<T> {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Heard {
+#[cfg_attr(test, derive(Hash))]
+pub(crate) enum Heard {
     Nothing,
     Created,
     Refused,
@@ -31,13 +32,13 @@ enum Heard {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
+pub(crate) enum Step {
     Create,
     ReadBack,
     Done(Created<Bytes>),
 }
 
-fn next(ours: &Bytes, heard: Heard) -> Step {
+pub(crate) fn next(ours: &Bytes, heard: Heard) -> Step {
     match heard {
         Heard::Nothing => Step::Create,
         Heard::Created => Step::Done(Created::Ours),

@@ -247,4 +247,6 @@ impl Scheduler {
 }
 
 #[cfg(test)]
+mod model_check;
+#[cfg(test)]
 mod tests;

@@ -17,6 +17,16 @@ pub use log::Unpublished;
 pub use stage::NewFile;
 pub(super) use stage::checksum;
 
+/// What decides here, for the model check to drive.
+#[cfg(test)]
+pub(crate) mod decisions {
+    pub(crate) use super::check::follows;
+    pub(crate) use super::publish::Heard as PublishHeard;
+    pub(crate) use super::publish::Step as PublishStep;
+    pub(crate) use super::publish::next as publish_next;
+    pub(crate) use super::stage::garbage;
+}
+
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]

@@ -18,7 +18,8 @@ use object_store::path::Path;
 
 /// What is known of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Heard {
+#[cfg_attr(test, derive(Hash))]
+pub(crate) enum Heard {
     Nothing,
     Copied,
     /// There is an object under the final name already.
@@ -40,7 +41,7 @@ enum Heard {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub(crate) enum Step {
     Copy,
     Compare,
     LookForFinal,
@@ -52,7 +53,7 @@ enum Step {
     Lost,
 }
 
-fn next(heard: Heard) -> Step {
+pub(crate) fn next(heard: Heard) -> Step {
     match heard {
         Heard::Nothing => Step::Copy,
         Heard::Taken => Step::Compare,

@@ -116,7 +116,7 @@ impl Lake {
 }
 
 /// The objects staged for `record` that it does not name.
-fn garbage(record: &Record, staged: Vec<Path>) -> Vec<Path> {
+pub(crate) fn garbage(record: &Record, staged: Vec<Path>) -> Vec<Path> {
     let files = record.files.iter().chain(&record.quarantine);
     let named: BTreeSet<&str> = files.map(|file| file.staged.as_str()).collect();
     staged.into_iter().filter(|path| !named.contains(path.as_ref())).collect()

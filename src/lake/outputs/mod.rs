@@ -175,7 +175,7 @@ impl Lake {
 }
 
 /// Refuses the closing `n` where a newer one has been.
-fn fence(before: Option<&Output>, n: u32) -> Result<(), Error> {
+pub(crate) fn fence(before: Option<&Output>, n: u32) -> Result<(), Error> {
     match before {
         Some(before) if before.n > n => {
             let problem = format!("it was made from closing {} by {}", before.n, before.run);

@@ -1,6 +1,7 @@
 //! Lakes, records and faults for the tests of this layer.
 
 mod crashing;
+pub mod decisions;
 mod stepped;
 
 pub use crashing::Crash;
