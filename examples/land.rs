@@ -20,6 +20,7 @@ use tidemill::model::column::Column;
 use tidemill::model::column::Origin;
 use tidemill::model::hive::Grain;
 use tidemill::model::hive::PartitionBy;
+use tidemill::model::job::OnGap;
 use tidemill::model::job::Roll;
 use tidemill::model::job::Start;
 use tidemill::model::job::StreamJob;
@@ -116,6 +117,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let job = StreamJob {
         topic: topic.name.clone(),
         start: Start::Earliest,
+        on_gap: OnGap::Stop,
         table: "raw.recentchange".parse()?,
         partition_by: PartitionBy::utc(Grain::Hour),
         close_after: Duration::from_mins(10),

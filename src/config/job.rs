@@ -6,7 +6,7 @@ use super::problem::{At, Place, Problem, Sink, Source};
 use super::section::Section;
 use super::topic;
 use crate::model::hive::{Grain, PartitionBy};
-use crate::model::job::{FeedFrom, Roll, Start, WarehouseTable};
+use crate::model::job::{FeedFrom, OnGap, Roll, Start, WarehouseTable};
 use crate::model::name::{Name, TableName, TopicName};
 use crate::model::topic::Expect;
 use jiff::tz::TimeZone;
@@ -46,6 +46,7 @@ pub struct FeedFile {
 pub struct StreamFile {
     pub topic: At<TopicName>,
     pub start: Start,
+    pub on_gap: OnGap,
     pub to: StreamToLake,
 }
 
@@ -170,11 +171,11 @@ fn stream(mut section: Section<'_>) -> Option<StreamFile> {
     let to = inner_section(&mut section, ["to", "lake"], ["stream.to", "stream.to.lake"])
         .and_then(to_lake);
     section.finish();
-    let (topic, start) = from?;
-    Some(StreamFile { topic, start, to: to? })
+    let (topic, start, on_gap) = from?;
+    Some(StreamFile { topic, start, on_gap, to: to? })
 }
 
-fn from_kafka(mut kafka: Section<'_>) -> Option<(At<TopicName>, Start)> {
+fn from_kafka(mut kafka: Section<'_>) -> Option<(At<TopicName>, Start, OnGap)> {
     let topic = topic_name(&mut kafka);
     let start = match kafka.take("start").map(|entry| &entry.node.value) {
         None => Some(Start::Earliest),
@@ -182,8 +183,9 @@ fn from_kafka(mut kafka: Section<'_>) -> Option<(At<TopicName>, Start)> {
         Some(Value::Text(word) | Value::Loose(word)) if word == "latest" => Some(Start::Latest),
         Some(_) => kafka.moment("start").map(Start::At),
     };
+    let on_gap = kafka.word("on_gap", &[("stop", OnGap::Stop), ("skip", OnGap::Skip)]);
     kafka.finish();
-    Some((topic?, start?))
+    Some((topic?, start?, on_gap.unwrap_or(OnGap::Stop)))
 }
 
 fn to_lake(mut lake: Section<'_>) -> Option<StreamToLake> {

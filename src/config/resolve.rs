@@ -207,6 +207,7 @@ fn job(file: &JobFile, files: &Files, cuts: &Cuts) -> Option<Job> {
         JobFileKind::Stream(stream) => JobKind::Stream(StreamJob {
             topic: stream.topic.value.clone(),
             start: stream.start,
+            on_gap: stream.on_gap,
             table: stream.to.table.value.clone(),
             partition_by: stream.to.partition_by.clone(),
             close_after: stream.to.close_after,

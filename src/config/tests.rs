@@ -117,6 +117,8 @@ columns = [
   { name = "gap", from = "meta..at", type = "timestamp" },
   { name = "rest", from = "*", type = "string" },
   { name = "computed", sql = "1", type = "int64", required = true },
+  { name = "header", from = "$headers.trace", type = "string" },
+  { name = "came", from = "$timestamp", type = "int64" },
   { name = "price" },
   "at",
 ]

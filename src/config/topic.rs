@@ -3,7 +3,7 @@
 use super::node::{Node, Value};
 use super::problem::{At, Place, Problem, Sink, did_you_mean};
 use super::section::{Section, text, wrong_kind};
-use crate::model::column::{Column, ColumnType, Origin};
+use crate::model::column::{Column, ColumnType, MessagePart, Origin};
 use crate::model::name::{Name, TopicName};
 use crate::model::topic::{EventTimeRule, Expect, Idle, Otherwise, Topic};
 use std::time::Duration;
@@ -114,8 +114,17 @@ fn column(
         sink.push(Problem::error("what is left of an event is of type json", &place));
         return None;
     }
-    if required && !matches!(origin, Origin::Path(_)) {
-        let title = "only a column that comes from a field can be required";
+    if let Origin::Message(part) = &origin
+        && !part.fits(kind)
+    {
+        let title = format!("`{part}` is not of type {kind}");
+        let help = "$key and $header.NAME are string or bytes, $offset and $topic_partition int64, \
+                    $timestamp timestamp";
+        sink.push(Problem::error(title, &place).help(help));
+        return None;
+    }
+    if required && !matches!(origin, Origin::Path(_) | Origin::Message(_)) {
+        let title = "only a column that comes from a field or from the message can be required";
         sink.push(Problem::error(title, &place).help("write an [[expect]] instead"));
         return None;
     }
@@ -159,9 +168,12 @@ fn origin(
             items.iter().filter_map(|item| Some(text(item, sink)?.value)).collect()
         }
         (Some(from), None) => {
-            let from = text(from, sink)?.value;
+            let At { value: from, place } = text(from, sink)?;
             if from == "*" {
                 return Some(Origin::Rest);
+            }
+            if from.starts_with('$') {
+                return part(&from, &place, sink).map(Origin::Message);
             }
             from.split('.').map(str::to_owned).collect()
         }
@@ -175,6 +187,19 @@ fn origin(
     }
     Some(Origin::Path(path))
 }
+
+/// Reads what a message has beside its payload.
+fn part(from: &str, place: &Place, sink: &Sink) -> Option<MessagePart> {
+    let read = from.parse();
+    if let Err(wrong) = &read {
+        let near = did_you_mean(from, "there are", PARTS);
+        let help = format!("{near}; a field of this name: from = [\"{from}\"]");
+        sink.push(Problem::error(wrong, place).help(help));
+    }
+    read.ok()
+}
+
+const PARTS: [&str; 5] = ["$key", "$header.NAME", "$timestamp", "$topic_partition", "$offset"];
 
 /// Whether a column may stand beside those before it.
 fn fits(column: &At<Column>, before: &[At<Column>], sink: &Sink) -> bool {

@@ -152,6 +152,7 @@ mod tests {
             key: Some(key.as_bytes()),
             payload: None,
             mark: mark.map(Micros),
+            headers: &(),
         };
         cursor.see(&message).unwrap();
     }
@@ -207,6 +208,7 @@ mod tests {
             key: Some(key.as_bytes()),
             payload: None,
             mark: None,
+            headers: &(),
         };
         assert_eq!(grown.see(&message).unwrap_err().kind, ErrorKind::Input);
     }

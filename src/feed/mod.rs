@@ -238,7 +238,7 @@ fn date_path(topic: &Topic) -> Option<Vec<String>> {
     let column = topic.columns.iter().find(|column| column.name == topic.event_time.column)?;
     match &column.origin {
         Origin::Path(path) => Some(path.clone()),
-        Origin::Sql(_) | Origin::Rest => None,
+        Origin::Sql(_) | Origin::Rest | Origin::Message(_) => None,
     }
 }
 

@@ -52,6 +52,7 @@ impl Topic {
                     key: key.as_deref().map(str::as_bytes),
                     payload: payload.as_deref(),
                     mark: mark.map(Micros),
+                    headers: &(),
                 };
                 cursor.see(&message).unwrap();
             }

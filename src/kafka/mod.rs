@@ -9,7 +9,7 @@ mod embedded;
 mod examine;
 
 use crate::clock::Clock;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::model::dag::EnvValue;
 use crate::model::name::TopicName;
 use crate::model::settings::Kafka;
@@ -41,6 +41,26 @@ pub struct Message<'a> {
     /// `None` is a tombstone, or a mark.
     pub payload: Option<&'a [u8]>,
     pub mark: Option<EventTime>,
+    pub headers: &'a dyn Headers,
+}
+
+/// The headers of a message; they are looked at only where a column wants one.
+pub trait Headers {
+    /// The value of the last header of that name, for a name may come more than once.
+    fn last(&self, name: &str) -> Option<&[u8]>;
+}
+
+/// No headers at all.
+impl Headers for () {
+    fn last(&self, _: &str) -> Option<&[u8]> {
+        None
+    }
+}
+
+impl fmt::Debug for dyn Headers + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("headers")
+    }
 }
 
 /// What happened to a group member's topic partitions.
@@ -53,6 +73,14 @@ pub enum Change {
     Revoked(Vec<u32>),
     /// Already somebody else's: drop what is not committed, then call [`Source::release`].
     Lost(Vec<u32>),
+}
+
+/// The error of a reader whose topic is another one now.
+fn another_topic(topic: &TopicName) -> Error {
+    Error::new(ErrorKind::Data, format!("topic {topic} was deleted or created again")).remedy(
+        "a topic that was created again is another topic, whose offsets begin anew: land it in \
+         another table",
+    )
 }
 
 /// What the topic is, as its broker tells it now.
@@ -205,7 +233,8 @@ pub trait Source: Send {
     /// Gives topic partitions up after `Revoked` or `Lost`.
     fn release(&mut self, topic_partitions: &[u32]) -> Result<(), Error>;
 
-    /// The offset after everything handed over, transaction markers and compacted gaps included.
+    /// The offset after everything handed over, transaction markers and compacted gaps included;
+    /// before there is anything, where [`start`](Source::start) said.
     fn position(&mut self, topic_partition: u32) -> Result<i64, Error>;
 
     /// The first offset still kept, and the end offset (high watermark, uncommitted included).

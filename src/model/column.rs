@@ -46,6 +46,62 @@ pub enum Origin {
     Sql(String),
     /// `from = "*"`: every field that no column takes, as one JSON object.
     Rest,
+    /// `from = "$key"`: what Kafka keeps beside the payload.
+    Message(MessagePart),
+}
+
+/// What a message has beside its payload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessagePart {
+    Key,
+    /// The last header of this name.
+    Header(String),
+    TopicPartition,
+    Offset,
+    /// When it arrived, by the broker's or the producer's clock, as the topic is set up.
+    Timestamp,
+}
+
+impl MessagePart {
+    /// Whether a column of this type can hold it.
+    pub fn fits(&self, kind: ColumnType) -> bool {
+        match self {
+            Self::Key | Self::Header(_) => matches!(kind, ColumnType::String | ColumnType::Bytes),
+            Self::TopicPartition | Self::Offset => kind == ColumnType::Int64,
+            Self::Timestamp => kind == ColumnType::Timestamp,
+        }
+    }
+}
+
+/// As it is written: `$header.trace-id`.
+impl FromStr for MessagePart {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "$key" => Self::Key,
+            "$topic_partition" => Self::TopicPartition,
+            "$offset" => Self::Offset,
+            "$timestamp" => Self::Timestamp,
+            _ => match text.strip_prefix("$header.").filter(|name| !name.is_empty()) {
+                Some(name) => Self::Header(name.to_owned()),
+                None => return Err(format!("a message has no part `{text}`")),
+            },
+        })
+    }
+}
+
+impl fmt::Display for MessagePart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key => f.write_str("$key"),
+            Self::Header(name) => write!(f, "$header.{name}"),
+            Self::TopicPartition => f.write_str("$topic_partition"),
+            Self::Offset => f.write_str("$offset"),
+            Self::Timestamp => f.write_str("$timestamp"),
+        }
+    }
 }
 
 impl FromStr for ColumnType {

@@ -84,6 +84,7 @@ pub enum SimulateModel {
 pub struct StreamJob {
     pub topic: TopicName,
     pub start: Start,
+    pub on_gap: OnGap,
     pub table: TableName,
     pub partition_by: PartitionBy,
     /// A hive partition closes when the watermark is this far past its end.
@@ -100,6 +101,16 @@ pub enum Start {
     Earliest,
     Latest,
     At(Micros),
+}
+
+/// What happens when retention took messages before they were landed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnGap {
+    /// The stream waits for a person.
+    Stop,
+    /// It goes on behind them; its record and the hive partitions around say that rows are missing.
+    Skip,
 }
 
 /// When to commit, whichever comes first.

@@ -110,7 +110,7 @@ impl Reading {
             return false;
         };
         batch.bytes += payload.len();
-        let row = self.decoder.decode(payload).and_then(|row| {
+        let row = self.decoder.decode(payload, message).and_then(|row| {
             if let Some(slot) = self.event_time {
                 credible(&self.rule, row.micros(slot).map(Micros), message.arrived, now)?;
             }

@@ -93,7 +93,7 @@ impl Judge {
         let mut sources = Vec::new();
         for column in &topic.columns {
             sources.push(match &column.origin {
-                Origin::Path(_) | Origin::Rest => {
+                Origin::Path(_) | Origin::Rest | Origin::Message(_) => {
                     place += 1;
                     Source::Decoded(place - 1)
                 }

@@ -25,7 +25,7 @@ pub enum Event {
         topic_partition: u32,
         epoch: u64,
         offset: i64,
-        /// Older messages exist or existed.
+        /// Older messages exist or existed that the table has not got.
         cut: bool,
         /// The offset was the topic's end: asked for again it would be another one.
         at_end: bool,

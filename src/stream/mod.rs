@@ -95,6 +95,7 @@ pub async fn run(context: StreamContext) -> Result<(), Error> {
         reading: Reading::new(&topic, batch_bytes(memory_bytes, topic.partitions)),
         topic: topic.clone(),
         start: job.start,
+        on_gap: job.on_gap,
         clock: clock.clone(),
         stop: context.stop,
         link: Arc::clone(&link),

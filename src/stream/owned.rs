@@ -113,16 +113,25 @@ impl Owned {
         self.tip.end()
     }
 
-    /// Reading has begun, at `offset`; `cut` where older messages exist or existed.
+    /// Reading has begun, at `offset`; `cut` where older messages exist or existed that will never
+    /// land.
     pub fn started(&mut self, offset: i64, cut: bool) {
         self.start = offset;
         self.end = offset;
-        self.cut = cut && self.tip.last().is_none();
+        self.cut = cut;
     }
 
-    /// The position has moved without messages, over what is none.
-    pub fn moved(&mut self, position: i64) {
+    /// The position has moved without messages, over what is none; whether it has.
+    pub fn moved(&mut self, position: i64) -> bool {
+        let moved = self.end < position;
         self.end = self.end.max(position);
+        moved
+    }
+
+    /// Up to where nothing is left to commit. What follows the last record may be no message, as the
+    /// marker that ends a transaction: that waits for nothing, so it is no lag.
+    pub fn settled(&self) -> i64 {
+        if self.counts.read == 0 { self.end } else { self.start }
     }
 
     /// Takes the judged rows of a batch in, cut by hive partition.

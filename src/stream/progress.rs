@@ -39,7 +39,8 @@ pub struct Progress {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TopicPartitionProgress {
-    /// Where the last record ends.
+    /// Every message before it is committed: where the last record ends, or behind what follows it
+    /// and is no message.
     pub committed: i64,
     /// The end offset, when it was last asked for.
     pub end: i64,
@@ -113,7 +114,7 @@ impl Meter {
         self.told = now;
         let open: BTreeSet<_> = owned.values().flat_map(Owned::keys).collect();
         let topic_partition = |(&at, owned): (&u32, &Owned)| {
-            let committed = owned.committed_end().unwrap_or(0);
+            let committed = owned.settled();
             let progress = TopicPartitionProgress {
                 committed,
                 end: ends.get(&at).copied().unwrap_or(committed).max(owned.end),

@@ -13,6 +13,7 @@ use crate::kafka::Change;
 use crate::kafka::Source;
 use crate::kafka::TopicFacts;
 use crate::model::job;
+use crate::model::job::OnGap;
 use crate::model::time::Micros;
 use crate::model::topic::Topic;
 use std::collections::BTreeMap;
@@ -40,6 +41,7 @@ pub struct Reader {
     pub source: Box<dyn Source>,
     pub topic: Topic,
     pub start: job::Start,
+    pub on_gap: OnGap,
     pub reading: Reading,
     pub clock: Clock,
     pub stop: CancellationToken,
@@ -67,15 +69,12 @@ struct Flowing {
     since: Option<Micros>,
     /// Older messages are left-overs from before the start.
     next: i64,
-    /// Whether a message has come since the start.
-    heard: bool,
 }
 
 impl Flowing {
-    /// Where reading stands. Before the first message only the start itself is sure: the source may
-    /// still be on its way there.
+    /// Where reading stands.
     fn position(&self, at: u32, source: &mut dyn Source) -> Result<i64, Error> {
-        if self.heard { Ok(source.position(at)?.max(self.next)) } else { Ok(self.next) }
+        Ok(source.position(at)?.max(self.next))
     }
 }
 
@@ -150,7 +149,6 @@ impl Reader {
                 return;
             }
             flowing.next = message.offset + 1;
-            flowing.heard = true;
             flowing.since.get_or_insert(now);
             if reading.read(&message, now, &mut flowing.growing) {
                 flowing.since = None;
@@ -158,11 +156,44 @@ impl Reader {
                 full.push(flowing.growing.finish(at, flowing.epoch, keeps_payloads, None));
             }
         });
-        let changes = changes.doing(|| format!("read topic {}", topic.name))?;
+        let changes = match changes {
+            Ok(changes) => changes,
+            Err(err) if err.kind == ErrorKind::Data => return self.overrun(err),
+            Err(err) => return Err(err).doing(|| format!("read topic {}", topic.name))?,
+        };
         for batch in full {
             self.send(Event::Batch(Box::new(batch)))?;
         }
         Ok((changes, messages == 0))
+    }
+
+    /// Ends the stream, whose source has given up with `err`. What was read may be nowhere else any
+    /// more: it is committed first.
+    fn overrun<T>(&mut self, err: Error) -> Result<T, Ended> {
+        let why = self.why_overrun(err);
+        self.drain()?;
+        Err(why.into())
+    }
+
+    /// The topic is another one, or messages that were not read yet are gone.
+    fn why_overrun(&mut self, err: Error) -> Error {
+        let Self { source, state, topic, on_gap, .. } = self;
+        if let Err(err) = source.facts().doing(|| format!("read topic {}", topic.name)) {
+            return err;
+        }
+        for (&at, flowing) in &state.flowing {
+            let doing = || format!("read topic partition {at} of topic {}", topic.name);
+            let Ok((first, end)) = source.offsets(at) else { continue };
+            let Ok(position) = flowing.position(at, source.as_mut()) else { continue };
+            if let Err(mut gone) = within(position, first, end, OnGap::Stop).doing(doing) {
+                if position < first && *on_gap == OnGap::Skip {
+                    // The next life begins behind the gap, and its first record owns up to it.
+                    gone.kind = ErrorKind::Unavailable;
+                }
+                return gone;
+            }
+        }
+        err
     }
 
     /// Sends the growing batches that `due` names.
@@ -188,6 +219,7 @@ impl Reader {
         match change {
             Change::Assigned(ours) => {
                 info!(topic.name = %self.topic.name, ?ours, "topic partitions assigned");
+                self.see_grown(&ours)?;
                 self.state.assigned.extend(&ours);
                 self.send(Event::Assigned(ours))?;
             }
@@ -207,6 +239,20 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// A topic partition is declared before its first record is written, and the group may be quicker
+    /// than we are to see that there are more.
+    fn see_grown(&mut self, ours: &[u32]) -> Result<(), Ended> {
+        let least = ours.iter().max().map_or(0, |most| most + 1);
+        if self.state.topic.as_ref().is_some_and(|topic| topic.partitions >= least) {
+            return Ok(());
+        }
+        let mut facts =
+            self.source.facts().doing(|| format!("ask about topic {}", self.topic.name))?;
+        facts.partitions = facts.partitions.max(least);
+        self.state.topic = Some(facts.clone());
+        Ok(self.send(Event::Topic(facts))?)
     }
 
     fn release(&mut self, topic_partitions: &[u32]) -> Result<(), Error> {
@@ -231,7 +277,7 @@ impl Reader {
             let doing = || format!("begin to read topic partition {topic_partition}");
             let (first, end) = self.source.offsets(topic_partition).doing(doing)?;
             let begin = match (offset, self.start) {
-                (Some(offset), _) => within(offset, first, end).doing(doing)?,
+                (Some(offset), _) => within(offset, first, end, self.on_gap).doing(doing)?,
                 (None, job::Start::Earliest) => first,
                 // What came before we saw that the topic has grown is not from before the start.
                 (None, job::Start::Latest) if added => first,
@@ -243,9 +289,17 @@ impl Reader {
             self.source.start(topic_partition, begin).doing(doing)?;
             info!(topic.name = %self.topic.name, topic_partition, offset = begin, end, "reading");
             let growing = Growing::new(&self.topic);
-            let flowing = Flowing { epoch, growing, since: None, next: begin, heard: false };
+            let flowing = Flowing { epoch, growing, since: None, next: begin };
             self.state.flowing.insert(topic_partition, flowing);
-            let (cut, at_end) = (begin > 0, offset.is_none() && begin >= end);
+            let cut = begin > offset.unwrap_or(0);
+            if let Some(offset) = offset.filter(|_| cut) {
+                warn!(
+                    topic.name = %self.topic.name,
+                    topic_partition,
+                    "offsets {offset} to {begin} are gone before they were landed; on_gap = \"skip\""
+                );
+            }
+            let at_end = offset.is_none() && begin >= end;
             self.send(Event::Started { topic_partition, epoch, offset: begin, cut, at_end })?;
             self.state.looked = Micros::MIN;
         }
@@ -275,8 +329,18 @@ impl Reader {
         for topic_partition in 0..count {
             let at = Micros::from(self.clock.now());
             let asked = self.source.offsets(topic_partition);
-            let (_, end) =
-                asked.doing(|| format!("ask where topic partition {topic_partition} ends"))?;
+            let (_, end) = match asked {
+                Ok(offsets) => offsets,
+                Err(err) if err.kind == ErrorKind::Data => return self.overrun(err),
+                Err(error) if error.kind == ErrorKind::Unavailable => {
+                    warn!(%error, topic_partition, "the end offset is not known now; going on");
+                    return Ok(());
+                }
+                Err(err) => {
+                    return Err(err)
+                        .doing(|| format!("ask where topic partition {topic_partition} ends"))?;
+                }
+            };
             let ours = match self.state.flowing.get(&topic_partition) {
                 Some(flowing) if flowing.growing.is_empty() => {
                     let position = flowing.position(topic_partition, self.source.as_mut())?;
@@ -295,7 +359,17 @@ impl Reader {
             return Ok(());
         }
         self.state.topic_asked = now;
-        let facts = self.source.facts().doing(|| format!("ask about topic {}", self.topic.name))?;
+        let facts = match self.source.facts() {
+            Ok(facts) => facts,
+            // A leader that has gone comes back, or another takes over.
+            Err(error) if error.kind == ErrorKind::Unavailable && self.state.topic.is_some() => {
+                warn!(%error, "the topic can't be asked for now; going on");
+                return Ok(());
+            }
+            Err(err) => {
+                return Err(err).doing(|| format!("ask about topic {}", self.topic.name))?;
+            }
+        };
         if self.state.topic.as_ref() != Some(&facts) {
             self.state.topic = Some(facts.clone());
             self.send(Event::Topic(facts))?;
@@ -314,10 +388,13 @@ impl Reader {
     }
 }
 
-/// The offset, if messages from there on still exist.
-fn within(offset: i64, first: i64, end: i64) -> Result<i64, Error> {
+/// The offset, if messages from there on still exist; or, where gaps may be, the first that does.
+fn within(offset: i64, first: i64, end: i64, on_gap: OnGap) -> Result<i64, Error> {
     if (first..=end).contains(&offset) {
         return Ok(offset);
+    }
+    if offset < first && on_gap == OnGap::Skip {
+        return Ok(first);
     }
     let problem = if offset < first {
         format!("offsets {offset} to {first} are gone from the topic before they were landed")
@@ -325,8 +402,9 @@ fn within(offset: i64, first: i64, end: i64) -> Result<i64, Error> {
         format!("the lake has offsets up to {offset}, and the topic ends at {end}")
     };
     Err(Error::new(ErrorKind::Input, problem).remedy(
-        "the topic's retention was too short, or it was cut off; land it in another table, or put \
-         its messages back",
+        "the topic's retention was too short, or it was cut off: put its messages back, or land it \
+         in another table; where rows may be missing, on_gap = \"skip\" in the job's [from.kafka] \
+         goes on behind those that retention took",
     ))
 }
 
@@ -335,10 +413,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_offset_out_of_range_is_never_skipped() {
-        assert_eq!(within(5, 5, 9).unwrap(), 5);
-        assert_eq!(within(9, 5, 9).unwrap(), 9);
-        assert_eq!(within(4, 5, 9).unwrap_err().kind, ErrorKind::Input);
-        assert_eq!(within(10, 5, 9).unwrap_err().kind, ErrorKind::Input);
+    fn an_offset_out_of_range_is_skipped_only_where_the_job_says_so() {
+        for on_gap in [OnGap::Stop, OnGap::Skip] {
+            assert_eq!(within(5, 5, 9, on_gap).unwrap(), 5);
+            assert_eq!(within(9, 5, 9, on_gap).unwrap(), 9);
+            assert_eq!(within(10, 5, 9, on_gap).unwrap_err().kind, ErrorKind::Input);
+        }
+        assert_eq!(within(4, 5, 9, OnGap::Stop).unwrap_err().kind, ErrorKind::Input);
+        assert_eq!(within(4, 5, 9, OnGap::Skip).unwrap(), 5);
     }
 }

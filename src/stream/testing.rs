@@ -16,6 +16,7 @@ use crate::model::column::Origin;
 use crate::model::commit::Record;
 use crate::model::hive::Grain;
 use crate::model::hive::PartitionBy;
+use crate::model::job::OnGap;
 use crate::model::job::Roll;
 use crate::model::job::Start;
 use crate::model::job::StreamJob;
@@ -59,6 +60,8 @@ pub struct FakeState {
     pub arrived: Micros,
     /// What the group was told.
     pub advisory: BTreeMap<u32, i64>,
+    /// Retention took what is before, in all topic partitions.
+    pub first: i64,
     /// Given to the next poll.
     pub changes: Vec<Change>,
     /// Fails the poll after so many.
@@ -75,6 +78,7 @@ impl FakeTopic {
             messages: vec![Vec::new(); topic_partitions],
             arrived: ARRIVED.parse::<jiff::Timestamp>().unwrap().into(),
             advisory: BTreeMap::new(),
+            first: 0,
             changes: Vec::new(),
             polls_left: None,
             at_start: Vec::new(),
@@ -141,6 +145,9 @@ impl Source for FakeSource {
             }
             let mut handed = 0;
             for (&topic_partition, at) in &mut self.at {
+                if *at < state.first {
+                    return Err(Error::new(ErrorKind::Data, "offset out of range"));
+                }
                 // Few at a time, so that there are many batches.
                 for _ in 0..max.min(7) {
                     let sent = &state.messages[topic_partition as usize];
@@ -149,6 +156,7 @@ impl Source for FakeSource {
                         topic_partition,
                         offset: *at,
                         arrived: Some(state.arrived),
+                        headers: &(),
                         key: None,
                         payload: match sent {
                             Sent::Event(event) => Some(event.as_bytes()),
@@ -189,7 +197,8 @@ impl Source for FakeSource {
     }
 
     fn offsets(&mut self, topic_partition: u32) -> Result<(i64, i64), Error> {
-        Ok((0, self.topic.ends()[topic_partition as usize]))
+        let first = self.topic.with(|state| state.first);
+        Ok((first, self.topic.ends()[topic_partition as usize]))
     }
 
     fn offset_at(&mut self, topic_partition: u32, _: Micros) -> Result<i64, Error> {
@@ -254,6 +263,7 @@ pub fn job() -> StreamJob {
     StreamJob {
         topic: "events".parse().unwrap(),
         start: Start::Earliest,
+        on_gap: OnGap::Stop,
         table: "raw.events".parse().unwrap(),
         partition_by: PartitionBy::utc(Grain::Hour),
         close_after: Duration::ZERO,

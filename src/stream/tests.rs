@@ -1,5 +1,6 @@
 use super::testing::FakeTopic;
 use super::testing::Sent;
+use super::testing::TOPIC_ID;
 use super::testing::job;
 use super::testing::landed;
 use super::testing::read;
@@ -14,6 +15,7 @@ use crate::lake::testing::Crash;
 use crate::lake::testing::CrashingStore;
 use crate::lake::testing::memory;
 use crate::lake::testing::through;
+use crate::model::job::OnGap;
 use crate::model::job::Start;
 use crate::model::time::Micros;
 use crate::model::topic::Otherwise;
@@ -289,6 +291,39 @@ async fn a_topic_that_was_cut_off_stops_the_stream() {
     fake.with(|state| state.messages[0].truncate(3));
     let err = start(topic(), job(), &fake, &lake).end.await.unwrap().unwrap_err();
     assert!(err.to_string().contains("the topic ends at 3"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_go_before_they_are_read_stop_the_stream_or_leave_a_gap_that_is_told() {
+    for (on_gap, kind) in [(OnGap::Stop, ErrorKind::Input), (OnGap::Skip, ErrorKind::Unavailable)] {
+        let (fake, lake) = (FakeTopic::new(1), memory().await);
+        let mut slow = job();
+        (slow.on_gap, slow.roll.every) = (on_gap, Duration::from_hours(1));
+        (0..4).for_each(|n| fake.event(0, n + 1, "05:00:00"));
+        let mut running = start(topic(), slow.clone(), &fake, &lake);
+        running.progress.wait_for(|now| now.read == 4).await.unwrap();
+        fake.with(|state| {
+            let event = state.messages[0][0].clone();
+            state.messages[0].extend(vec![event; 4]);
+            state.first = 6;
+        });
+        let error = running.end.await.unwrap().unwrap_err();
+        assert_eq!(error.kind, kind, "{error}");
+        assert!(
+            error
+                .to_string()
+                .ends_with("offsets 4 to 6 are gone from the topic before they were landed")
+        );
+        let ended = records(&lake, 0).await.last().map(|record| record.end);
+        assert_eq!(ended, Some(4), "what was read is committed");
+        if on_gap == OnGap::Skip {
+            slow.roll.every = Duration::ZERO;
+            start(topic(), slow, &fake, &lake).land_all(&fake).await;
+            let log = lake.log(&"raw.events".parse().unwrap(), TOPIC_ID, 0);
+            let told = log.after(1, 1).await.unwrap().pop().unwrap();
+            assert_eq!((told.start, told.cut), (6, true));
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

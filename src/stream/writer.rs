@@ -278,10 +278,14 @@ impl Writing {
         if has_marks {
             owned.watermark.topic_has_marks();
         }
-        owned.moved(position);
+        let moved = owned.moved(position);
+        let settled = owned.settled();
         let caught_up = owned.end >= end && position >= end;
         owned.empty = caught_up && owned.last().is_none() && !owned.has_news();
         owned.watermark.looked(at, caught_up, others);
+        if moved && settled == position {
+            self.given.link.back().committed.insert(topic_partition, settled);
+        }
     }
 
     fn roll_what_is_due(&mut self) -> Result<(), Error> {

@@ -18,11 +18,11 @@ const DAY: Duration = Duration::from_hours(24);
 pub struct Bed {
     pub cluster: Cluster,
     pub topic: TopicName,
-    delete: Box<dyn Fn(&TopicName)>,
+    pub delete: Box<dyn Fn(&TopicName)>,
     _folder: tempfile::TempDir,
 }
 
-fn topic_name() -> TopicName {
+pub fn topic_name() -> TopicName {
     format!("t-{}", uuid::Uuid::new_v4().simple()).parse().unwrap()
 }
 

@@ -3,33 +3,94 @@
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, OnceLock};
 
 /// A server that ends when the pipe to its script does: when this process ends, in whatever way.
 struct Server {
-    address: String,
     _script: Child,
-    _lifeline: ChildStdin,
+    asks: ChildStdin,
+    answers: BufReader<ChildStdout>,
 }
 
-/// The brokers' address, or `None` where there is no Java: the test is skipped and says so. In CI
-/// that is a failure.
-pub fn kafka() -> Option<&'static str> {
-    static KAFKA: OnceLock<Option<Server>> = OnceLock::new();
-    let server = KAFKA.get_or_init(|| {
+/// Real Kafka brokers, each with a port for everyone and one for those who have an account.
+pub struct Brokers {
+    /// `host:port,host:port`, without security.
+    pub open: String,
+    /// Likewise, for `SASL_SSL` with SCRAM-SHA-512.
+    pub secure: String,
+    /// The certificate to trust there.
+    pub ca: String,
+    server: Mutex<Server>,
+}
+
+/// The account that the brokers know.
+pub const USER: &str = "tidemill";
+pub const PASSWORD: &str = "spring-tide";
+
+impl Brokers {
+    fn run(count: u32) -> Option<Self> {
         let missing: Vec<_> = ["java", "mvn"].into_iter().filter(|tool| !has(tool)).collect();
-        if missing.is_empty() {
-            return Some(start("tests/servers/kafka"));
+        if !missing.is_empty() {
+            let missing = missing.join(" and ");
+            assert!(!in_ci(), "{missing} missing: apt-get install openjdk-17-jdk-headless maven");
+            return None;
         }
-        let missing = missing.join(" and ");
-        assert!(!in_ci(), "{missing} missing: apt-get install openjdk-17-jdk-headless maven");
-        None
-    });
-    if server.is_none() {
+        let mut server = start("tests/servers/kafka", &["run", &count.to_string()]);
+        let [open, secure, ca] = [(); 3].map(|()| server.answer());
+        Some(Self { open, secure, ca, server: Mutex::new(server) })
+    }
+
+    /// `kill -9` of broker `number`, counted from 1.
+    pub fn kill(&self, number: u32) {
+        self.ask(&format!("kill {number}"));
+    }
+
+    /// Starts it again, and returns when it answers.
+    pub fn start(&self, number: u32) {
+        self.ask(&format!("start {number}"));
+    }
+
+    fn ask(&self, verb: &str) {
+        let mut server = self.server.lock().unwrap();
+        writeln!(server.asks, "{verb}").unwrap();
+        assert_eq!(server.answer(), "ok", "{verb}");
+    }
+}
+
+impl Server {
+    fn answer(&mut self) -> String {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "the server's script has ended; it says why above");
+        line.trim().to_owned()
+    }
+}
+
+/// One broker, or `None` where there is no Java: the test is skipped and says so. In CI that is a
+/// failure.
+pub fn broker() -> Option<&'static Brokers> {
+    static BROKER: OnceLock<Option<Brokers>> = OnceLock::new();
+    started(&BROKER, 1)
+}
+
+/// Three brokers, for tests that take one away; likewise.
+pub fn three_brokers() -> Option<&'static Brokers> {
+    static BROKERS: OnceLock<Option<Brokers>> = OnceLock::new();
+    started(&BROKERS, 3)
+}
+
+fn started(brokers: &'static OnceLock<Option<Brokers>>, count: u32) -> Option<&'static Brokers> {
+    let brokers = brokers.get_or_init(|| Brokers::run(count)).as_ref();
+    if brokers.is_none() {
         skipped("a Kafka broker: apt-get install openjdk-17-jdk-headless maven");
     }
-    server.as_ref().map(|server| server.address.as_str())
+    brokers
+}
+
+/// The address of [`broker`].
+pub fn kafka() -> Option<&'static str> {
+    broker().map(|broker| broker.open.as_str())
 }
 
 /// A Python that has DuckDB, or `None` where there is no Python: the comparison with another engine
@@ -61,19 +122,17 @@ pub fn skipped(what: &str) {
     let _ = writeln!(io::stderr(), "skipped: {test} needs {what}");
 }
 
-fn start(script: &str) -> Server {
+fn start(script: &str, arguments: &[&str]) -> Server {
     let mut child = Command::new(script)
-        .arg("run")
+        .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lifeline = child.stdin.take().unwrap();
-    let mut address = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
-    assert!(!address.is_empty(), "{script} did not start; it says why above");
-    Server { address: address.trim().to_owned(), _script: child, _lifeline: lifeline }
+    let asks = child.stdin.take().unwrap();
+    let answers = BufReader::new(child.stdout.take().unwrap());
+    Server { _script: child, asks, answers }
 }
 
 #[expect(clippy::disallowed_methods, reason = "not configuration: who runs the tests")]

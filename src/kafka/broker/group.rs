@@ -63,7 +63,7 @@ impl ClientContext for GroupContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        debug!(%error, "librdkafka: {reason}");
+        self.ids.refusal.heard(&error, reason);
     }
 }
 

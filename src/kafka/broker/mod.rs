@@ -4,6 +4,7 @@ mod admin;
 mod group;
 mod probe;
 mod producer;
+mod refusal;
 mod source;
 mod tail;
 
@@ -19,6 +20,7 @@ use crate::model::time::Micros;
 use rdkafka::Message as _;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedHeaders;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::message::Headers;
 use std::collections::BTreeMap;
@@ -106,7 +108,8 @@ fn failed(err: KafkaError) -> Error {
         | Code::GroupAuthorizationFailed
         | Code::ClusterAuthorizationFailed
         | Code::SaslAuthenticationFailed
-        | Code::Authentication => Error::new(ErrorKind::Input, err)
+        | Code::Authentication
+        | Code::SSL => Error::new(ErrorKind::Input, err)
             .remedy("check the account in [kafka.properties] and its ACLs"),
         Code::FencedInstanceId | Code::ProducerFenced | Code::InvalidProducerEpoch => {
             Error::new(ErrorKind::Fenced, err)
@@ -115,7 +118,8 @@ fn failed(err: KafkaError) -> Error {
     }
 }
 
-/// Errors that librdkafka tells and mends by itself.
+/// Errors that librdkafka tells and mends by itself. A refused account is not among them, except while
+/// messages flow: a broker that goes down in the middle of a handshake looks the same.
 fn passes(err: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
@@ -138,8 +142,18 @@ fn message<'a>(message: &'a BorrowedMessage<'_>) -> Message<'a> {
         arrived: message.timestamp().to_millis().map(|millis| Micros(millis * 1_000)),
         key: message.key(),
         payload,
+        headers: message.headers().map_or(&() as &dyn crate::kafka::Headers, |headers| headers),
         // A mark has no payload, so headers are looked at only where there is none.
         mark: if payload.is_none() { mark(message) } else { None },
+    }
+}
+
+impl crate::kafka::Headers for BorrowedHeaders {
+    fn last(&self, name: &str) -> Option<&[u8]> {
+        (0..self.count()).rev().find_map(|place| {
+            let header = self.try_get(place)?;
+            (header.key == name).then_some(header.value)?
+        })
     }
 }
 

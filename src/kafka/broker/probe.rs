@@ -5,7 +5,8 @@
 //! That line is where [`IdWatch`] reads it: the only way that works over every security protocol
 //! without `unsafe`. The wording is pinned by Cargo.lock and by the conformance suite.
 
-use super::{ANSWER_WAIT, Brokers, failed, number};
+use super::refusal::Refusal;
+use super::{ANSWER_WAIT, Brokers, failed, number, passes};
 use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::TopicFacts;
 use crate::model::name::TopicName;
@@ -18,6 +19,7 @@ use rdkafka::consumer::BaseConsumer;
 use rdkafka::consumer::Consumer;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
+use rdkafka::error::KafkaResult;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use std::sync::Mutex;
@@ -27,16 +29,21 @@ use tracing::{debug, error, warn};
 /// How often the log is looked at for the id that must be in it.
 const LOG_TRIES: usize = 200;
 const LOG_WAIT: Duration = Duration::from_millis(10);
+/// A question is asked anew so often within [`ANSWER_WAIT`]: between two tries a refusal is seen.
+const TRIES: u32 = 3;
+/// How often what they may have said is looked for after each.
+const WORD_TRIES: usize = 10;
 
 /// Writes librdkafka's log into ours and keeps the newest id of one topic.
 pub struct IdWatch {
     topic: String,
     id: Mutex<Option<String>>,
+    pub refusal: Refusal,
 }
 
 impl IdWatch {
     pub fn new(topic: &str) -> Self {
-        Self { topic: topic.to_owned(), id: Mutex::new(None) }
+        Self { topic: topic.to_owned(), id: Mutex::new(None), refusal: Refusal::default() }
     }
 
     pub fn id(&self) -> Option<String> {
@@ -67,7 +74,7 @@ impl ClientContext for IdWatch {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        debug!(%error, "librdkafka: {reason}");
+        self.refusal.heard(&error, reason);
     }
 }
 
@@ -128,7 +135,7 @@ impl Probe {
     fn ask(&self) -> Result<Option<TopicFacts>, Error> {
         let topic = &self.topic;
         let metadata =
-            self.client.fetch_metadata(Some(topic.as_str()), ANSWER_WAIT).map_err(failed)?;
+            self.answered(|wait| self.client.fetch_metadata(Some(topic.as_str()), wait))?;
         let Some(found) = metadata.topics().iter().find(|found| found.name() == topic.as_str())
         else {
             return Ok(None);
@@ -153,11 +160,36 @@ impl Probe {
             .remedy("Tidemill needs Kafka 3.1 or newer"))
     }
 
+    /// Asks until there is an answer, or word of why there is none.
+    fn answered<T>(&self, ask: impl Fn(Duration) -> KafkaResult<T>) -> Result<T, Error> {
+        let refusal = &self.client.context().refusal;
+        let mut tries = 1;
+        loop {
+            let err = match ask(ANSWER_WAIT / TRIES) {
+                Ok(answer) => {
+                    refusal.forget();
+                    return Ok(answer);
+                }
+                Err(err) => err,
+            };
+            // What the brokers have said waits in the queue, behind other news.
+            for _ in 0..WORD_TRIES {
+                let _ = self.client.poll(LOG_WAIT);
+                if refusal.told().is_some() {
+                    break;
+                }
+            }
+            if tries == TRIES || !passes(&err) || refusal.told().is_some() {
+                return Err(refusal.explains(failed(err)));
+            }
+            tries += 1;
+        }
+    }
+
     /// The first offset kept and the high watermark.
     pub fn offsets(&self, topic_partition: u32) -> Result<(i64, i64), Error> {
-        self.client
-            .fetch_watermarks(self.topic.as_str(), number(topic_partition), ANSWER_WAIT)
-            .map_err(failed)
+        let (topic, partition) = (self.topic.as_str(), number(topic_partition));
+        self.answered(|wait| self.client.fetch_watermarks(topic, partition, wait))
             .doing(|| format!("ask for the offsets of topic partition {topic_partition}"))
     }
 
@@ -168,10 +200,9 @@ impl Probe {
         times
             .add_partition_offset(self.topic.as_str(), number(topic_partition), millis)
             .map_err(failed)?;
-        let found =
-            self.client.offsets_for_times(times, ANSWER_WAIT).map_err(failed).doing(|| {
-                format!("ask topic partition {topic_partition} for its offset at {at}")
-            })?;
+        let found = self
+            .answered(|wait| self.client.offsets_for_times(times.clone(), wait))
+            .doing(|| format!("ask topic partition {topic_partition} for its offset at {at}"))?;
         match found.elements().first().map(TopicPartitionListElem::offset) {
             Some(Offset::Offset(offset)) => Ok(offset),
             _ => Ok(self.offsets(topic_partition)?.1),

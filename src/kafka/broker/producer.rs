@@ -1,6 +1,7 @@
 //! Kafka's idempotent producer as a [`Producer`].
 
 use super::probe::Probe;
+use super::refusal::Refusal;
 use super::{Brokers, failed, no_topic, number};
 use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::MARK_HEADER;
@@ -19,7 +20,6 @@ use rdkafka::producer::Producer as _;
 use rdkafka::producer::ProducerContext;
 use std::sync::Mutex;
 use std::time::Duration;
-use tracing::debug;
 
 const DEFAULTS: [(&str, &str); 3] = [
     ("linger.ms", "5"),
@@ -43,11 +43,12 @@ const FULL_WAIT: Duration = Duration::from_millis(50);
 struct Deliveries {
     /// The first that did not arrive.
     failure: Mutex<Option<KafkaError>>,
+    refusal: Refusal,
 }
 
 impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
-        debug!(%error, "librdkafka: {reason}");
+        self.refusal.heard(&error, reason);
     }
 }
 
@@ -79,8 +80,9 @@ impl BrokerProducer {
 
     /// Once a message is lost, what followed it is no longer in order: nothing more is sent.
     fn check_deliveries(&self) -> Result<(), Error> {
-        let failure = self.producer.context().failure.lock().expect("no panic holds it").clone();
-        failure.map_or(Ok(()), |failure| Err(failed(failure)))
+        let context = self.producer.context();
+        let failure = context.failure.lock().expect("no panic holds it").clone();
+        failure.map_or(Ok(()), |failure| Err(context.refusal.explains(failed(failure))))
     }
 }
 

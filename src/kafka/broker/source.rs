@@ -3,12 +3,14 @@
 use super::group::GroupContext;
 use super::group::intersection;
 use super::probe::Probe;
+use super::refusal::refuses;
 use super::{ANSWER_WAIT, Brokers, failed, message, no_topic, number, passes};
 use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::Change;
 use crate::kafka::Message;
 use crate::kafka::Source;
 use crate::kafka::TopicFacts;
+use crate::kafka::another_topic;
 use crate::model::name::TopicName;
 use crate::model::time::Micros;
 use rdkafka::Offset;
@@ -22,7 +24,7 @@ use std::time::Duration;
 use tracing::warn;
 
 /// The user may set these otherwise.
-const DEFAULTS: [(&str, &str); 6] = [
+const DEFAULTS: [(&str, &str); 7] = [
     // Bytes that wait in this process for their turn; the stream's whole budget is 256 MiB.
     ("queued.max.messages.kbytes", "24576"),
     ("fetch.max.bytes", "8388608"),
@@ -33,6 +35,8 @@ const DEFAULTS: [(&str, &str); 6] = [
     ("session.timeout.ms", "6000"),
     ("heartbeat.interval.ms", "1500"),
     ("metadata.max.age.ms", "60000"),
+    // The group spreads new topic partitions as soon as a member sees them; 5 minutes by default.
+    ("topic.metadata.refresh.interval.ms", "10000"),
 ];
 
 /// The promises of the seam rest on these.
@@ -61,6 +65,14 @@ pub struct BrokerSource {
     /// To be given up, also together.
     revoked: BTreeSet<u32>,
     released: BTreeSet<u32>,
+    begun: BTreeMap<u32, Begun>,
+}
+
+/// Where `start` said. Until something comes from there, librdkafka tells no position, or the one
+/// that it had before, which must never be taken for ours.
+struct Begun {
+    offset: i64,
+    stale: Option<i64>,
 }
 
 impl BrokerSource {
@@ -83,15 +95,13 @@ impl BrokerSource {
             starting: BTreeMap::new(),
             revoked: BTreeSet::new(),
             released: BTreeSet::new(),
+            begun: BTreeMap::new(),
         })
     }
 
     fn check_same(&self, id: Option<&str>) -> Result<(), Error> {
         match id {
-            Some(id) if id != self.facts.id => Err(Error::new(
-                ErrorKind::Data,
-                format!("topic {} was deleted or created again", self.topic),
-            )),
+            Some(id) if id != self.facts.id => Err(another_topic(&self.topic)),
             Some(_) | None => Ok(()),
         }
     }
@@ -122,6 +132,15 @@ impl BrokerSource {
         // librdkafka would remember the pause, and read nothing when they come back.
         self.consumer.resume(&owned).map_err(failed)?;
         self.consumer.incremental_unassign(&owned).map_err(failed)
+    }
+
+    fn told_position(&self, topic_partition: u32) -> Result<Option<i64>, Error> {
+        let positions = self.consumer.position().map_err(failed)?;
+        let found = positions.find_partition(self.topic.as_str(), number(topic_partition));
+        Ok(match found.map(|element| element.offset()) {
+            Some(Offset::Offset(offset)) => Some(offset),
+            _ => None,
+        })
     }
 
     fn list(
@@ -157,7 +176,8 @@ impl Source for BrokerSource {
             }
             match polled {
                 Some(Ok(polled)) => each(message(&polled)),
-                Some(Err(error)) if passes(&error) => {
+                // An account that stays refused is told when the topic is asked for next.
+                Some(Err(error)) if passes(&error) || refuses(error.rdkafka_error_code()) => {
                     warn!(%error, "the brokers are hard to reach");
                 }
                 Some(Err(error)) => {
@@ -174,6 +194,8 @@ impl Source for BrokerSource {
     }
 
     fn start(&mut self, topic_partition: u32, offset: i64) -> Result<(), Error> {
+        let stale = self.told_position(topic_partition)?;
+        self.begun.insert(topic_partition, Begun { offset, stale });
         let Some(start) = self.starting.get_mut(&topic_partition) else {
             let offset = Offset::Offset(offset);
             return self
@@ -195,6 +217,7 @@ impl Source for BrokerSource {
 
     fn release(&mut self, topic_partitions: &[u32]) -> Result<(), Error> {
         for topic_partition in topic_partitions {
+            self.begun.remove(topic_partition);
             if self.revoked.remove(topic_partition) {
                 self.released.insert(*topic_partition);
             }
@@ -207,15 +230,12 @@ impl Source for BrokerSource {
     }
 
     fn position(&mut self, topic_partition: u32) -> Result<i64, Error> {
-        let positions = self.consumer.position().map_err(failed)?;
-        let found = positions.find_partition(self.topic.as_str(), number(topic_partition));
-        match found.map(|element| element.offset()) {
-            Some(Offset::Offset(offset)) => Ok(offset),
-            _ => Err(Error::new(
-                ErrorKind::Bug,
-                format!("topic partition {topic_partition} is not started"),
-            )),
-        }
+        let Some(begun) = self.begun.get(&topic_partition) else {
+            let problem = format!("topic partition {topic_partition} is not started");
+            return Err(Error::new(ErrorKind::Bug, problem));
+        };
+        let told = self.told_position(topic_partition)?.filter(|told| begun.stale != Some(*told));
+        Ok(told.unwrap_or(begun.offset))
     }
 
     fn offsets(&mut self, topic_partition: u32) -> Result<(i64, i64), Error> {

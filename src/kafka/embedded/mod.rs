@@ -27,6 +27,7 @@ pub use writer::Writer;
 use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::Message;
 use crate::kafka::TopicFacts;
+use crate::kafka::another_topic;
 use crate::model::name::TopicName;
 use crate::model::time::Micros;
 use ends::{End, EndsFile};
@@ -113,10 +114,7 @@ impl Topic {
     fn check_same(&self) -> Result<(), Error> {
         match read_file(&self.folder)? {
             Some(file) if file.id == self.file.id => Ok(()),
-            Some(_) | None => Err(Error::new(
-                ErrorKind::Data,
-                format!("topic {} was deleted or created again", self.name),
-            )),
+            Some(_) | None => Err(another_topic(&self.name)),
         }
     }
 

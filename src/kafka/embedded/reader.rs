@@ -201,6 +201,7 @@ fn message<'a>(topic_partition: u32, offset: i64, stored: &Stored<'a>) -> Messag
         key: stored.key,
         payload: stored.payload,
         mark: stored.mark,
+        headers: &(),
     }
 }
 

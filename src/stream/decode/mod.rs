@@ -3,6 +3,7 @@
 //! A message becomes a row or a [`Reject`], never a panic and never half a row: values wait in
 //! slots until the message has been read to its end.
 
+mod beside;
 mod json;
 mod row;
 mod text;
@@ -11,7 +12,10 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+use crate::kafka::Message;
 use crate::model::column::Column;
+use crate::model::column::ColumnType;
+use crate::model::column::MessagePart;
 use crate::model::column::Origin;
 use arrow::array::ArrayRef;
 use row::Builder;
@@ -44,7 +48,7 @@ impl fmt::Display for Reject {
     }
 }
 
-/// Reads messages; its rows are the columns that come from fields, and the rest.
+/// Reads messages; its rows are the columns that come from fields, the rest, and what is beside them.
 #[derive(Debug)]
 pub struct Decoder {
     tree: Tree,
@@ -52,6 +56,7 @@ pub struct Decoder {
     /// Slots that must not stay empty, with what they are called.
     required: Vec<(usize, String)>,
     rest: Vec<usize>,
+    beside: Vec<(usize, MessagePart, ColumnType)>,
 }
 
 /// A message that is a row.
@@ -80,21 +85,33 @@ impl Decoder {
         };
         let rest: Vec<usize> =
             of(|column| column.origin == Origin::Rest).map(|(slot, _)| slot).collect();
+        let beside = columns.iter().enumerate().filter_map(|(slot, column)| match &column.origin {
+            Origin::Message(part) => Some((slot, part.clone(), column.kind)),
+            Origin::Path(_) | Origin::Sql(_) | Origin::Rest => None,
+        });
+        let beside = beside.collect();
         let required = of(|column| column.required).collect();
         let slots = Slots::new(columns.len(), tree.nodes, !rest.is_empty());
-        Self { tree, slots, required, rest }
+        Self { tree, slots, required, rest, beside }
     }
 
-    /// Reads one message.
-    pub fn decode<'a>(&'a mut self, payload: &'a [u8]) -> Result<Row<'a>, Reject> {
+    /// Reads one message, whose payload is `payload`.
+    pub fn decode<'a>(
+        &'a mut self,
+        payload: &'a [u8],
+        message: &Message<'_>,
+    ) -> Result<Row<'a>, Reject> {
         if payload.is_empty() {
             return Err(Reject::new("the message is empty", ""));
         }
-        let message = std::str::from_utf8(payload)
+        let text = std::str::from_utf8(payload)
             .map_err(|err| Reject::new("invalid UTF-8", err.to_string()))?;
         let slots = &mut self.slots;
         slots.begin();
-        json::read(&self.tree.root, message, slots)?;
+        json::read(&self.tree.root, text, slots)?;
+        for (slot, part, kind) in &self.beside {
+            slots.values[*slot] = beside::slot(part, *kind, message, slots)?;
+        }
         for &slot in &self.rest {
             let rest = std::mem::take(&mut slots.rest);
             slots.values[slot] = slots.own(&rest);
@@ -105,14 +122,15 @@ impl Decoder {
                 return Err(Reject::new(format!("{name}: required, and it is not there"), ""));
             }
         }
-        Ok(Row { message, slots })
+        Ok(Row { message: text, slots })
     }
 }
 
-/// What errors call a column: the path of its field, where it has one.
+/// What errors call a column: the path of its field or the part of the message, where it has one.
 pub fn called(column: &Column) -> String {
     match &column.origin {
         Origin::Path(path) => path.join("."),
+        Origin::Message(part) => part.to_string(),
         Origin::Sql(_) | Origin::Rest => column.name.clone(),
     }
 }

@@ -1,8 +1,11 @@
 use super::Decoder;
 use super::Rows;
+use crate::kafka::Headers;
+use crate::kafka::Message;
 use crate::model::column::Column;
 use crate::model::column::ColumnType;
 use crate::model::column::Origin;
+use crate::model::time::Micros;
 use crate::sql::types;
 use arrow::array::RecordBatch;
 use proptest::prelude::*;
@@ -17,6 +20,7 @@ fn columns(texts: &[&str]) -> Vec<Column> {
         let (path, kind) = rest.split_once(": ").unwrap();
         let origin = match path {
             "*" => Origin::Rest,
+            part if part.starts_with('$') => Origin::Message(part.parse().unwrap()),
             path => Origin::Path(path.split('.').map(str::to_owned).collect()),
         };
         let required = kind.ends_with('!');
@@ -27,10 +31,27 @@ fn columns(texts: &[&str]) -> Vec<Column> {
 }
 
 /// What the row of `message` holds, as JSON; or the reject.
-fn decode(columns: &[Column], message: &[u8]) -> Result<Value, String> {
+fn decode(columns: &[Column], payload: &[u8]) -> Result<Value, String> {
+    decode_message(columns, &message(payload))
+}
+
+fn message(payload: &[u8]) -> Message<'_> {
+    Message {
+        topic_partition: 3,
+        offset: 42,
+        arrived: Some(Micros(1_500_000)),
+        key: Some(b"k-1"),
+        payload: Some(payload),
+        mark: None,
+        headers: &(),
+    }
+}
+
+fn decode_message(columns: &[Column], message: &Message<'_>) -> Result<Value, String> {
     let mut decoder = Decoder::new(columns);
     let mut rows = Rows::new(columns);
-    let row = decoder.decode(message).map_err(|reject| reject.to_string())?;
+    let payload = message.payload.unwrap();
+    let row = decoder.decode(payload, message).map_err(|reject| reject.to_string())?;
     rows.push(&row);
     let schema = Arc::new(types::schema(columns));
     let batch = RecordBatch::try_new(schema, rows.finish()).unwrap();
@@ -61,6 +82,49 @@ fn nested_fields_fill_columns_and_the_rest_keeps_the_others() {
             "rest": r#"{"meta":{"dt":"x"},"z":[1, 2.50],"k\n":null}"#,
         }),
     );
+}
+
+/// Names with their values, in the message's order.
+struct Sent(Vec<(&'static str, &'static [u8])>);
+
+impl Headers for Sent {
+    fn last(&self, name: &str) -> Option<&[u8]> {
+        self.0.iter().rev().find(|(its, _)| *its == name).map(|(_, value)| *value)
+    }
+}
+
+#[test]
+fn key_headers_and_place_fill_columns_beside_the_fields() {
+    let columns = columns(&[
+        "id = id: int64",
+        "key = $key: string!",
+        "raw = $key: bytes",
+        "trace = $header.trace.id: string",
+        "none = $header.none: string",
+        "part = $topic_partition: int64",
+        "place = $offset: int64",
+        "came = $timestamp: timestamp!",
+        "rest = *: json",
+    ]);
+    let headers = Sent(vec![("trace.id", b"old"), ("x", b"y"), ("trace.id", b"new")]);
+    let message = Message { headers: &headers, ..message(br#"{"id":1,"$key":2}"#) };
+    let row = json!({
+        "id": 1,
+        "key": "k-1",
+        "raw": "6b2d31",
+        "trace": "new",
+        "part": 3,
+        "place": 42,
+        "came": "1970-01-01T00:00:01.500Z",
+        "rest": r#"{"$key":2}"#,
+    });
+    assert_eq!(decode_message(&columns, &message), Ok(row));
+    let without = Message { key: None, ..message };
+    let reject = Err("$key: required, and it is not there".into());
+    assert_eq!(decode_message(&columns, &without), reject);
+    let binary = Message { key: Some(b"\xff"), ..message };
+    let reject = decode_message(&columns, &binary).unwrap_err();
+    assert!(reject.starts_with("$key: invalid UTF-8"), "{reject}");
 }
 
 #[test]
