@@ -2,6 +2,7 @@
 
 use super::dags::DagsVerb;
 use super::demo::DemoArgs;
+use super::lake::LakeVerb;
 use super::partitions::PartitionsVerb;
 use super::runs::RunsVerb;
 use super::sql::SqlArgs;
@@ -68,6 +69,9 @@ pub enum Verb {
     /// Hive partitions of a table: list, show, close, reopen
     #[command(subcommand)]
     Partitions(PartitionsVerb),
+    /// A table's files and log: verify them, trace a row
+    #[command(subcommand)]
+    Lake(LakeVerb),
     /// Asks the lake and the warehouse (as warehouse.<table>) a question
     Sql(SqlArgs),
     /// Prints the version

@@ -10,6 +10,7 @@ mod context;
 mod dags;
 mod demo;
 mod doctor;
+mod lake;
 mod partitions;
 mod print;
 mod request;
@@ -20,6 +21,7 @@ mod status;
 mod streams;
 mod tasks;
 mod tide;
+mod trace;
 mod up;
 mod why;
 
@@ -67,6 +69,7 @@ fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Error> {
         Verb::Tasks(verb) => tasks::run(context, verb)?,
         Verb::Streams(verb) => streams::run(context, verb)?,
         Verb::Partitions(verb) => partitions::run(context, verb)?,
+        Verb::Lake(verb) => return lake::run(context, verb),
         Verb::Sql(args) => sql::run(context, &args)?,
         Verb::Version => print::text(concat!("tidemill ", env!("CARGO_PKG_VERSION"), "\n"))?,
         Verb::Worker { attempt, .. } => up::work(context, attempt.as_deref())?,

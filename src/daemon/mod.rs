@@ -7,6 +7,7 @@
 mod files;
 mod lock;
 mod loops;
+mod sweep;
 mod ticks;
 
 pub use lock::Holder;
@@ -47,6 +48,8 @@ use tracing::warn;
 const FILES_EVERY: Duration = Duration::from_secs(2);
 /// What is too old is forgotten this often.
 const RETENTION_EVERY: Duration = Duration::from_hours(1);
+/// What a zombie leaves staged costs space and nothing else.
+const SWEEP_EVERY: Duration = Duration::from_mins(10);
 /// Services only finish the transaction that they are in.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -132,6 +135,7 @@ struct Wakes {
     scheduler: Arc<Notify>,
     files: Arc<Notify>,
     retention: Arc<Notify>,
+    sweep: Arc<Notify>,
 }
 
 struct Daemon {
@@ -163,9 +167,13 @@ impl Daemon {
         services.spawn("files", |stop| loops::watch_files(project, seen, wakes, stop));
         let retention = self.retention();
         services.spawn("retention", |stop| retention.run(stop));
+        let (store, lake, wake) = (self.store.clone(), self.lake.clone(), self.wakes.sweep.clone());
+        let sweeping = sweep::Sweeping { store, lake, wake };
+        services.spawn("sweep", |stop| sweeping.run(stop));
         let ticks = vec![
             (FILES_EVERY, self.wakes.files.clone()),
             (RETENTION_EVERY, self.wakes.retention.clone()),
+            (SWEEP_EVERY, self.wakes.sweep.clone()),
         ];
         services.spawn("ticks", |stop| ticks::run(ticks, stop));
         (services, mode, deciding)

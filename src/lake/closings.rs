@@ -77,7 +77,7 @@ impl Lake {
 }
 
 /// Whether a closing may be created; `follows`: it is the first, or the one before it exists.
-fn check(closing: &Closing, follows: bool) -> Result<(), Error> {
+pub(super) fn check(closing: &Closing, follows: bool) -> Result<(), Error> {
     let Closing { format, n, files, rows, .. } = closing;
     let total: u64 = files.iter().map(|file| file.rows).sum();
     let in_order = files.is_sorted_by(|a, b| a.published < b.published);

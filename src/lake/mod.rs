@@ -16,6 +16,7 @@ pub mod paths;
 mod retry;
 pub mod schema;
 pub mod tables;
+pub mod verify;
 
 #[cfg(test)]
 pub(crate) mod testing;

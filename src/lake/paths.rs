@@ -50,6 +50,11 @@ impl Place {
         format!("{}/{seq:020}.json", self.folder("log")).into()
     }
 
+    /// Holds the records and nothing else.
+    pub fn log(&self) -> Path {
+        self.folder("log").into()
+    }
+
     pub fn stage(&self) -> Path {
         self.folder("stage").into()
     }
@@ -131,6 +136,16 @@ pub fn closed_key(closings: &Path) -> Option<PartitionKey> {
 /// Which closing a batch's output was made from.
 pub fn output_number(table: &TableName, key: &PartitionKey) -> Path {
     format!("{OURS}/{table}/outputs/{key}.json").into()
+}
+
+/// Holds the numbers of a batch's outputs.
+pub fn outputs(table: &TableName) -> Path {
+    format!("{OURS}/{table}/outputs").into()
+}
+
+/// The hive partition whose output's number the object `number` is.
+pub fn output_key(number: &Path) -> Option<PartitionKey> {
+    number.filename()?.strip_suffix(".json")?.parse().ok()
 }
 
 /// Where the next output of a hive partition waits.

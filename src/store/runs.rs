@@ -185,6 +185,26 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The runs that read a hive partition, each with the number of the closing, oldest first.
+    pub async fn readers_of(
+        &self,
+        table: &TableName,
+        key: &PartitionKey,
+    ) -> Result<Vec<(Run, u32)>, Error> {
+        let rows = sqlx::query(
+            "SELECT runs.*, run_inputs.n AS read_n FROM run_inputs JOIN runs ON runs.id = run_inputs.run
+             WHERE run_inputs.table_name = ? AND run_inputs.key = ?
+             ORDER BY runs.created_us, runs.id",
+        )
+        .bind(table.as_str())
+        .bind(key.to_string())
+        .fetch_all(&self.reader)
+        .await?;
+        rows.iter().map(|row| Ok((run(row)?, row.number("read_n")?))).collect()
+    }
+}
+
 impl Tx {
     /// Adds a run with its inputs; false if its closing has made one before.
     pub async fn add_run(&mut self, run: &Run, inputs: &[Input]) -> Result<bool, Error> {

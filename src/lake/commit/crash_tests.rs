@@ -104,6 +104,26 @@ async fn whoever_comes_after_a_crash_finds_the_record_published_or_none() {
 }
 
 #[tokio::test]
+async fn a_sweep_cut_short_anywhere_takes_nothing_of_a_record_and_is_finished_by_the_next() {
+    let make = async || {
+        let lake = memory().await;
+        let (ours, zombies) = (staged(&lake).await.unwrap(), staged(&lake).await.unwrap());
+        let log = log(&lake);
+        let tip = log.recover().await.unwrap();
+        assert!(matches!(log.append(&tip, &ours).await.unwrap(), Append::Ours(_)));
+        assert_eq!(zombies.files.len(), ours.files.len());
+        (lake, ours)
+    };
+    let work = async |lake: Lake, _: Record| log(&lake).sweep().await.map(|_| ());
+    crash_at_every_call(make, work, async |lake, ours| {
+        log(&lake).sweep().await.unwrap();
+        log(&lake).recover().await.unwrap();
+        check_published(&lake, &ours).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_same_record_appended_again_after_any_crash_is_ours() {
     let make = async || {
         let lake = memory().await;

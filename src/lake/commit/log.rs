@@ -22,7 +22,7 @@ const READ_AHEAD_MAX: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Log {
     pub(super) lake: Lake,
-    pub(super) place: Place,
+    pub(in super::super) place: Place,
 }
 
 /// The end of a log, whose last record is known to be published: where the next may follow.
@@ -103,6 +103,20 @@ impl Log {
             0 => Ok(None),
             seq => self.read(seq).await,
         }
+    }
+
+    /// The record whose offsets hold `offset`; `None` if there is none.
+    pub async fn holding(&self, offset: i64) -> Result<Option<Record>, Error> {
+        let (mut first, mut after) = (1, self.lake.newest(|seq| self.place.record(seq)).await? + 1);
+        while first < after {
+            let middle = first + (after - first) / 2;
+            match self.read(middle).await? {
+                Some(record) if record.end <= offset => first = middle + 1,
+                Some(record) if record.start > offset => after = middle,
+                found => return Ok(found),
+            }
+        }
+        Ok(None)
     }
 
     /// The records after number `seq`, in order, as many as there are now; `max` at most.

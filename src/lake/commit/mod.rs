@@ -5,7 +5,7 @@
 //! its staged copy deleted. The record is the commit. What follows it anyone may repeat, and a
 //! record is published before its successor may be made, which [`Tip`] sees to.
 
-mod check;
+pub(super) mod check;
 mod log;
 mod publish;
 mod stage;

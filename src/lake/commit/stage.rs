@@ -20,6 +20,10 @@ use sha2::Sha256;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+/// How much of a stage one sweep looks at. It holds what a few lives left; should it ever hold more,
+/// the next sweep goes on.
+const SWEPT_MAX: usize = 10_000;
+
 /// A file that is about to be staged.
 #[derive(Clone, Debug)]
 pub struct NewFile {
@@ -69,6 +73,7 @@ impl Log {
             .lake
             .objects()
             .list(Some(&self.place.stage()))
+            .take(SWEPT_MAX)
             .map_ok(|meta| meta.location)
             .try_collect()
             .await

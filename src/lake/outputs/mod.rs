@@ -84,7 +84,7 @@ impl Lake {
         Ok(output)
     }
 
-    async fn read_output(
+    pub(super) async fn read_output(
         &self,
         table: &TableName,
         key: &PartitionKey,

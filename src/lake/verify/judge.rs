@@ -1,0 +1,239 @@
+//! What counts as wrong, how bad it is, and what mends it. Pure: facts in, findings out.
+
+use super::super::closings;
+use super::super::paths::Place;
+use super::Report;
+use crate::model::commit::ClosedFile;
+use crate::model::commit::Closing;
+use crate::model::commit::File;
+use crate::model::commit::Record;
+use crate::model::hive::PartitionKey;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+/// The worst one decides how `verify` ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// A step was cut short; Tidemill finishes it by itself.
+    Unfinished,
+    /// A person must put something right; no row is lost.
+    Foreign,
+    /// Rows or entries are not what they were.
+    Damage,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub severity: Severity,
+    pub what: String,
+    pub mend: String,
+}
+
+/// What a name of the lake holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    Missing,
+    /// Of the size and checksum that are written down.
+    Same,
+    Other,
+}
+
+/// Whether another record follows, so that all of this one must be visible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    Last,
+    Followed,
+}
+
+/// What the records say of their files, by published name.
+pub(super) type Files = BTreeMap<String, Listed>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub key: Option<PartitionKey>,
+    pub staged: String,
+    pub bytes: u64,
+    pub checksum: String,
+    pub rows: u64,
+}
+
+const FROM_A_COPY: &str =
+    "put the object back from a copy, and see that no lifecycle rule deletes in the lake";
+
+fn finding(severity: Severity, what: String, mend: &str) -> Finding {
+    Finding { severity, what, mend: mend.to_owned() }
+}
+
+/// Notes what a record holds.
+pub(super) fn add(record: &Record, files: &mut Files, report: &mut Report) {
+    report.records += 1;
+    let (all, one) = (&mut report.counts, &record.counts);
+    all.read += one.read;
+    all.landed += one.landed;
+    all.quarantined += one.quarantined;
+    all.dropped += one.dropped;
+    all.tombstones += one.tombstones;
+    all.marks += one.marks;
+    for file in record.files.iter().chain(&record.quarantine) {
+        report.files += 1;
+        report.bytes += file.bytes;
+        let File { key, staged, bytes, checksum, rows, .. } = file.clone();
+        files.insert(file.published.clone(), Listed { key, staged, bytes, checksum, rows });
+    }
+}
+
+pub(super) fn broken(record: &Record, rule: &str) -> Finding {
+    let Record { topic_partition, seq, .. } = record;
+    let what = format!("record {seq} of topic partition {topic_partition}: {rule}");
+    finding(Severity::Damage, what, "put the record back from a copy; nothing may write there")
+}
+
+pub(super) fn gap(place: &Place, seq: u64) -> Finding {
+    let what = format!(
+        "record {seq} of topic partition {} is missing, and later ones exist",
+        place.topic_partition()
+    );
+    finding(Severity::Damage, what, FROM_A_COPY)
+}
+
+pub(super) fn garbage(name: &str, seq: u64) -> Finding {
+    let what = format!("{name} was staged, and record {seq} does not name it");
+    finding(Severity::Unfinished, what, "the daemon sweeps it within ten minutes")
+}
+
+pub(super) fn stranger(name: &str) -> Finding {
+    let what = format!("{name} lies where readers look, and no record names it");
+    finding(Severity::Foreign, what, "move it out of the lake, and find out who wrote it")
+}
+
+/// What is wrong with one file of a record.
+pub(super) fn file(
+    seq: u64,
+    place: Held,
+    file: &File,
+    seen: Seen,
+    staged: bool,
+) -> Option<Finding> {
+    let File { published, rows, bytes, checksum, .. } = file;
+    let again = "the stream publishes its last record again when it starts";
+    Some(match (seen, staged, place) {
+        (Seen::Same, false, _) => return None,
+        (Seen::Same, true, Held::Last) => {
+            let what = format!("{published} is visible, and its staged copy is still there");
+            finding(Severity::Unfinished, what, again)
+        }
+        (Seen::Same, true, Held::Followed) => {
+            let what = format!("{published} is visible, and {} is still staged", file.staged);
+            finding(Severity::Foreign, what, "delete the staged copy")
+        }
+        (Seen::Missing, true, Held::Last) => {
+            let what = format!("{published} of record {seq} is staged and not visible yet");
+            finding(Severity::Unfinished, what, again)
+        }
+        (Seen::Missing, true, Held::Followed) => {
+            let what = format!("{published}: record {seq} is not published, and others follow");
+            let mend = format!("copy {} to that name; then report this", file.staged);
+            finding(Severity::Damage, what, &mend)
+        }
+        (Seen::Missing, false, _) => {
+            let what = format!("{published} is gone: {rows} rows of record {seq}");
+            finding(Severity::Damage, what, FROM_A_COPY)
+        }
+        (Seen::Other, ..) => {
+            let what = format!(
+                "{published} is not what record {seq} made: {bytes} bytes, SHA-256 {checksum}"
+            );
+            finding(Severity::Damage, what, FROM_A_COPY)
+        }
+    })
+}
+
+/// What is wrong with the closings of one hive partition of a streamed table.
+pub(super) fn closings(closings: &[Closing], files: &Files) -> Vec<Finding> {
+    let mut found = order(closings);
+    for closing in closings {
+        let unknown = closing.files.iter().filter(|file| !is_listed(file, files));
+        found.extend(unknown.map(|file| {
+            let Closing { key, n, .. } = closing;
+            let what = format!("closing {n} of {key} lists {}, as no record does", file.published);
+            finding(Severity::Damage, what, "put the record or the closing back from a copy")
+        }));
+    }
+    for pair in closings.windows(2) {
+        let names = |closing: &Closing| -> BTreeSet<String> {
+            closing.files.iter().map(|file| file.published.clone()).collect()
+        };
+        if let Some(name) = names(&pair[0]).difference(&names(&pair[1])).next() {
+            let Closing { key, n, .. } = &pair[1];
+            let what = format!("closing {n} of {key} lacks {name}, which the one before it lists");
+            let mend = format!("`tidemill partitions reopen` makes the next one of {key}");
+            found.push(finding(Severity::Damage, what, &mend));
+        }
+    }
+    found
+}
+
+/// What is wrong with closings of any table: their own rules.
+pub(super) fn order(all: &[Closing]) -> Vec<Finding> {
+    let broken = |closing: &Closing| {
+        let rule = closings::check(closing, true).err()?;
+        let what = format!("closing {} of {}: {rule}", closing.n, closing.key);
+        Some(finding(Severity::Damage, what, FROM_A_COPY))
+    };
+    all.iter().filter_map(broken).collect()
+}
+
+fn is_listed(file: &ClosedFile, files: &Files) -> bool {
+    files.get(&file.published).is_some_and(|its| {
+        (its.rows, its.bytes, &its.checksum) == (file.rows, file.bytes, &file.checksum)
+    })
+}
+
+/// Rows of a closed hive partition that its newest closing lacks.
+pub(super) fn late_rows(closings: &[Closing], files: &Files) -> u64 {
+    let Some(newest) = closings.last() else { return 0 };
+    let listed: BTreeSet<&str> = newest.files.iter().map(|file| file.published.as_str()).collect();
+    let late = files
+        .iter()
+        .filter(|(name, file)| file.key == Some(newest.key) && !listed.contains(name.as_str()));
+    late.map(|(_, file)| file.rows).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::record;
+    use super::*;
+
+    #[track_caller]
+    fn check(place: Held, seen: Seen, staged: bool, expected: Option<(Severity, &str)>) {
+        let record = record(7, 0);
+        let found = file(7, place, &record.files[0], seen, staged);
+        let is = found.as_ref().map(|found| found.severity);
+        assert_eq!(is, expected.map(|(severity, _)| severity), "{found:?}");
+        if let (Some(found), Some((_, words))) = (found, expected) {
+            assert!(found.what.contains(words), "{}", found.what);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_visible_and_no_longer_staged_is_sound() {
+        check(Held::Last, Seen::Same, false, None);
+        check(Held::Followed, Seen::Same, false, None);
+    }
+
+    #[test]
+    fn only_the_last_record_may_be_half_published() {
+        let unfinished = Severity::Unfinished;
+        check(Held::Last, Seen::Missing, true, Some((unfinished, "not visible yet")));
+        check(Held::Last, Seen::Same, true, Some((unfinished, "still there")));
+        check(Held::Followed, Seen::Missing, true, Some((Severity::Damage, "others follow")));
+    }
+
+    #[test]
+    fn a_file_that_is_gone_or_another_is_damage() {
+        check(Held::Last, Seen::Missing, false, Some((Severity::Damage, "10 rows of record 7")));
+        check(Held::Followed, Seen::Other, true, Some((Severity::Damage, "not what record 7")));
+    }
+}

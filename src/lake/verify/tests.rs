@@ -1,0 +1,139 @@
+use super::super::testing::TOPIC_ID;
+use super::super::testing::closing;
+use super::super::testing::memory;
+use super::super::testing::output;
+use super::super::testing::record_of;
+use super::*;
+use crate::lake::commit::Append;
+use crate::lake::commit::NewFile;
+use crate::model::commit::ClosedFile;
+use object_store::ObjectStoreExt;
+
+/// A lake whose log has two records of one file each, published; and those files.
+async fn sound() -> (Lake, Vec<File>) {
+    let lake = memory().await;
+    let log = lake.log(&output(), TOPIC_ID, 3);
+    let mut tip = log.recover().await.unwrap();
+    let mut files = vec![];
+    for seq in 1..=2 {
+        let start = tip.end().unwrap_or(0);
+        let file = stage(&log, seq, "rows").await;
+        files.push(file.clone());
+        let record = record_of(seq, start, start + 4, vec![file]);
+        let Append::Ours(committed) = log.append(&tip, &record).await.unwrap() else {
+            panic!("nobody else writes")
+        };
+        tip = log.publish(&committed).await.unwrap();
+    }
+    (lake, files)
+}
+
+async fn stage(log: &Log, seq: u64, text: &str) -> File {
+    let file = NewFile {
+        key: Some("2026-11-20T05".parse().unwrap()),
+        index: 0,
+        payload: format!("{text} of {seq}").into(),
+        rows: 4,
+        event_time_min: None,
+        event_time_max: None,
+    };
+    log.stage(seq, file).await.unwrap()
+}
+
+async fn delete(lake: &Lake, name: &str) {
+    lake.objects().delete(&name.into()).await.unwrap();
+}
+
+#[track_caller]
+fn is(report: &Report, severity: Severity, words: &str) {
+    let found = report.findings.iter().map(|its| (its.severity, its.what.contains(words)));
+    assert_eq!(found.collect::<Vec<_>>(), [(severity, true)], "{:#?}", report.findings);
+}
+
+/// The closing of the files, as the scheduler makes it.
+fn closing_of(n: u32, files: &[File]) -> Closing {
+    let closed = files.iter().zip(1..).map(|(file, seq)| ClosedFile {
+        published: file.published.clone(),
+        topic_id: TOPIC_ID.into(),
+        topic_partition: 3,
+        seq,
+        rows: file.rows,
+        bytes: file.bytes,
+        checksum: file.checksum.clone(),
+    });
+    let files: Vec<ClosedFile> = closed.collect();
+    let rows = files.iter().map(|file| file.rows).sum();
+    Closing { files, rows, ..closing(n, &[]) }
+}
+
+#[tokio::test]
+async fn a_sound_table_has_nothing_to_tell_but_its_sums() {
+    let (lake, files) = sound().await;
+    lake.create_closing(&closing_of(1, &files[..1])).await.unwrap();
+    stage(&lake.log(&output(), TOPIC_ID, 3), 3, "to come").await;
+    let report = lake.verify(&output()).await.unwrap();
+    assert_eq!(report.findings, []);
+    let Report { logs, records, files, closings, late_rows, staged, counts, .. } = report;
+    assert_eq!((logs, records, files, closings, late_rows, staged), (1, 2, 2, 1, 4, 1));
+    assert_eq!(counts.landed, 8);
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_or_changed_is_damage() {
+    let (lake, files) = sound().await;
+    delete(&lake, &files[0].published).await;
+    is(&lake.verify(&output()).await.unwrap(), Severity::Damage, "is gone: 4 rows of record 1");
+    let (lake, files) = sound().await;
+    let same_size = "ROWS of 1".into();
+    lake.objects().put(&files[0].published.as_str().into(), same_size).await.unwrap();
+    is(&lake.verify(&output()).await.unwrap(), Severity::Damage, "is not what record 1 made");
+}
+
+#[tokio::test]
+async fn a_missing_record_is_damage() {
+    let (lake, _) = sound().await;
+    let log = lake.log(&output(), TOPIC_ID, 3);
+    delete(&lake, log.place.record(1).as_ref()).await;
+    let report = lake.verify(&output()).await.unwrap();
+    assert_eq!(report.worst(), Some(Severity::Damage));
+    assert!(report.findings[0].what.contains("record 1 of topic partition 3 is missing"));
+}
+
+#[tokio::test]
+async fn a_strangers_file_is_told_and_nothing_else() {
+    let (lake, _) = sound().await;
+    let path = "raw/recentchange/dt=2026-11-20/hour=05/x.parquet";
+    lake.objects().put(&path.into(), "x".into()).await.unwrap();
+    is(&lake.verify(&output()).await.unwrap(), Severity::Foreign, path);
+}
+
+#[tokio::test]
+async fn garbage_and_a_half_published_record_finish_by_themselves() {
+    let (lake, files) = sound().await;
+    let log = lake.log(&output(), TOPIC_ID, 3);
+    stage(&log, 2, "of a zombie").await;
+    is(&lake.verify(&output()).await.unwrap(), Severity::Unfinished, "record 2 does not name it");
+    log.sweep().await.unwrap();
+    let (from, to) = (files[1].published.as_str().into(), files[1].staged.as_str().into());
+    lake.objects().rename(&from, &to).await.unwrap();
+    is(&lake.verify(&output()).await.unwrap(), Severity::Unfinished, "not visible yet");
+    log.recover().await.unwrap();
+    assert_eq!(lake.verify(&output()).await.unwrap().findings, []);
+}
+
+#[tokio::test]
+async fn a_closing_of_what_no_record_has_and_one_that_forgets_are_damage() {
+    let (lake, files) = sound().await;
+    let mut strange = closing_of(1, &files);
+    strange.files[0].bytes += 1;
+    lake.create_closing(&strange).await.unwrap();
+    is(&lake.verify(&output()).await.unwrap(), Severity::Damage, "as no record does");
+    let (lake, files) = sound().await;
+    lake.create_closing(&closing_of(1, &files)).await.unwrap();
+    lake.create_closing(&closing_of(2, &files[..1])).await.unwrap();
+    is(
+        &lake.verify(&output()).await.unwrap(),
+        Severity::Damage,
+        "closing 2 of 2026-11-20T05 lacks",
+    );
+}
