@@ -2,7 +2,6 @@
 
 use super::args::Output;
 use super::context::Context;
-use super::context::block_on;
 use super::print;
 use crate::batch;
 use crate::batch::Answer;
@@ -38,7 +37,10 @@ pub fn run(context: &Context, args: &SqlArgs) -> Result<(), Error> {
             .read_to_string(&mut text)
             .map_err(|err| Error::new(ErrorKind::Input, format!("read stdin: {err}")))?;
     }
-    let answer = block_on(ask(context, &project, &text, args.rows_max))?;
+    // A plan has a part for each core, and a part works where it was spawned.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|err| Error::new(ErrorKind::Unavailable, err))?;
+    let answer = runtime.block_on(ask(context, &project, &text, args.rows_max))?;
     match context.output {
         Output::Table => print::text(&(batch::table(&answer)? + "\n")),
         Output::Json => print::json(&batch::json(&answer)?),

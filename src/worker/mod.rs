@@ -60,7 +60,7 @@ pub fn run(project: Project, attempt: &str) -> Result<(), Error> {
     // For `ps`: by the way that we were started our name would be `exe`.
     drop(std::fs::write("/proc/self/comm", "tidemill worker"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2) // The heavy work has threads of its own.
+        // Streams and feeds have threads of their own; a batch works on these, one for each core.
         .enable_all()
         .build()
         .map_err(|error| Error::new(ErrorKind::Unavailable, error))?;

@@ -304,26 +304,16 @@ impl Scalar<'_, '_, '_> {
         if raw == "null" {
             return Ok(());
         }
-        let number = raw.trim_matches('"');
-        let quoted = number.len() < raw.len();
         let slot = match self.taker.kind {
-            ColumnType::Decimal(precision, scale) => {
-                text::decimal(number, precision, scale).map(Slot::Decimal)
-            }
-            ColumnType::Float64 if !raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
-                None
-            }
-            ColumnType::Float64 => {
-                raw.parse().ok().filter(|value: &f64| value.is_finite()).map(Slot::Float)
-            }
-            _ => Some(self.reading.borrow(raw)),
+            ColumnType::Json => Some(self.reading.borrow(raw)),
+            kind => number(kind, raw),
         };
         match slot {
             Some(slot) => {
                 self.set(slot);
                 Ok(())
             }
-            None if quoted => self.wrong(&format!("string {}", clip(raw))),
+            None if raw.starts_with('"') => self.wrong(&format!("string {}", clip(raw))),
             None if raw.starts_with('{') => self.wrong("an object"),
             None if raw.starts_with('[') => self.wrong("an array"),
             None if raw.starts_with(['t', 'f']) => self.wrong(raw),
@@ -415,6 +405,19 @@ impl<'de> Visitor<'de> for Scalar<'_, '_, '_> {
 
     fn visit_seq<S: SeqAccess<'de>>(self, _: S) -> Result<(), S::Error> {
         self.wrong("an array")
+    }
+}
+
+/// The value of a column that needs a number as it was written, to the last digit.
+pub fn number(kind: ColumnType, raw: &str) -> Option<Slot> {
+    match kind {
+        ColumnType::Decimal(precision, scale) => {
+            text::decimal(raw.trim_matches('"'), precision, scale).map(Slot::Decimal)
+        }
+        ColumnType::Float64 if raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
+            raw.parse().ok().filter(|value: &f64| value.is_finite()).map(Slot::Float)
+        }
+        _ => None,
     }
 }
 

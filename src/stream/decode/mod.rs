@@ -5,7 +5,9 @@
 
 mod beside;
 mod json;
+mod quick;
 mod row;
+mod scan;
 mod text;
 mod tree;
 
@@ -52,6 +54,8 @@ impl fmt::Display for Reject {
 #[derive(Debug)]
 pub struct Decoder {
     tree: Tree,
+    /// Whether [`quick`] can read any message into these columns.
+    quick: bool,
     slots: Slots,
     /// Slots that must not stay empty, with what they are called.
     required: Vec<(usize, String)>,
@@ -92,7 +96,7 @@ impl Decoder {
         let beside = beside.collect();
         let required = of(|column| column.required).collect();
         let slots = Slots::new(columns.len(), tree.nodes, !rest.is_empty());
-        Self { tree, slots, required, rest, beside }
+        Self { quick: tree.root.is_simple(), tree, slots, required, rest, beside }
     }
 
     /// Reads one message, whose payload is `payload`.
@@ -108,7 +112,10 @@ impl Decoder {
             .map_err(|err| Reject::new("invalid UTF-8", err.to_string()))?;
         let slots = &mut self.slots;
         slots.begin();
-        json::read(&self.tree.root, text, slots)?;
+        if !(self.quick && quick::read(&self.tree.root, text, slots)) {
+            slots.begin();
+            json::read(&self.tree.root, text, slots)?;
+        }
         for (slot, part, kind) in &self.beside {
             slots.values[*slot] = beside::slot(part, *kind, message, slots)?;
         }

@@ -69,6 +69,12 @@ impl Node {
         &mut self.fields.nodes[at].1
     }
 
+    /// Whether every field below fills one column or holds other fields, and none does both.
+    pub fn is_simple(&self) -> bool {
+        let uses = self.takers.len() + usize::from(!self.fields.is_empty());
+        uses <= 1 && self.fields.nodes.iter().all(|(_, node)| node.is_simple())
+    }
+
     fn index(&mut self) {
         let fields = &mut self.fields;
         fields.table = vec![0; (fields.nodes.len() * 2).next_power_of_two()];
