@@ -14,7 +14,7 @@ use crate::sql::session::Session;
 use crate::sql::statement::tables_of;
 use crate::sql::table::Catalog;
 use crate::sql::table::Table;
-use crate::warehouse::Local;
+use crate::warehouse::Warehouse;
 use futures::TryStreamExt;
 
 /// How often to ask again when a file was replaced while it was read.
@@ -29,7 +29,7 @@ pub type Answer = Shown;
 pub async fn ask(
     declared: Declared<'_>,
     lake: &Lake,
-    warehouse: &Local,
+    warehouse: &Warehouse,
     budget: &Budget,
     text: &str,
     rows_max: usize,
@@ -46,7 +46,7 @@ pub async fn ask(
 async fn answer(
     declared: Declared<'_>,
     lake: &Lake,
-    warehouse: &Local,
+    warehouse: &Warehouse,
     budget: &Budget,
     text: &str,
     rows_max: usize,
@@ -64,7 +64,7 @@ async fn answer(
                 let files = visible(lake, &name, None).await?;
                 of_lake(lake, &declared, &name, files)?
             }
-            Catalog::Warehouse => of_warehouse(warehouse, &name, None)?,
+            Catalog::Warehouse => of_warehouse(warehouse.local()?, &name, None)?,
         });
     }
     let session = Session::new(budget, &tables)?;

@@ -40,8 +40,9 @@ use crate::sql::session::Parameters;
 use crate::sql::session::Session;
 use crate::sql::statement::tables_of;
 use crate::sql::table::Catalog;
+use crate::warehouse::Journal;
 use crate::warehouse::Load;
-use crate::warehouse::Local;
+use crate::warehouse::Warehouse;
 use futures::TryStreamExt;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -84,7 +85,9 @@ pub struct Context<'a> {
     pub version: &'a DagVersion,
     pub run: &'a Run,
     pub lake: &'a Lake,
-    pub warehouse: &'a Local,
+    pub warehouse: &'a Warehouse,
+    /// Where load jobs are written down.
+    pub journal: &'a dyn Journal,
     /// Its spill folder belongs to this attempt alone.
     pub budget: &'a Budget,
 }
@@ -96,6 +99,9 @@ pub struct Outcome {
     pub rows: u64,
     /// Of the Parquet file that lake and warehouse got.
     pub bytes: u64,
+    /// The warehouse's id of the job that loaded it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_job: Option<String>,
 }
 
 /// Runs a batch job; a repeat gives the same result again.
@@ -112,6 +118,7 @@ pub async fn run(context: &Context<'_>, job: &Name) -> Result<Outcome, Error> {
     let result = work(context, batch, range).await.doing(doing)?;
     let output::Output { content, rows, files_read } = result;
     let bytes = content.len() as u64;
+    let mut source = None;
     if let Some(table) = &batch.to_lake {
         let new = NewOutput {
             table: table.clone(),
@@ -120,15 +127,17 @@ pub async fn run(context: &Context<'_>, job: &Name) -> Result<Outcome, Error> {
             run: context.run.id.clone(),
             content: (rows > 0).then(|| (content.clone().into(), rows)),
         };
-        context.lake.replace_output(new).await.doing(doing)?;
+        let made = context.lake.replace_output(new).await.doing(doing)?;
+        source = made.file.and_then(|file| context.lake.address(&file.published));
     }
+    let mut load_job = None;
     if let Some(to) = &batch.to_warehouse {
-        let (table, key, closing) = (to.table.clone(), range.key, range.n);
-        let load = Load { table, key, closing, content };
-        context.warehouse.replace(&load).await.doing(doing)?;
+        let load = Load { to: to.clone(), key: range.key, closing: range.n, content, source };
+        let loaded = context.warehouse.replace(&load, context.journal).await.doing(doing)?;
+        load_job = loaded.job;
     }
     info!(job.name = %job, run.id = context.run.id, rows, bytes, "`{job}` made {rows} rows of {files_read} files");
-    Ok(Outcome { files_read, rows, bytes })
+    Ok(Outcome { files_read, rows, bytes, load_job })
 }
 
 /// Runs a test: a query that must return no rows. Where it does, the error shows the first ones.
@@ -179,7 +188,7 @@ async fn work(
     let query = session.query(&batch.sql, Some(&parameters)).await?.in_fixed_order()?;
     let schema = output_schema(range.key.grain, &query.schema())?;
     if let Some(to) = &batch.to_warehouse {
-        context.warehouse.admit(&to.table, range.key.grain, &schema)?;
+        context.warehouse.admit(to, range.key.grain, &schema).await?;
     }
     let mut judge = judge::Judge::new(&batch.expects, &schema)?;
     let mut writer = output::Writer::new(schema, range, &context.run.id)?;

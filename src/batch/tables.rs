@@ -133,7 +133,7 @@ pub(super) async fn pinned(
                 };
                 of_lake(context.lake, &declared, name, files)?
             }
-            Catalog::Warehouse => of_warehouse(context.warehouse, name, key.as_ref())?,
+            Catalog::Warehouse => of_warehouse(context.warehouse.local()?, name, key.as_ref())?,
         };
         tables.push(table);
     }

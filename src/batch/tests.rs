@@ -15,15 +15,19 @@ use crate::model::hive::PartitionBy;
 use crate::model::job::Job;
 use crate::model::job::WarehouseTable;
 use crate::model::settings::LakeUrl;
-use crate::model::settings::Warehouse;
 use crate::model::topic::EventTimeRule;
 use crate::model::topic::Expect;
 use crate::model::topic::Idle;
 use crate::model::topic::Otherwise;
 use crate::model::topic::Topic;
+use crate::warehouse::Begun;
+use crate::warehouse::End;
+use crate::warehouse::Intent;
+use crate::warehouse::Local;
 use arrow::array::Int64Array;
 use arrow::array::RecordBatch;
 use arrow::array::StringArray;
+use async_trait::async_trait;
 use object_store::ObjectStoreExt;
 use parquet::arrow::ArrowWriter;
 use std::collections::BTreeMap;
@@ -39,9 +43,23 @@ const BY_HOUR: &str = "select wiki, sum(change) as n from raw.changes group by w
 pub struct World {
     version: DagVersion,
     lake: Lake,
-    warehouse: Local,
+    warehouse: Warehouse,
     budget: Budget,
     _folder: Option<TempDir>,
+}
+
+/// The local warehouse has no jobs.
+struct Nobody;
+
+#[async_trait]
+impl Journal for Nobody {
+    async fn begin(&self, _: &Intent) -> Result<Begun, Error> {
+        panic!("nothing is written down")
+    }
+
+    async fn end(&self, _: &str, _: End) -> Result<(), Error> {
+        panic!("nothing is written down")
+    }
 }
 
 async fn world() -> World {
@@ -53,8 +71,7 @@ async fn world() -> World {
 pub async fn world_at(folder: &Path) -> World {
     let url = LakeUrl::Folder(folder.join("lake"));
     let lake = Lake::open(&url, &"wiki".parse().unwrap(), Clock::system()).await.unwrap();
-    let warehouse = Warehouse::Local(folder.join("warehouse"));
-    let warehouse = Local::new(&warehouse, Clock::system());
+    let warehouse = Warehouse::Local(Local::new(&folder.join("warehouse"), Clock::system()));
     let spill = folder.join("spill");
     let budget = Budget { memory_bytes: 64 << 20, spill, threads: 2 };
     World { version: version(), lake, warehouse, budget, _folder: None }
@@ -114,7 +131,7 @@ fn job(name: &str, reads: &str, sql: &str, grain: Grain) -> Job {
         sql: sql.into(),
         expects: Vec::new(),
         to_lake: Some(to.clone()),
-        to_warehouse: Some(WarehouseTable { table: to, cluster_by: Vec::new(), expire: None }),
+        to_warehouse: Some(WarehouseTable::of(to)),
         partition_by: PartitionBy::utc(grain),
     };
     Job { name: name.parse().unwrap(), kind: JobKind::Batch(batch) }
@@ -170,7 +187,7 @@ impl World {
 
     fn context<'a>(&'a self, run: &'a Run) -> Context<'a> {
         let World { version, lake, warehouse, budget, .. } = self;
-        Context { version, run, lake, warehouse, budget }
+        Context { version, run, lake, warehouse, journal: &Nobody, budget }
     }
 
     pub async fn run(&self, job: &str, run: &Run) -> Result<Outcome, Error> {

@@ -7,9 +7,11 @@ use super::request;
 use super::screen::Grid;
 use super::screen::Lean;
 use super::screen::Stamp;
+use super::screen::count;
 use super::screen::fate;
 use super::screen::or_dash;
 use super::screen::short;
+use super::screen::size;
 use super::screen::time;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -102,6 +104,8 @@ struct TaskFacts {
     started: Option<Stamp>,
     ended: Option<Stamp>,
     attempt: Option<String>,
+    /// What it made: an exec task's own JSON, a batch's rows, bytes and load job.
+    output: Option<serde_json::Value>,
 }
 
 pub fn run(context: &Context, verb: RunsVerb) -> Result<ExitCode, Error> {
@@ -202,6 +206,7 @@ async fn show(context: &Context, store: &Store, run: &Run) -> Result<(), Error> 
                 started: task.started.map(Stamp),
                 ended: task.ended.map(Stamp),
                 attempt: task.attempt,
+                output: task.output,
             })
             .collect(),
     };
@@ -241,7 +246,21 @@ fn screen(shown: &Shown, now: Micros) -> String {
             or_dash(task.attempt.clone()),
         ]);
     }
-    text + &grid.show()
+    text += &grid.show();
+    for task in &shown.tasks {
+        if let Some(made) = task.output.as_ref().and_then(made) {
+            let _ = writeln!(text, "{} made {made}", task.name);
+        }
+    }
+    text
+}
+
+/// `1,234 rows, 98 KiB, by load job tidemill-…`; `None` for what no batch has made.
+fn made(output: &serde_json::Value) -> Option<String> {
+    let (rows, bytes) = (output["rows"].as_u64()?, output["bytes"].as_u64()?);
+    let job = output["load_job"].as_str().map(|job| format!(", by load job {job}"));
+    let job = job.unwrap_or_default();
+    Some(format!("{} rows, {}{job}", count(rows), size(bytes)))
 }
 
 async fn wait(

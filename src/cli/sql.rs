@@ -12,7 +12,7 @@ use crate::error::ErrorKind;
 use crate::lake::Lake;
 use crate::model::settings::Project;
 use crate::sql::session::Budget;
-use crate::warehouse::Local;
+use crate::warehouse::Warehouse;
 use clap::Args;
 use std::io::Read;
 
@@ -56,7 +56,8 @@ pub async fn ask(
 ) -> Result<Answer, Error> {
     let settings = &project.settings;
     let lake = Lake::open(&settings.lake, &settings.project, context.clock.clone()).await?;
-    let warehouse = Local::new(&settings.warehouse, context.clock.clone());
+    let clock = context.clock.clone();
+    let warehouse = Warehouse::open(&settings.warehouse, &settings.project, clock).await?;
     let budget = Budget {
         memory_bytes: settings.limits.batch_memory_bytes,
         spill: settings.home.join("spill").join(format!("sql-{}", std::process::id())),

@@ -9,6 +9,7 @@ use super::resolve::{Files, resolve};
 use super::settings;
 use super::sql::{self, SqlText};
 use super::topic;
+use super::warehouse;
 use crate::model::name::{Name, TopicName};
 use crate::model::settings::{Project, Settings};
 use std::collections::BTreeMap;
@@ -66,6 +67,7 @@ fn read_into(
         files.dags.extend(dag.map(|dag| (name, DagFile { whole: dag.whole && is_toml, ..dag })));
     }
     let resolved = resolve(files, sink);
+    warehouse::check(settings.as_ref().map(|settings| &settings.warehouse), files, &resolved, sink);
     let topics =
         files.topics.iter().filter_map(|(name, file)| Some((name.clone(), file.topic.clone()?)));
     Some(Project {

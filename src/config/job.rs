@@ -10,6 +10,7 @@ use crate::model::job::{FeedFrom, OnGap, Roll, Start, WarehouseTable};
 use crate::model::name::{Name, TableName, TopicName};
 use crate::model::topic::Expect;
 use jiff::tz::TimeZone;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ const LATE_QUIET: Duration = Duration::from_mins(1);
 const ROLL: Roll = Roll { every: Duration::from_mins(5), size_bytes: 128 << 20 };
 /// The limit of `BigQuery`, kept locally too, so that a project can move there.
 const CLUSTER_BY_MAX: usize = 4;
+/// Of a label's key and of its value, in BigQuery.
+const LABEL_MAX: usize = 63;
 
 /// A job as it is written; the names in it may still lead nowhere.
 #[derive(Clone, Debug)]
@@ -302,6 +305,8 @@ fn to_warehouse(mut section: Section<'_>) -> Option<ToWarehouse> {
     let table = table_name(&mut section, "table = \"agg.events\"");
     let cluster_by = section.texts("cluster_by").unwrap_or_default();
     let expire = section.span("expire");
+    let description = section.text("description").map(|text| text.value).unwrap_or_default();
+    let labels = labels(&mut section);
     if cluster_by.len() > CLUSTER_BY_MAX {
         let title = format!("a table is clustered by {CLUSTER_BY_MAX} columns at most");
         section.sink().push(Problem::error(title, &cluster_by[CLUSTER_BY_MAX].place));
@@ -309,5 +314,28 @@ fn to_warehouse(mut section: Section<'_>) -> Option<ToWarehouse> {
     section.finish();
     let At { value: table, place } = table?;
     let columns = cluster_by.iter().map(|column| column.value.clone()).collect();
-    Some((At { value: WarehouseTable { table, cluster_by: columns, expire }, place }, cluster_by))
+    let to = WarehouseTable { table, cluster_by: columns, expire, description, labels };
+    Some((At { value: to, place }, cluster_by))
+}
+
+/// `labels = { team = "data" }`, as BigQuery takes them.
+fn labels(section: &mut Section<'_>) -> BTreeMap<String, String> {
+    let sink = section.sink();
+    let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+    let fits = |text: &str| text.len() <= LABEL_MAX && text.chars().all(letter);
+    let entries = section.named("labels").iter().filter_map(|entry| {
+        let value = match &entry.node.value {
+            Value::Text(text) | Value::Loose(text) => text.clone(),
+            _ => String::from(" "),
+        };
+        let key = &entry.key;
+        if fits(&value) && fits(key) && key.starts_with(|c: char| c.is_ascii_lowercase()) {
+            return Some((key.clone(), value));
+        }
+        let title = format!("`{key}` is no label");
+        let help = "key and value: lower-case letters, digits, `_` and `-`, 63 at most, a letter first in the key";
+        sink.push(Problem::error(title, &entry.key_place).help(help));
+        None
+    });
+    entries.collect()
 }

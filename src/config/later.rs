@@ -3,11 +3,8 @@
 use super::problem::{Place, Problem, Sink};
 
 /// A section, a key of it, and what to do instead.
-const KEYS: [(&str, &str, &str); 17] = [
+const KEYS: [(&str, &str, &str); 14] = [
     ("settings.state", "password", "the state lives in a file: leave the key out"),
-    ("settings.warehouse", "project", "the warehouse is local: leave the key out"),
-    ("settings.warehouse", "location", "the warehouse is local: leave the key out"),
-    ("settings.warehouse", "dataset", "the warehouse is local: leave the key out"),
     ("feed.from", "wikimedia", "use [from.simulate] or [from.replay]"),
     ("feed.from", "exec", "use [from.simulate] or [from.replay]"),
     ("stream", "instances", "one process reads all topic partitions: leave the key out"),
@@ -28,11 +25,10 @@ const KEYS: [(&str, &str, &str); 17] = [
 ];
 
 /// A section, a key of it, how the refused value begins, and what to write instead.
-const VALUES: [(&str, &str, &str, &str); 13] = [
+const VALUES: [(&str, &str, &str, &str); 12] = [
     ("settings.state", "url", "postgres", "use \"sqlite:PATH\""),
     ("settings.lake", "url", "gs://", "use \"file:FOLDER\""),
     ("settings.lake", "url", "s3://", "use \"file:FOLDER\""),
-    ("settings.warehouse", "kind", "bigquery", "use \"local\""),
     ("topic", "format", "avro", "use \"json\""),
     ("stream.to.lake", "publish", "on_close", "use \"on_commit\""),
     ("dag.task", "trigger_rule", "one_", ALL_SUCCESS),

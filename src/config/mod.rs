@@ -21,6 +21,7 @@ mod settings;
 pub mod sql;
 mod tasks;
 mod topic;
+mod warehouse;
 
 #[cfg(test)]
 mod tests;

@@ -6,10 +6,11 @@ use super::feed;
 use super::node::{Node, Value};
 use super::problem::{At, Place, Problem, Sink, names_a_secret};
 use super::section::Section;
+use super::warehouse;
 use crate::model::dag::EnvValue;
 use crate::model::job::FeedFrom;
 use crate::model::name::ProjectName;
-use crate::model::settings::{Kafka, LakeUrl, Limits, Secret, Settings, Warehouse};
+use crate::model::settings::{Kafka, LakeUrl, Limits, Secret, Settings};
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -52,7 +53,8 @@ pub fn read(
     let state = state(section.section("state", "settings.state"), root, &home);
     let kafka = kafka(section.section("kafka", "settings.kafka"), &home, limits.1);
     let lake = lake(section.section("lake", "settings.lake"), root, &home);
-    let warehouse = warehouse(section.section("warehouse", "settings.warehouse"), &home);
+    let warehouse = section.section("warehouse", "settings.warehouse");
+    let warehouse = warehouse::read(warehouse, lake.as_ref(), root, &home);
     let feeds = section.named("feeds").iter().filter_map(|entry| {
         let from = feed::read(Section::open("feed.from", &entry.node, sink)?)?;
         let job = At { value: entry.key.clone(), place: entry.key_place.clone() };
@@ -60,11 +62,11 @@ pub fn read(
     });
     let feeds = feeds.collect();
     section.finish();
-    let settings =
-        project.zip(state).zip(kafka).zip(lake).map(|(((project, state), kafka), lake)| {
-            let env = env.to_owned();
-            Settings { project, env, home, state, kafka, lake, warehouse, limits: limits.0 }
-        });
+    let settings = (|| {
+        let (project, state, kafka) = (project?, state?, kafka?);
+        let (lake, warehouse, env) = (lake?, warehouse?, env.to_owned());
+        Some(Settings { project, env, home, state, kafka, lake, warehouse, limits: limits.0 })
+    })();
     (settings, feeds)
 }
 
@@ -126,14 +128,6 @@ fn url(
         section.sink().push(Problem::error(title, &url.place).help(format!("write \"{like}\"")));
     }
     Some(path.map(|path| root.join(path.trim_start_matches("//"))))
-}
-
-fn warehouse(section: Option<Section<'_>>, home: &Path) -> Warehouse {
-    if let Some(mut section) = section {
-        section.word("kind", &[("local", ())]);
-        section.finish();
-    }
-    Warehouse::Local(home.join("warehouse"))
 }
 
 fn kafka(section: Option<Section<'_>>, home: &Path, keep_bytes: u64) -> Option<Kafka> {

@@ -6,10 +6,10 @@ use crate::model::settings::LakeUrl;
 use std::fs;
 
 /// A folder with these files, loaded: the problems as they are printed, or the warnings.
-struct Folder(tempfile::TempDir);
+pub struct Folder(tempfile::TempDir);
 
 impl Folder {
-    fn new(files: &[(&str, &str)]) -> Self {
+    pub fn new(files: &[(&str, &str)]) -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
         for (path, text) in files {
             let path = folder.0.path().join(path);
@@ -20,7 +20,7 @@ impl Folder {
     }
 
     /// What is wrong, as it is printed.
-    fn problems(&self) -> String {
+    pub fn problems(&self) -> String {
         let problems = match self.load(None, &Environment::default()) {
             Ok(loaded) => loaded.warnings,
             Err(problems) => problems,

@@ -116,6 +116,11 @@ impl Lake {
         &self.objects
     }
 
+    /// Where others find an object, by a URL; `None` where it lies on this machine alone.
+    pub fn address(&self, _published: &str) -> Option<String> {
+        None
+    }
+
     fn retry(&self) -> &Retry {
         &self.retry
     }

@@ -5,6 +5,7 @@ use super::name::{Name, TableName, TopicName};
 use super::time::Micros;
 use super::topic::Expect;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -137,5 +138,24 @@ pub struct BatchJob {
 pub struct WarehouseTable {
     pub table: TableName,
     pub cluster_by: Vec<String>,
+    /// Hive partitions that began longer ago may be deleted.
     pub expire: Option<Duration>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Of the table, beside those that Tidemill sets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl WarehouseTable {
+    /// A table about which nothing more is said.
+    pub fn of(table: TableName) -> Self {
+        Self {
+            table,
+            cluster_by: Vec::new(),
+            expire: None,
+            description: String::new(),
+            labels: BTreeMap::new(),
+        }
+    }
 }

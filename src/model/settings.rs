@@ -148,6 +148,19 @@ impl fmt::Display for LakeUrl {
 pub enum Warehouse {
     /// A folder, absolute.
     Local(PathBuf),
+    BigQuery(BigQuery),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BigQuery {
+    /// The Google Cloud project that holds the data sets and runs the jobs.
+    pub project: String,
+    /// Of new data sets and of all jobs: `EU`, `europe-west1`; equal to the bucket's.
+    pub location: String,
+    /// Where an emulator answers, `http://host:port`; no credentials are sent there.
+    pub endpoint: Option<String>,
+    /// A key file of a service account, absolute; `None`: application default credentials.
+    pub credentials: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ pub mod closings;
 mod columns;
 pub mod dags;
 pub mod holds;
+pub mod loads;
 pub mod progress;
 pub mod requests;
 pub mod retention;
@@ -33,8 +34,11 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Migration `n` stands at place `n - 1`; what has been released is never edited.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_start.sql"), include_str!("migrations/0002_retention.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_start.sql"),
+    include_str!("migrations/0002_retention.sql"),
+    include_str!("migrations/0003_loads.sql"),
+];
 
 /// Longer than any of our transactions; a command line then says who holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -42,6 +42,11 @@ const FILES: &str = "DELETE FROM files WHERE (table_name, topic_id, topic_partit
 const REQUESTS: &str = "DELETE FROM requests WHERE id IN
   (SELECT id FROM requests WHERE applied_us < ?1 LIMIT ?2)";
 
+/// Load jobs of which it is known how they ended and that a newer one came after them.
+const LOADS: &str = "DELETE FROM loads WHERE job IN
+  (SELECT job FROM loads AS own WHERE ended_us < ?1 AND EXISTS (SELECT 1 FROM loads
+     WHERE table_name = own.table_name AND key = own.key AND closing > own.closing) LIMIT ?2)";
+
 const VERSIONS: &str = "DELETE FROM versions WHERE hash IN
   (SELECT hash FROM versions WHERE first_seen_us < ?1
      AND NOT EXISTS (SELECT 1 FROM dags WHERE version = hash)
@@ -62,7 +67,7 @@ impl Store {
         let most_of_any = u64::from(most);
         let mut more = runs.len().max(single.len()) as u64 >= most_of_any;
         attempts.extend(single);
-        for delete in [FILES, REQUESTS, VERSIONS] {
+        for delete in [FILES, REQUESTS, LOADS, VERSIONS] {
             let query = sqlx::query(delete).bind(before.0).bind(most);
             more |= query.execute(tx.conn()).await?.rows_affected() >= most_of_any;
         }

@@ -1,14 +1,15 @@
 //! A loading process is killed at random moments; a plain reader looks on.
 
-use super::tests::HOUR;
-use super::tests::load;
-use super::tests::place_at;
-use super::tests::table;
-use super::tests::values;
+use super::local_tests::HOUR;
+use super::local_tests::load;
+use super::local_tests::place_at;
+use super::local_tests::table;
+use super::local_tests::values;
 use super::*;
 use rand::RngExt;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;

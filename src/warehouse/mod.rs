@@ -1,103 +1,101 @@
-//! The local warehouse: tables as folders of Parquet that any reader opens.
+//! The warehouse: tables cut by the column that Tidemill adds, one hive partition replaced at a time.
 //!
-//! It keeps the promises of a cloud warehouse's load jobs. A table is cut by the column that
-//! Tidemill adds, one hive partition is replaced at once or not at all, columns keep their order
-//! for ever, and the closing that a partition was loaded from fences whoever is older. All of that
-//! hangs on one rename: the closing's number stands in the file itself, so that rows and number
-//! can't part. What is not rows lies beside the tables, under `_tidemill`.
+//! Whatever it is made of, it promises the same: a partition is replaced at once or not at all, rows
+//! outside of it are refused, an older closing never replaces a newer one, and columns keep their
+//! order for ever.
 
+pub mod bigquery;
 mod content;
 mod disk;
+mod journal;
+mod local;
 mod schema;
 
 #[cfg(test)]
 mod kill_tests;
 #[cfg(test)]
-mod tests;
+mod local_tests;
 
+pub use bigquery::BigQuery;
 pub use content::CLOSING_KEY;
 pub use content::RUN_KEY;
+pub use journal::Begun;
+pub use journal::End;
+pub use journal::Intent;
+pub use journal::Journal;
+pub use journal::Open;
+pub use local::Local;
+pub use local::Partition;
 pub use schema::Schema;
 pub use schema::type_name;
 
 use crate::clock::Clock;
-use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::model::hive::Grain;
 use crate::model::hive::PartitionKey;
-use crate::model::name::TableName;
+use crate::model::job::WarehouseTable;
+use crate::model::name::ProjectName;
 use crate::model::settings::Warehouse as Settings;
 use arrow::datatypes::Schema as ArrowSchema;
-use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use content::Content;
-use content::Footer;
-use std::path::Path;
-use std::path::PathBuf;
 
-/// The one file of a hive partition.
-const FILE: &str = "part.parquet";
-
-/// A folder of tables; a clone is another handle to it.
-#[derive(Clone, Debug)]
-pub struct Local {
-    root: PathBuf,
-    clock: Clock,
+/// Where batches load what they have made.
+pub enum Warehouse {
+    Local(Local),
+    BigQuery(Box<BigQuery>),
 }
 
 /// The rows of one hive partition, all of them.
 #[derive(Clone, Debug)]
 pub struct Load {
-    pub table: TableName,
+    pub to: WarehouseTable,
     pub key: PartitionKey,
     /// Of the input; an older one never replaces a newer one.
     pub closing: u32,
     /// A Parquet file whose first column is the start column, and which names `closing` under
     /// [`CLOSING_KEY`]. Without rows it empties the partition.
     pub content: Bytes,
+    /// Where the lake keeps the same bytes: `gs://…`. `None` without rows, or where nobody but this
+    /// machine reads the lake.
+    pub source: Option<String>,
 }
 
 /// What became of a load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
     pub rows: u64,
     pub bytes: u64,
+    /// Under which id the warehouse knows it.
+    pub job: Option<String>,
 }
 
-/// A hive partition as it is now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Partition {
-    pub key: PartitionKey,
-    pub closing: u32,
-    pub run: String,
-    pub rows: u64,
-    pub bytes: u64,
-    /// Absolute.
-    pub file: PathBuf,
-}
-
-impl Local {
-    /// The warehouse at a folder, which is made when first loaded into.
-    pub fn new(settings: &Settings, clock: Clock) -> Self {
-        let Settings::Local(root) = settings;
-        Self { root: root.clone(), clock }
-    }
-
-    pub fn root(&self) -> &Path {
-        &self.root
+impl Warehouse {
+    /// Opens the warehouse without asking it anything.
+    pub async fn open(
+        settings: &Settings,
+        project: &ProjectName,
+        clock: Clock,
+    ) -> Result<Self, Error> {
+        Ok(match settings {
+            Settings::Local(root) => Self::Local(Local::new(root, clock)),
+            Settings::BigQuery(settings) => {
+                Self::BigQuery(Box::new(BigQuery::open(settings, project, clock).await?))
+            }
+        })
     }
 
     /// Refuses columns that the table can't take, without changing anything.
-    pub fn admit(
+    pub async fn admit(
         &self,
-        table: &TableName,
+        to: &WarehouseTable,
         grain: Grain,
         columns: &ArrowSchema,
     ) -> Result<(), Error> {
-        let wanted = Schema::new(grain, columns);
-        let admitted = wanted.and_then(|wanted| wanted.follow(self.schema(table)?.as_ref()));
-        admitted.map(|_| ()).doing(|| format!("load into {table}"))
+        match self {
+            Self::Local(local) => local.admit(&to.table, grain, columns),
+            Self::BigQuery(bigquery) => Box::pin(bigquery.admit(to, grain, columns)).await,
+        }
     }
 
     /// Replaces one hive partition, durably.
@@ -105,85 +103,22 @@ impl Local {
     /// Fails with kind `Fenced` where a newer closing has been loaded, `Input` where the columns
     /// don't fit the table, and `Data` where a row lies outside the partition. A repeat of the same
     /// closing is harmless.
-    pub async fn replace(&self, load: &Load) -> Result<Loaded, Error> {
-        let Load { table, key, closing, .. } = load;
-        let doing = || format!("load {key} of {table} from closing {closing}");
-        let content = Content::read(&load.content).doing(doing)?;
-        content.check(key, *closing).doing(doing)?;
-        let _lock = disk::lock(&self.beside(table).join("lock"), &self.clock).await.doing(doing)?;
-        self.replace_locked(load, &content).doing(doing)?;
-        Ok(Loaded { rows: content.footer.rows, bytes: load.content.len() as u64 })
-    }
-
-    fn replace_locked(&self, load: &Load, content: &Content) -> Result<(), Error> {
-        let file = self.file(&load.table, &load.key);
-        let newer = |now: &Partition| now.closing > load.closing;
-        if let Some(Partition { closing, run, .. }) = read_partition(&file, load.key)?.filter(newer)
-        {
-            let problem = format!("it was loaded from closing {closing} by {run}");
-            return Err(Error::new(ErrorKind::Fenced, problem));
+    pub async fn replace(&self, load: &Load, journal: &dyn Journal) -> Result<Loaded, Error> {
+        match self {
+            Self::Local(local) => local.replace(load).await,
+            Self::BigQuery(bigquery) => Box::pin(bigquery.replace(load, journal)).await,
         }
-        let stage = disk::Stage::clear(&self.beside(&load.table).join("stage"))?;
-        let before = self.schema(&load.table)?;
-        let schema =
-            Schema::new(load.key.grain, &content.footer.columns)?.follow(before.as_ref())?;
-        if before.as_ref() != Some(&schema) {
-            // Columns without rows are harmless; rows without columns are not.
-            stage.put(&schema.encode(), &self.schema_file(&load.table))?;
+    }
+
+    /// The warehouse as folders that a query here can read.
+    pub fn local(&self) -> Result<&Local, Error> {
+        match self {
+            Self::Local(local) => Ok(local),
+            Self::BigQuery(_) => {
+                let problem = "tables of BigQuery are not read from here";
+                Err(Error::new(ErrorKind::Input, problem)
+                    .remedy("ask the lake's table, which has the same rows: `agg.by_hour` for `warehouse.agg.by_hour`"))
+            }
         }
-        stage.put(&load.content, &file)
     }
-
-    /// The columns of a table, the start column first; `None` while nothing was ever loaded.
-    pub fn columns(&self, table: &TableName) -> Result<Option<SchemaRef>, Error> {
-        self.schema(table)?.map(|schema| schema.columns()).transpose()
-    }
-
-    /// Everything that is loaded, in the order of the keys; partitions that were emptied, too.
-    pub fn partitions(&self, table: &TableName) -> Result<Vec<Partition>, Error> {
-        let mut found = Vec::new();
-        let Some(schema) = self.schema(table)? else { return Ok(found) };
-        for (folder, key) in disk::partitions(&self.folder(table), schema.grain)? {
-            found.extend(read_partition(&folder.join(FILE), key)?);
-        }
-        found.sort_by_key(|partition| partition.key);
-        Ok(found)
-    }
-
-    /// Every table that was ever loaded.
-    pub fn tables(&self) -> Result<Vec<TableName>, Error> {
-        disk::names(&self.root.join(BESIDE))
-    }
-
-    fn schema(&self, table: &TableName) -> Result<Option<Schema>, Error> {
-        let file = self.schema_file(table);
-        let Some(bytes) = disk::read(&file)? else { return Ok(None) };
-        Schema::decode(&bytes).doing(|| format!("read {}", file.display())).map(Some)
-    }
-
-    fn schema_file(&self, table: &TableName) -> PathBuf {
-        self.beside(table).join("schema.json")
-    }
-
-    fn folder(&self, table: &TableName) -> PathBuf {
-        self.root.join(table.data_set()).join(table.table())
-    }
-
-    fn file(&self, table: &TableName, key: &PartitionKey) -> PathBuf {
-        self.folder(table).join(key.path()).join(FILE)
-    }
-
-    fn beside(&self, table: &TableName) -> PathBuf {
-        self.root.join(BESIDE).join(table.as_str())
-    }
-}
-
-/// No data set has a name that begins so.
-const BESIDE: &str = "_tidemill";
-
-fn read_partition(file: &Path, key: PartitionKey) -> Result<Option<Partition>, Error> {
-    let doing = || format!("read {}", file.display());
-    let Some((opened, bytes)) = disk::open(file)? else { return Ok(None) };
-    let Footer { closing, run, rows, .. } = Footer::read(opened).doing(doing)?;
-    Ok(Some(Partition { key, closing, run, rows, bytes, file: file.to_owned() }))
 }

@@ -46,6 +46,17 @@ impl Schema {
         Ok(Self { format: FORMAT, grain, columns })
     }
 
+    /// Of columns as another system names and types them.
+    pub(super) fn of_columns(grain: Grain, columns: Vec<(String, String)>) -> Self {
+        let columns = columns.into_iter().map(|(name, kind)| Column { name, kind }).collect();
+        Self { format: FORMAT, grain, columns }
+    }
+
+    /// Names and types, in their order.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.columns.iter().map(|column| (column.name.as_str(), column.kind.as_str()))
+    }
+
     /// This schema as the next one of a table that has `before`, if it can be that.
     pub(super) fn follow(self, before: Option<&Self>) -> Result<Self, Error> {
         let Some(before) = before else { return Ok(self) };

@@ -7,6 +7,7 @@
 pub mod accept;
 mod feed;
 mod heartbeat;
+mod loads;
 mod stream;
 mod task;
 

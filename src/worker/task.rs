@@ -2,6 +2,7 @@
 
 use super::Work;
 use super::heartbeat;
+use super::loads::Loads;
 use crate::batch;
 use crate::batch::Budget;
 use crate::error::Error;
@@ -9,7 +10,7 @@ use crate::error::ErrorKind;
 use crate::model::dag;
 use crate::store::attempts::Owner;
 use crate::store::runs;
-use crate::warehouse::Local;
+use crate::warehouse::Warehouse;
 use serde_json::Value;
 use serde_json::json;
 use std::num::NonZero;
@@ -26,7 +27,9 @@ pub(super) async fn run(work: &Work) -> Result<Option<Value>, Error> {
     let pinned = pinned(work, run).await?;
     let lake = work.lake().await?;
     let settings = &work.project.settings;
-    let warehouse = Local::new(&settings.warehouse, work.clock.clone());
+    let clock = work.clock.clone();
+    let warehouse = Warehouse::open(&settings.warehouse, &settings.project, clock).await?;
+    let journal = Loads::new(work, run, &task.name);
     let budget = Budget {
         memory_bytes: settings.limits.batch_memory_bytes,
         // In the attempt's folder, so that what a kill leaves goes when the log goes.
@@ -38,6 +41,7 @@ pub(super) async fn run(work: &Work) -> Result<Option<Value>, Error> {
         run: &pinned,
         lake: &lake,
         warehouse: &warehouse,
+        journal: &journal,
         budget: &budget,
     };
     let running = async {

@@ -4,6 +4,7 @@
 
 mod answers;
 mod bed;
+mod bigquery;
 mod broker;
 mod cli;
 mod conformance;
@@ -23,4 +24,5 @@ mod three_brokers;
 mod topic_life;
 mod topic_log;
 mod varied;
+mod warehouse;
 mod wikimedia;

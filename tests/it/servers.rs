@@ -93,6 +93,27 @@ pub fn kafka() -> Option<&'static str> {
     broker().map(|broker| broker.open.as_str())
 }
 
+/// The BigQuery emulator's address, or `None` where there is no Python. `gs://bucket/name` is the
+/// file `name` in the folder `bucket` of [`BUCKETS`].
+pub fn bigquery() -> Option<&'static str> {
+    static BIGQUERY: OnceLock<Option<(String, Server)>> = OnceLock::new();
+    let server = BIGQUERY.get_or_init(|| {
+        if has("python3") {
+            let mut server = start("emulators/bigquery/serve", &["--gcs-root", BUCKETS]);
+            return Some((server.answer(), server));
+        }
+        assert!(!in_ci(), "python3 is missing: apt-get install python3 python3-venv");
+        None
+    });
+    if server.is_none() {
+        skipped("the BigQuery emulator: apt-get install python3 python3-venv");
+    }
+    server.as_ref().map(|(address, _)| address.as_str())
+}
+
+/// Each folder in it is a bucket.
+pub const BUCKETS: &str = env!("CARGO_TARGET_TMPDIR");
+
 /// A Python that has DuckDB, or `None` where there is no Python: the comparison with another engine
 /// is skipped and says so. In CI that is a failure.
 pub fn python() -> Option<PathBuf> {

@@ -17,7 +17,7 @@ use crate::model::settings::Project;
 use crate::model::time::Micros;
 use crate::model::topic::Otherwise;
 use crate::store::Store;
-use crate::warehouse::Local;
+use crate::warehouse::Warehouse;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -119,8 +119,10 @@ fn produced(project: &Project) -> Result<u64, Error> {
 
 async fn lines(context: &Context, project: &Project) -> Result<Vec<HourLine>, Error> {
     let name: TableName = TABLE.parse().expect("a table's name");
-    let warehouse = Local::new(&project.settings.warehouse, context.clock.clone());
-    let partitions = warehouse.partitions(&name)?.into_iter();
+    let settings = &project.settings;
+    let clock = context.clock.clone();
+    let warehouse = Warehouse::open(&settings.warehouse, &settings.project, clock).await?;
+    let partitions = warehouse.local()?.partitions(&name)?.into_iter();
     let revisions: BTreeMap<PartitionKey, u32> =
         partitions.map(|partition| (partition.key, partition.closing)).collect();
     let text = format!(

@@ -1,0 +1,313 @@
+//! Load jobs of the warehouse: which ids were given out, and how each job has ended.
+//!
+//! A job is begun in the transaction that also looks whether it still may be: its attempt must be
+//! the task's newest, and no newer closing may have begun. So when a newer one has begun, every
+//! older job is among those that it is told of, and no further one can come.
+
+use super::Store;
+use super::Tx;
+use super::columns::Columns;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::model::hive::PartitionKey;
+use crate::model::name::TableName;
+use crate::model::time::Micros;
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// A load that is about to be submitted.
+#[derive(Clone, Copy, Debug)]
+pub struct NewLoad<'a> {
+    /// The attempt that submits it.
+    pub attempt: &'a str,
+    pub run: &'a str,
+    /// What its id begins with; the number of a try follows.
+    pub base: &'a str,
+    /// Which try it is, counted from 1.
+    pub tries: u32,
+    pub table: &'a TableName,
+    pub key: &'a PartitionKey,
+    pub closing: u32,
+    pub content: &'a str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BegunLoad {
+    pub job: String,
+    /// Other jobs of the hive partition, with their closings, whose end is not known.
+    pub open: Vec<(String, u32)>,
+    /// Whether a load of the hive partition had been begun before.
+    pub known: bool,
+    /// Jobs for the table within 24 hours.
+    pub jobs_today: u32,
+    /// Hive partitions of the table that a load was begun for.
+    pub partitions: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadEnd {
+    Loaded { rows: u64, bytes: u64 },
+    Failed,
+    Burnt,
+}
+
+/// An earlier job of the same task.
+struct Earlier {
+    number: u32,
+    content: String,
+    /// Neither failed nor burnt: it may be, or become, what is loaded.
+    usable: bool,
+}
+
+impl Store {
+    /// Writes a load down and gives it its id; a repeat of the same try gives the same one.
+    ///
+    /// `Fenced` where the attempt has been given up, or a newer closing has begun.
+    pub async fn begin_load(&self, load: &NewLoad<'_>, now: Micros) -> Result<BegunLoad, Error> {
+        let mut tx = self.begin().await?;
+        tx.fence_attempt(load.attempt).await?;
+        tx.fence_closing(load).await?;
+        let known = tx.has_loads(load).await?;
+        let number = number(load.tries, load.content, &tx.earlier_loads(load.base).await?);
+        let job = format!("{}-t{number}", load.base);
+        sqlx::query(
+            "INSERT INTO loads (job, base, number, run, table_name, key, closing, content, state,
+               begun_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open', ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(&job)
+        .bind(load.base)
+        .bind(number)
+        .bind(load.run)
+        .bind(load.table.as_str())
+        .bind(load.key.to_string())
+        .bind(load.closing)
+        .bind(load.content)
+        .bind(now.0)
+        .execute(tx.conn())
+        .await?;
+        let open = tx.open_loads(load, &job).await?;
+        let (jobs_today, partitions) = tx.count_loads(load.table, now).await?;
+        tx.commit().await?;
+        Ok(BegunLoad { job, open, known, jobs_today, partitions })
+    }
+
+    /// How a job has ended; what was known already stays.
+    pub async fn load_ended(&self, job: &str, end: LoadEnd, now: Micros) -> Result<(), Error> {
+        let (state, rows, bytes) = match end {
+            LoadEnd::Loaded { rows, bytes } => ("loaded", Some(rows), Some(bytes)),
+            LoadEnd::Failed => ("failed", None, None),
+            LoadEnd::Burnt => ("burnt", None, None),
+        };
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "UPDATE loads SET state = ?, rows = ?, bytes = ?, ended_us = ?
+             WHERE job = ? AND state = 'open'",
+        )
+        .bind(state)
+        .bind(rows.map(super::columns::sql))
+        .bind(bytes.map(super::columns::sql))
+        .bind(now.0)
+        .bind(job)
+        .execute(tx.conn())
+        .await?;
+        tx.commit().await
+    }
+}
+
+/// The number of a job's id: the try's own, unless a job of other rows or a failed one has it.
+fn number(tries: u32, content: &str, earlier: &[Earlier]) -> u32 {
+    match earlier.iter().find(|earlier| earlier.number == tries) {
+        Some(taken) if !taken.usable || taken.content != content => {
+            earlier.iter().map(|earlier| earlier.number).max().unwrap_or(0) + 1
+        }
+        Some(_) | None => tries,
+    }
+}
+
+impl Tx {
+    async fn fence_attempt(&mut self, attempt: &str) -> Result<(), Error> {
+        let newest: Option<bool> = sqlx::query_scalar(
+            "SELECT attempts.epoch = tasks.epoch FROM attempts
+             JOIN tasks ON tasks.run = attempts.run AND tasks.task = attempts.task
+             WHERE attempts.id = ? AND attempts.state IN ('queued', 'running')",
+        )
+        .bind(attempt)
+        .fetch_optional(self.conn())
+        .await?;
+        if newest == Some(true) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Fenced, "the attempt has been given up"))
+    }
+
+    async fn fence_closing(&mut self, load: &NewLoad<'_>) -> Result<(), Error> {
+        let newer: Option<(i64, String)> = sqlx::query_as(
+            "SELECT closing, job FROM loads WHERE table_name = ? AND key = ? AND closing > ?
+             ORDER BY closing DESC LIMIT 1",
+        )
+        .bind(load.table.as_str())
+        .bind(load.key.to_string())
+        .bind(load.closing)
+        .fetch_optional(self.conn())
+        .await?;
+        let Some((closing, job)) = newer else { return Ok(()) };
+        let problem = format!("closing {closing} is loaded by job {job}");
+        Err(Error::new(ErrorKind::Fenced, problem))
+    }
+
+    async fn has_loads(&mut self, load: &NewLoad<'_>) -> Result<bool, Error> {
+        let query = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM loads WHERE table_name = ? AND key = ?)",
+        );
+        let query = query.bind(load.table.as_str()).bind(load.key.to_string());
+        Ok(query.fetch_one(self.conn()).await?)
+    }
+
+    async fn earlier_loads(&mut self, base: &str) -> Result<Vec<Earlier>, Error> {
+        let query = sqlx::query("SELECT number, content, state FROM loads WHERE base = ?");
+        let rows = query.bind(base).fetch_all(self.conn()).await?;
+        let earlier = rows.iter().map(|row| {
+            let usable = matches!(row.text("state")?.as_str(), "open" | "loaded");
+            Ok(Earlier { number: row.number("number")?, content: row.text("content")?, usable })
+        });
+        earlier.collect()
+    }
+
+    async fn open_loads(
+        &mut self,
+        load: &NewLoad<'_>,
+        ours: &str,
+    ) -> Result<Vec<(String, u32)>, Error> {
+        let rows = sqlx::query(
+            "SELECT job, closing FROM loads
+             WHERE table_name = ? AND key = ? AND state = 'open' AND job <> ? ORDER BY begun_us",
+        )
+        .bind(load.table.as_str())
+        .bind(load.key.to_string())
+        .bind(ours)
+        .fetch_all(self.conn())
+        .await?;
+        rows.iter().map(|row| Ok((row.text("job")?, row.number("closing")?))).collect()
+    }
+
+    async fn count_loads(&mut self, table: &TableName, now: Micros) -> Result<(u32, u32), Error> {
+        let row = sqlx::query(
+            "SELECT (SELECT count(*) FROM loads WHERE table_name = ?1 AND begun_us > ?2) AS jobs,
+               (SELECT count(DISTINCT key) FROM loads WHERE table_name = ?1) AS partitions",
+        )
+        .bind(table.as_str())
+        .bind(now.minus(DAY).0)
+        .fetch_one(self.conn())
+        .await?;
+        Ok((row.number("jobs")?, row.number("partitions")?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+    use tempfile::TempDir;
+
+    const NOW: Micros = Micros(1_000);
+
+    fn earlier(number: u32, content: &str, usable: bool) -> Earlier {
+        Earlier { number, content: content.into(), usable }
+    }
+
+    #[test]
+    fn a_try_that_begins_again_keeps_its_number() {
+        assert_eq!(number(1, "a", &[]), 1);
+        assert_eq!(number(1, "a", &[earlier(1, "a", true)]), 1);
+        assert_eq!(number(2, "a", &[earlier(1, "a", false)]), 2);
+    }
+
+    #[test]
+    fn a_number_whose_job_failed_or_had_other_rows_is_not_used_again() {
+        assert_eq!(number(1, "a", &[earlier(1, "a", false)]), 2);
+        assert_eq!(number(1, "b", &[earlier(1, "a", true), earlier(2, "a", false)]), 3);
+    }
+
+    /// A store with an attempt of a task in each of the runs `r1` and `r2`: `a1` and `a2`.
+    async fn with_attempts() -> (TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("state.db")).await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        let rows = "INSERT INTO versions (hash, dag, body, first_seen_us) VALUES ('v', 'd', '', 0);
+            INSERT INTO runs (id, dag, version, kind, class, state, created_us)
+              VALUES ('r1', 'd', 'v', 'manual', 0, 'running', 0), ('r2', 'd', 'v', 'manual', 0, 'running', 0);
+            INSERT INTO tasks (run, task, position, state, epoch)
+              VALUES ('r1', 't', 0, 'running', 1), ('r2', 't', 0, 'running', 1);
+            INSERT INTO attempts (id, run, task, kind, version, try, epoch, state, created_us)
+              VALUES ('a1', 'r1', 't', 'batch', 'v', 1, 1, 'running', 0),
+                     ('a2', 'r2', 't', 'batch', 'v', 1, 1, 'running', 0);";
+        sqlx::raw_sql(rows).execute(tx.conn()).await.unwrap();
+        tx.commit().await.unwrap();
+        (folder, store)
+    }
+
+    async fn begin(store: &Store, attempt: &str, closing: u32) -> Result<BegunLoad, Error> {
+        let (table, key) = ("agg.x".parse().unwrap(), "2026-11-20T05".parse().unwrap());
+        let run = attempt.replace('a', "r");
+        let base = format!("tidemill-wiki-d-{run}-t");
+        let load = NewLoad {
+            attempt,
+            run: &run,
+            base: &base,
+            tries: 1,
+            table: &table,
+            key: &key,
+            closing,
+            content: "c0ffee",
+        };
+        store.begin_load(&load, NOW).await
+    }
+
+    async fn set_task(store: &Store, sql: &'static str) {
+        let mut tx = store.begin().await.unwrap();
+        sqlx::raw_sql(sql).execute(tx.conn()).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_restart_is_given_the_id_that_it_had() {
+        let (_folder, store) = with_attempts().await;
+        let first = begin(&store, "a1", 1).await.unwrap();
+        assert_eq!((first.job.as_str(), first.known), ("tidemill-wiki-d-r1-t-t1", false));
+        let again = begin(&store, "a1", 1).await.unwrap();
+        assert_eq!((again.job, again.known, again.open), (first.job, true, vec![]));
+    }
+
+    #[tokio::test]
+    async fn a_newer_closing_hears_of_the_older_job_and_fences_it() {
+        let (_folder, store) = with_attempts().await;
+        let old = begin(&store, "a1", 1).await.unwrap().job;
+        let newer = begin(&store, "a2", 2).await.unwrap();
+        assert_eq!(newer.open, [(old.clone(), 1)]);
+        assert_eq!((newer.jobs_today, newer.partitions), (2, 1));
+        assert_eq!(begin(&store, "a1", 1).await.unwrap_err().kind, ErrorKind::Fenced);
+        store.load_ended(&old, LoadEnd::Burnt, NOW).await.unwrap();
+        assert_eq!(begin(&store, "a2", 2).await.unwrap().open, []);
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_was_given_up_begins_no_load() {
+        for given_up in [
+            "UPDATE attempts SET state = 'unknown' WHERE id = 'a1'",
+            "UPDATE tasks SET epoch = 2 WHERE run = 'r1'",
+        ] {
+            let (_folder, store) = with_attempts().await;
+            set_task(&store, given_up).await;
+            assert_eq!(begin(&store, "a1", 1).await.unwrap_err().kind, ErrorKind::Fenced);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failed_job_gives_its_number_up() {
+        let (_folder, store) = with_attempts().await;
+        let failed = begin(&store, "a1", 1).await.unwrap().job;
+        store.load_ended(&failed, LoadEnd::Failed, NOW).await.unwrap();
+        assert_eq!(begin(&store, "a1", 1).await.unwrap().job, "tidemill-wiki-d-r1-t-t2");
+    }
+}

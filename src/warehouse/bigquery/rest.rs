@@ -1,0 +1,280 @@
+//! The calls of BigQuery's REST API that a load needs: one call, one answer, no decision.
+
+use super::decide::Job;
+use super::decide::Labels;
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::model::settings::BigQuery as Settings;
+use async_trait::async_trait;
+use futures::StreamExt;
+use gcp_bigquery_client::Client;
+use gcp_bigquery_client::auth::Authenticator;
+use gcp_bigquery_client::client_builder::ClientBuilder;
+use gcp_bigquery_client::error::BQError;
+use gcp_bigquery_client::error::NestedResponseError;
+use gcp_bigquery_client::model::dataset::Dataset;
+use gcp_bigquery_client::model::job::Job as ApiJob;
+use gcp_bigquery_client::model::job_configuration::JobConfiguration;
+use gcp_bigquery_client::model::job_list_jobs::JobListJobs;
+use gcp_bigquery_client::model::job_list_parameters::JobListParameters;
+use gcp_bigquery_client::model::job_list_parameters::Projection;
+use gcp_bigquery_client::model::job_reference::JobReference;
+use gcp_bigquery_client::model::table::Table;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::debug;
+
+/// A call that takes longer is taken for lost; jobs are only begun and asked for, never waited for.
+const CALL_MAX: Duration = Duration::from_secs(60);
+/// Six tries within 13 s bridge a restart or a burst of 503; what lasts longer is left to the retry
+/// of the task.
+const TRIES: u32 = 6;
+const PAUSE: Duration = Duration::from_millis(400);
+/// The most that one page of a list has.
+const PAGE: u32 = 1000;
+
+/// One project of the service.
+#[derive(Clone)]
+pub(super) struct Rest {
+    client: Client,
+    pub project: String,
+    location: String,
+    clock: Clock,
+}
+
+/// An emulator takes anything for a token.
+#[derive(Clone)]
+struct NoCredentials;
+
+#[async_trait]
+impl Authenticator for NoCredentials {
+    async fn access_token(&self) -> Result<String, BQError> {
+        Ok("none".to_owned())
+    }
+}
+
+impl Rest {
+    pub async fn open(settings: &Settings, clock: Clock) -> Result<Self, Error> {
+        let mut builder = ClientBuilder::new();
+        let client = match (&settings.endpoint, &settings.credentials) {
+            (Some(endpoint), _) => {
+                let url = format!("{}/bigquery/v2", endpoint.trim_end_matches('/'));
+                builder.with_v2_base_url(url);
+                Box::pin(builder.build_from_authenticator(Arc::new(NoCredentials))).await
+            }
+            (None, Some(key)) => {
+                let path = key.to_string_lossy();
+                Box::pin(builder.build_from_service_account_key_file(&path)).await
+            }
+            (None, None) => Box::pin(builder.build_from_application_default_credentials()).await,
+        };
+        let client = client.map_err(unanswered)?;
+        let (project, location) = (settings.project.clone(), settings.location.clone());
+        Ok(Self { client, project, location, clock })
+    }
+
+    /// Calls until there is an answer, or the tries are over.
+    async fn ask<T, F>(&self, data_set: &str, call: impl Fn() -> F) -> Result<Answer<T>, Error>
+    where
+        F: Future<Output = Result<T, BQError>>,
+    {
+        let mut pause = PAUSE;
+        let mut tries = 1;
+        loop {
+            let answer = match tokio::time::timeout(CALL_MAX, Box::pin(call())).await {
+                Ok(answer) => self.read(data_set, answer),
+                Err(_) => Err(Error::new(ErrorKind::Unavailable, "BigQuery does not answer")),
+            };
+            match answer {
+                Err(error) if error.kind == ErrorKind::Unavailable && tries < TRIES => {
+                    debug!(%error, tries, "no answer; trying again");
+                }
+                answer => return answer,
+            }
+            self.clock.sleep(pause).await;
+            tries += 1;
+            pause *= 2;
+        }
+    }
+
+    fn read<T>(&self, data_set: &str, answer: Result<T, BQError>) -> Result<Answer<T>, Error> {
+        match answer {
+            Ok(found) => Ok(Answer::Found(found)),
+            Err(BQError::ResponseError { error }) => match error.error.code {
+                404 => Ok(Answer::Missing(error.error.message)),
+                409 => Ok(Answer::Exists),
+                _ => Err(self.refused(data_set, &error.error)),
+            },
+            Err(err) => Err(unanswered(err)),
+        }
+    }
+
+    /// The error that an answer stands for, with what mends it.
+    fn refused(&self, data_set: &str, answer: &NestedResponseError) -> Error {
+        let NestedResponseError { code, message, .. } = answer;
+        let reason = answer.errors.first().and_then(|error| error.get("reason"));
+        let reason = reason.map_or("", String::as_str);
+        let problem = format!("BigQuery answered {code}: {message}");
+        match (*code, reason) {
+            (403, "quotaExceeded" | "rateLimitExceeded") | (429 | 500..=599, _) => {
+                Error::new(ErrorKind::Unavailable, problem)
+            }
+            (401, _) => Error::new(ErrorKind::Input, problem)
+                .remedy("see that the account's key is valid: warehouse.credentials, or the application default credentials"),
+            (403, _) => Error::new(ErrorKind::Input, problem).remedy(self.grants(data_set)),
+            _ => Error::new(ErrorKind::Input, problem),
+        }
+    }
+
+    pub fn grants(&self, data_set: &str) -> String {
+        format!(
+            "grant roles/bigquery.dataEditor on dataset {data_set} and roles/bigquery.jobUser on project {} to the account that tidemill runs as",
+            self.project
+        )
+    }
+
+    pub async fn table(&self, data_set: &str, table: &str) -> Result<Option<Table>, Error> {
+        let call = || self.client.table().get(&self.project, data_set, table, None);
+        Ok(self.ask(data_set, call).await?.found())
+    }
+
+    /// False if it existed.
+    pub async fn create_table(&self, table: Table) -> Result<bool, Error> {
+        let data_set = table.dataset_id().clone();
+        match self.ask(&data_set, || self.client.table().create(table.clone())).await? {
+            Answer::Found(_) => Ok(true),
+            Answer::Exists => Ok(false),
+            Answer::Missing(message) => Err(Error::new(ErrorKind::Unavailable, message)),
+        }
+    }
+
+    pub async fn patch_table(&self, table: Table) -> Result<(), Error> {
+        let (data_set, name) = (table.dataset_id().clone(), table.table_id().clone());
+        let call = || self.client.table().patch(&self.project, &data_set, &name, table.clone());
+        self.ask(&data_set, call).await.map(|_| ())
+    }
+
+    /// Makes sure that it exists.
+    pub async fn create_data_set(&self, name: &str) -> Result<(), Error> {
+        let data_set = Dataset::new(&self.project, name).location(&self.location);
+        let call = || self.client.dataset().create(data_set.clone());
+        self.ask(name, call).await.map(|_| ())
+    }
+
+    /// Begins a job under an id that must be free; false if it is not, or if an earlier try of this
+    /// call has begun it and the answer was lost: the two can't be told apart from here.
+    pub async fn begin(
+        &self,
+        data_set: &str,
+        id: &str,
+        configuration: JobConfiguration,
+    ) -> Result<bool, Error> {
+        let job = ApiJob {
+            configuration: Some(configuration),
+            job_reference: Some(JobReference {
+                job_id: Some(id.to_owned()),
+                location: Some(self.location.clone()),
+                project_id: Some(self.project.clone()),
+            }),
+            ..ApiJob::default()
+        };
+        let call = || self.client.job().insert(&self.project, job.clone());
+        match self.ask(data_set, call).await? {
+            Answer::Found(_) => Ok(true),
+            Answer::Exists => Ok(false),
+            Answer::Missing(message) => Err(Error::new(ErrorKind::Input, message)),
+        }
+    }
+
+    pub async fn job(&self, data_set: &str, id: &str) -> Result<Option<Job>, Error> {
+        let call = || self.client.job().get_job(&self.project, id, Some(&self.location));
+        Ok(self.ask(data_set, call).await?.found().map(read_job))
+    }
+
+    /// Asks a job to stop; whether and how it does is seen by asking for it.
+    pub async fn cancel(&self, data_set: &str, id: &str) -> Result<(), Error> {
+        let call = || self.client.job().cancel_job(&self.project, id, Some(&self.location));
+        self.ask(data_set, call).await.map(|_| ())
+    }
+
+    /// The jobs of this account that began at `since_ms` or later, with their ids.
+    pub async fn jobs_since(&self, since_ms: u64) -> Result<Vec<(String, Job)>, Error> {
+        let parameters = JobListParameters {
+            max_results: Some(PAGE),
+            min_creation_time: Some(since_ms),
+            projection: Some(Projection::Full),
+            ..JobListParameters::default()
+        };
+        let mut pages = Box::pin(self.client.job().get_job_list(&self.project, Some(parameters)));
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            match self.read("", page)? {
+                Answer::Found(page) => {
+                    found.extend(page.jobs.unwrap_or_default().into_iter().filter_map(read_listed));
+                }
+                Answer::Missing(_) | Answer::Exists => {}
+            }
+        }
+        Ok(found)
+    }
+}
+
+enum Answer<T> {
+    Found(T),
+    /// There is no such thing, as the service says it.
+    Missing(String),
+    /// The name is in use.
+    Exists,
+}
+
+impl<T> Answer<T> {
+    fn found(self) -> Option<T> {
+        match self {
+            Self::Found(found) => Some(found),
+            Self::Missing(_) | Self::Exists => None,
+        }
+    }
+}
+
+fn unanswered(err: BQError) -> Error {
+    match err {
+        BQError::AuthError(_)
+        | BQError::YupAuthError(_)
+        | BQError::NoToken
+        | BQError::InvalidServiceAccountKey(_)
+        | BQError::InvalidServiceAccountAuthenticator(_)
+        | BQError::InvalidAuthorizedUserAuthenticator(_)
+        | BQError::InvalidApplicationDefaultCredentialsAuthenticator(_) => {
+            Error::new(ErrorKind::Input, err.to_string()).remedy(
+                "run `gcloud auth application-default login`, run on a machine with a service account, or set warehouse.credentials",
+            )
+        }
+        err => Error::new(ErrorKind::Unavailable, err.to_string()),
+    }
+}
+
+fn labels_of(configuration: Option<&JobConfiguration>) -> Labels {
+    configuration.and_then(|configuration| configuration.labels.clone()).unwrap_or_default()
+}
+
+fn read_job(job: ApiJob) -> Job {
+    let labels = labels_of(job.configuration.as_ref());
+    let status = job.status.unwrap_or_default();
+    let text = |text: Option<String>| text.unwrap_or_default();
+    let failure = status.error_result.map(|error| (text(error.reason), text(error.message)));
+    let load = job.statistics.and_then(|statistics| statistics.load);
+    let rows = load.and_then(|load| load.output_rows?.parse().ok());
+    Job { labels, done: status.state.as_deref() == Some("DONE"), failure, rows }
+}
+
+fn read_listed(listed: JobListJobs) -> Option<(String, Job)> {
+    let id = listed.job_reference.as_ref()?.job_id.clone()?;
+    let job = ApiJob {
+        configuration: listed.configuration,
+        status: listed.status,
+        statistics: listed.statistics,
+        ..ApiJob::default()
+    };
+    Some((id, read_job(job)))
+}

@@ -1,0 +1,235 @@
+//! A table as its job describes it: made when first loaded into, and followed from then on.
+
+use super::super::Schema;
+use super::rest::Rest;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::model::hive::Grain;
+use crate::model::job::WarehouseTable;
+use crate::model::name::ProjectName;
+use gcp_bigquery_client::model::clustering::Clustering;
+use gcp_bigquery_client::model::field_type::FieldType;
+use gcp_bigquery_client::model::table::Table;
+use gcp_bigquery_client::model::table_field_schema::TableFieldSchema;
+use gcp_bigquery_client::model::table_schema::TableSchema;
+use gcp_bigquery_client::model::time_partitioning::TimePartitioning;
+use std::collections::HashMap;
+use tracing::info;
+
+/// What the table is to be.
+pub(super) struct Wanted<'a> {
+    pub project: &'a ProjectName,
+    pub to: &'a WarehouseTable,
+    pub grain: Grain,
+    /// As the warehouse types them, the start column first.
+    pub schema: Schema,
+}
+
+/// What a load has to know of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fitting {
+    /// The load brings columns that the table has not had.
+    pub grows: bool,
+}
+
+impl Wanted<'_> {
+    /// Refuses a table that the load does not fit, without changing anything.
+    pub async fn admit(&self, rest: &Rest) -> Result<(), Error> {
+        let (set, name) = (self.to.table.data_set(), self.to.table.table());
+        match rest.table(set, name).await? {
+            Some(found) => self.compare(&found).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes data set and table where they are missing, and follows what the job says of them.
+    pub async fn ensure(&self, rest: &Rest) -> Result<Fitting, Error> {
+        let (set, name) = (self.to.table.data_set(), self.to.table.table());
+        let found = if let Some(found) = rest.table(set, name).await? {
+            found
+        } else {
+            rest.create_data_set(set).await?;
+            if rest.create_table(self.table(rest)?).await? {
+                info!(table = %self.to.table, "made table {}", self.to.table);
+            }
+            let gone = || Error::new(ErrorKind::Unavailable, "it was made and is not there");
+            rest.table(set, name).await?.ok_or_else(gone)?
+        };
+        let fitting = self.compare(&found)?;
+        if let Some(patch) = self.patch(&found) {
+            rest.patch_table(patch).await?;
+        }
+        Ok(fitting)
+    }
+
+    fn table(&self, rest: &Rest) -> Result<Table, Error> {
+        let (set, name) = (self.to.table.data_set(), self.to.table.table());
+        let mut table = Table::new(&rest.project, set, name, api_schema(&self.schema)?);
+        let clustered = Clustering { fields: Some(self.to.cluster_by.clone()) };
+        table.clustering = (!self.to.cluster_by.is_empty()).then_some(clustered);
+        table.time_partitioning = Some(self.partitioning());
+        table.description = Some(self.to.description.clone()).filter(|text| !text.is_empty());
+        table.labels = Some(self.labels());
+        Ok(table)
+    }
+
+    fn partitioning(&self) -> TimePartitioning {
+        let by = match self.grain {
+            Grain::Hour => TimePartitioning::per_hour(),
+            Grain::Day => TimePartitioning::per_day(),
+            Grain::Month => TimePartitioning::per_month(),
+        };
+        let by = by.field(self.grain.start_column());
+        match self.to.expire {
+            Some(expire) => by.expiration_ms(expire),
+            None => by,
+        }
+    }
+
+    fn labels(&self) -> HashMap<String, String> {
+        let own = [("tidemill_project".to_owned(), self.project.to_string())];
+        self.to.labels.clone().into_iter().chain(own).collect()
+    }
+
+    /// Whether the load fits the table as it is.
+    fn compare(&self, found: &Table) -> Result<Fitting, Error> {
+        let start = self.grain.start_column();
+        let by = found.time_partitioning.as_ref();
+        let fits = by.is_some_and(|by| {
+            by.r#type == self.partitioning().r#type && by.field.as_deref() == Some(start)
+        });
+        if !fits {
+            let problem = format!("the table is not partitioned by {} of `{start}`", self.grain);
+            return Err(Error::new(ErrorKind::Input, problem)
+                .remedy("load into a table of another name; Tidemill makes it as it needs it"));
+        }
+        let fields = found.schema.fields.as_deref().unwrap_or_default();
+        if let Some(field) =
+            fields.iter().find(|field| field.mode.as_deref().is_some_and(|mode| mode != "NULLABLE"))
+        {
+            let mode = field.mode.as_deref().unwrap_or_default();
+            let problem = format!("column `{}` of the table is {mode}", field.name);
+            let name = &self.to.table;
+            return Err(Error::new(ErrorKind::Input, problem).remedy(format!(
+                "every column that Tidemill loads is NULLABLE: ALTER TABLE {name} ALTER COLUMN {} DROP NOT NULL",
+                field.name
+            )));
+        }
+        let columns = fields.iter().map(|field| (field.name.clone(), type_word(&field.r#type)));
+        let before = Schema::of_columns(self.grain, columns.collect());
+        self.schema.clone().follow(Some(&before))?;
+        Ok(Fitting { grows: self.schema.names().count() > fields.len() })
+    }
+
+    /// What the job says otherwise than the table does, if it says anything.
+    fn patch(&self, found: &Table) -> Option<Table> {
+        let expires = |by: &TimePartitioning| by.expiration_ms.clone();
+        let wanted = self.partitioning();
+        let found_by = found.time_partitioning.as_ref();
+        let description = found.description.clone().unwrap_or_default();
+        let labels = found.labels.clone().unwrap_or_default();
+        let lacks = self.labels().iter().any(|(key, value)| labels.get(key) != Some(value));
+        let same = found_by.and_then(expires) == expires(&wanted)
+            && (self.to.description.is_empty() || description == self.to.description)
+            && !lacks;
+        if same {
+            return None;
+        }
+        let mut patch = Table::new(
+            found.project_id(),
+            found.dataset_id(),
+            found.table_id(),
+            found.schema.clone(),
+        );
+        patch.time_partitioning = Some(wanted);
+        patch.description = Some(self.to.description.clone()).filter(|text| !text.is_empty());
+        patch.labels = Some(labels.into_iter().chain(self.labels()).collect());
+        Some(patch)
+    }
+}
+
+/// The schema as the service types it: what a column is called there.
+pub(super) fn schema_of(grain: Grain, columns: &Schema) -> Result<Schema, Error> {
+    let typed = columns.names().map(|(name, kind)| {
+        let kind = type_of(kind).map(|kind| type_word(&kind));
+        let unknown = || {
+            Error::new(ErrorKind::Input, format!("BigQuery has no type for column `{name}`"))
+                .remedy("cast it in the query")
+        };
+        Ok((name.to_owned(), kind.ok_or_else(unknown)?))
+    });
+    Ok(Schema::of_columns(grain, typed.collect::<Result<_, Error>>()?))
+}
+
+/// Every column NULLABLE, in this order.
+pub(super) fn api_schema(schema: &Schema) -> Result<TableSchema, Error> {
+    let fields = schema.names().map(|(name, word)| {
+        let unknown = || Error::new(ErrorKind::Bug, format!("`{word}` is no type of BigQuery"));
+        let kind = TYPES.iter().find(|(_, known)| *known == word).ok_or_else(unknown)?;
+        let mut field = TableFieldSchema::new(name, kind.0.clone());
+        field.mode = Some("NULLABLE".to_owned());
+        Ok(field)
+    });
+    Ok(TableSchema::new(fields.collect::<Result<_, Error>>()?))
+}
+
+const TYPES: [(FieldType, &str); 10] = [
+    (FieldType::String, "STRING"),
+    (FieldType::Integer, "INT64"),
+    (FieldType::Float, "FLOAT64"),
+    (FieldType::Numeric, "NUMERIC"),
+    (FieldType::Bignumeric, "BIGNUMERIC"),
+    (FieldType::Boolean, "BOOL"),
+    (FieldType::Timestamp, "TIMESTAMP"),
+    (FieldType::Datetime, "DATETIME"),
+    (FieldType::Date, "DATE"),
+    (FieldType::Bytes, "BYTES"),
+];
+
+/// The type that a column of ours has there.
+fn type_of(kind: &str) -> Option<FieldType> {
+    Some(match kind {
+        "string" => FieldType::String,
+        "int64" => FieldType::Integer,
+        "float64" => FieldType::Float,
+        "bool" => FieldType::Boolean,
+        "timestamp" => FieldType::Timestamp,
+        "datetime" => FieldType::Datetime,
+        "date" => FieldType::Date,
+        "bytes" => FieldType::Bytes,
+        decimal => return decimal_type(decimal),
+    })
+}
+
+/// NUMERIC has 29 digits before the point and 9 behind it, BIGNUMERIC 38 and 38.
+fn decimal_type(text: &str) -> Option<FieldType> {
+    let (precision, scale) = text.strip_prefix("decimal(")?.strip_suffix(')')?.split_once(',')?;
+    let (precision, scale): (i32, i32) = (precision.parse().ok()?, scale.parse().ok()?);
+    Some(if scale <= 9 && precision - scale <= 29 {
+        FieldType::Numeric
+    } else {
+        FieldType::Bignumeric
+    })
+}
+
+/// One word for each type; the service has two for some.
+fn type_word(kind: &FieldType) -> String {
+    let word = match kind {
+        FieldType::String => "STRING",
+        FieldType::Integer | FieldType::Int64 => "INT64",
+        FieldType::Float | FieldType::Float64 => "FLOAT64",
+        FieldType::Numeric => "NUMERIC",
+        FieldType::Bignumeric => "BIGNUMERIC",
+        FieldType::Boolean | FieldType::Bool => "BOOL",
+        FieldType::Timestamp => "TIMESTAMP",
+        FieldType::Datetime => "DATETIME",
+        FieldType::Date => "DATE",
+        FieldType::Bytes => "BYTES",
+        FieldType::Time => "TIME",
+        FieldType::Record | FieldType::Struct => "STRUCT",
+        FieldType::Geography => "GEOGRAPHY",
+        FieldType::Json => "JSON",
+        FieldType::Interval => "INTERVAL",
+    };
+    word.to_owned()
+}
