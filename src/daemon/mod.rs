@@ -7,6 +7,7 @@
 mod files;
 mod lock;
 mod loops;
+mod signals;
 mod sweep;
 mod ticks;
 
@@ -50,6 +51,8 @@ const FILES_EVERY: Duration = Duration::from_secs(2);
 const RETENTION_EVERY: Duration = Duration::from_hours(1);
 /// What a zombie leaves staged costs space and nothing else.
 const SWEEP_EVERY: Duration = Duration::from_mins(10);
+/// How the project is, is said this often: alerts need fresh figures, and a log line costs.
+const SIGNALS_EVERY: Duration = Duration::from_secs(60);
 /// Services only finish the transaction that they are in.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -136,6 +139,7 @@ struct Wakes {
     files: Arc<Notify>,
     retention: Arc<Notify>,
     sweep: Arc<Notify>,
+    signals: Arc<Notify>,
 }
 
 struct Daemon {
@@ -170,10 +174,13 @@ impl Daemon {
         let (store, lake, wake) = (self.store.clone(), self.lake.clone(), self.wakes.sweep.clone());
         let sweeping = sweep::Sweeping { store, lake, wake };
         services.spawn("sweep", |stop| sweeping.run(stop));
+        let signals = self.signals();
+        services.spawn("signals", |stop| signals.run(stop));
         let ticks = vec![
             (FILES_EVERY, self.wakes.files.clone()),
             (RETENTION_EVERY, self.wakes.retention.clone()),
             (SWEEP_EVERY, self.wakes.sweep.clone()),
+            (SIGNALS_EVERY, self.wakes.signals.clone()),
         ];
         services.spawn("ticks", |stop| ticks::run(ticks, stop));
         (services, mode, deciding)
@@ -195,6 +202,15 @@ impl Daemon {
             home: self.project.settings.home.clone(),
             keep: self.project.settings.limits.keep_runs,
             wake: self.wakes.retention.clone(),
+        }
+    }
+
+    fn signals(&self) -> signals::Signals {
+        signals::Signals {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            home: self.project.settings.home.clone(),
+            wake: self.wakes.signals.clone(),
         }
     }
 
