@@ -1,5 +1,6 @@
 //! The words of the command line.
 
+use super::config::ConfigVerb;
 use super::dags::DagsVerb;
 use super::demo::DemoArgs;
 use super::lake::LakeVerb;
@@ -72,6 +73,9 @@ pub enum Verb {
     /// A table's files and log: verify them, trace a row
     #[command(subcommand)]
     Lake(LakeVerb),
+    /// An environment's file: import
+    #[command(subcommand)]
+    Config(ConfigVerb),
     /// Asks the lake and the warehouse (as warehouse.<table>) a question
     Sql(SqlArgs),
     /// Prints the version

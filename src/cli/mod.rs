@@ -6,6 +6,7 @@
 
 mod args;
 mod check;
+mod config;
 mod context;
 mod dags;
 mod demo;
@@ -70,6 +71,7 @@ fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Error> {
         Verb::Streams(verb) => streams::run(context, verb)?,
         Verb::Partitions(verb) => partitions::run(context, verb)?,
         Verb::Lake(verb) => return lake::run(context, verb),
+        Verb::Config(verb) => config::run(context, &verb)?,
         Verb::Sql(args) => sql::run(context, &args)?,
         Verb::Version => print::text(concat!("tidemill ", env!("CARGO_PKG_VERSION"), "\n"))?,
         Verb::Worker { attempt, .. } => up::work(context, attempt.as_deref())?,

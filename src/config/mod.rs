@@ -10,6 +10,7 @@ mod environment;
 mod feed;
 mod folder;
 mod graph;
+pub mod import;
 mod job;
 mod later;
 mod node;

@@ -1,5 +1,6 @@
 //! The command line as a person or a program meets it.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 use std::process::Output;
@@ -63,6 +64,42 @@ fn a_folder_without_a_project_is_told() {
 #[test]
 fn a_wrong_verb_is_answered_with_the_right_one() {
     check(empty_project().path(), &["chck"], 2, "", "'check'");
+}
+
+/// `config import` with Terraform's recorded outputs on stdin.
+fn import(dir: &Path, outputs: &str, arguments: &[&str]) -> Output {
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("terraform/tests/outputs");
+    Command::new(env!("CARGO_BIN_EXE_tidemill"))
+        .current_dir(dir)
+        .args(["config", "import"])
+        .args(arguments)
+        .env_remove("TIDEMILL_ENV")
+        .stdin(File::open(recorded.join(outputs)).unwrap())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn what_terraform_made_becomes_an_environment() {
+    let dir = empty_project();
+    let output = import(dir.path(), "prod.json", &[]);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.starts_with("wrote ./tidemill.gcp.toml\nleft to you:\n"), "{told}");
+    assert!(told.contains("--env gcp check"), "{told}");
+    let file = std::fs::read_to_string(dir.path().join("tidemill.gcp.toml")).unwrap();
+    assert!(file.contains("url = \"gs://acme-wiki-tidemill-lake\""), "{file}");
+}
+
+#[test]
+fn an_import_replaces_another_environment_only_when_told() {
+    let dir = empty_project();
+    assert!(import(dir.path(), "prod.json", &[]).status.success());
+    assert!(import(dir.path(), "prod.json", &[]).status.success(), "the same again is no loss");
+    let refused = import(dir.path(), "dev.json", &[]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("add --yes to replace it"));
+    assert!(import(dir.path(), "dev.json", &["--yes"]).status.success());
 }
 
 #[test]
