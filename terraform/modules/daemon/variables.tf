@@ -1,0 +1,129 @@
+variable "project_id" {
+  description = "The project."
+  type        = string
+}
+
+variable "region" {
+  description = "Region."
+  type        = string
+}
+
+variable "zone" {
+  description = "Zone of the VM and its disk."
+  type        = string
+}
+
+variable "name" {
+  description = "Beginning of the names."
+  type        = string
+}
+
+variable "runtime" {
+  description = "mig: one VM that is replaced when it fails, with a disk. worker_pool: Cloud Run, without."
+  type        = string
+  default     = "mig"
+  validation {
+    condition     = contains(["mig", "worker_pool"], var.runtime)
+    error_message = "mig or worker_pool."
+  }
+}
+
+variable "image" {
+  description = "Image of Tidemill with the project's files, with its tag."
+  type        = string
+  validation {
+    condition     = can(regex("^[^/]+-docker\\.pkg\\.dev/.+:[^:/]+$", var.image)) && !endswith(var.image, ":latest")
+    error_message = "An image of Artifact Registry with a tag that says what it is, not :latest."
+  }
+}
+
+variable "env" {
+  description = "What --env says: tidemill.<env>.toml of the image is laid over tidemill.toml."
+  type        = string
+  default     = "gcp"
+}
+
+variable "service_account" {
+  description = "E-mail of the daemon's account."
+  type        = string
+}
+
+variable "network_id" {
+  description = "The VPC."
+  type        = string
+}
+
+variable "subnet_id" {
+  description = "The daemon's subnet."
+  type        = string
+}
+
+variable "machine_type" {
+  description = "Machine of the VM."
+  type        = string
+}
+
+variable "boot_image" {
+  description = "Image of the boot disk: Container-Optimized OS."
+  type        = string
+  default     = "projects/cos-cloud/global/images/family/cos-stable"
+}
+
+variable "state_disk_gb" {
+  description = "Disk for state, logs of attempts, unfinished files and what queries spill."
+  type        = number
+  default     = 20
+  validation {
+    condition     = var.state_disk_gb >= 10
+    error_message = "10 GB or more."
+  }
+}
+
+variable "snapshot_days" {
+  description = "For how many days daily snapshots of the state are kept."
+  type        = number
+  default     = 7
+  validation {
+    condition     = var.snapshot_days >= 1 && var.snapshot_days <= 365
+    error_message = "1 to 365 days."
+  }
+}
+
+variable "worker_cpu" {
+  description = "CPUs of the worker pool's instance."
+  type        = string
+  default     = "2"
+}
+
+variable "worker_memory" {
+  description = "Memory of the worker pool's instance; its disk is in it."
+  type        = string
+  default     = "8Gi"
+}
+
+variable "worker_state" {
+  description = "How much of that memory state and unfinished files may take."
+  type        = string
+  default     = "3Gi"
+}
+
+variable "kms_key" {
+  description = "Key of Cloud KMS for the disks; null: Google's own keys."
+  type        = string
+  default     = null
+}
+
+variable "deletion_policy" {
+  description = "PREVENT, ABANDON or DELETE: what destroy does with the group or pool. The state disk is kept whatever it says."
+  type        = string
+  validation {
+    condition     = contains(["PREVENT", "ABANDON", "DELETE"], var.deletion_policy)
+    error_message = "PREVENT, ABANDON or DELETE."
+  }
+}
+
+variable "labels" {
+  description = "Labels."
+  type        = map(string)
+  default     = {}
+}

@@ -1,0 +1,58 @@
+# The alternative without a VM. What it lacks:
+# - no inbound port: nobody logs on, `tidemill status` cannot be asked there;
+# - its disk is memory: state and unfinished files count against the limit and are gone with the instance,
+#   so the history of runs is, too (no row and no closing is: they are in the lake);
+# - attempts end with the instance, at each deployment and each move by Google; they are then tried again.
+
+resource "google_cloud_run_v2_worker_pool" "daemon" {
+  count               = local.worker_pool
+  project             = var.project_id
+  name                = "${var.name}-daemon"
+  location            = var.region
+  labels              = var.labels
+  deletion_protection = var.deletion_policy == "PREVENT"
+  deletion_policy     = var.deletion_policy
+
+  scaling {
+    scaling_mode          = "MANUAL"
+    manual_instance_count = 1
+  }
+
+  template {
+    service_account = var.service_account
+    encryption_key  = var.kms_key
+
+    containers {
+      image = var.image
+      args  = ["--env", var.env, "up", "--log-json"]
+
+      resources {
+        limits = {
+          cpu    = var.worker_cpu
+          memory = var.worker_memory
+        }
+      }
+
+      volume_mounts {
+        name       = "state"
+        mount_path = "/srv/tidemill/.tidemill"
+      }
+    }
+
+    volumes {
+      name = "state"
+      empty_dir {
+        medium     = "MEMORY"
+        size_limit = var.worker_state
+      }
+    }
+
+    vpc_access {
+      egress = "ALL_TRAFFIC"
+      network_interfaces {
+        network    = var.network_id
+        subnetwork = var.subnet_id
+      }
+    }
+  }
+}

@@ -1,0 +1,78 @@
+# Where images come from. A tag is written once: what ran yesterday can be run again. The second
+# repository fetches public images (Kafka's) once and keeps them, so that brokers need no Internet.
+
+resource "google_artifact_registry_repository" "images" {
+  project         = var.project_id
+  location        = var.region
+  repository_id   = var.name
+  description     = "Tidemill with the project's files"
+  format          = "DOCKER"
+  labels          = var.labels
+  kms_key_name    = var.kms_key
+  deletion_policy = var.deletion_policy
+
+  docker_config {
+    immutable_tags = true
+  }
+
+  cleanup_policies {
+    id     = "keep-recent"
+    action = "KEEP"
+    most_recent_versions {
+      keep_count = 20
+    }
+  }
+
+  cleanup_policies {
+    id     = "forget-old"
+    action = "DELETE"
+    condition {
+      older_than = "${var.keep_days * 86400}s"
+    }
+  }
+}
+
+resource "google_artifact_registry_repository" "mirror" {
+  count           = var.mirror ? 1 : 0
+  project         = var.project_id
+  location        = var.region
+  repository_id   = "${var.name}-mirror"
+  description     = "Public images, fetched once"
+  format          = "DOCKER"
+  mode            = "REMOTE_REPOSITORY"
+  labels          = var.labels
+  kms_key_name    = var.kms_key
+  deletion_policy = "DELETE" # It can be fetched again.
+
+  remote_repository_config {
+    docker_repository {
+      public_repository = "DOCKER_HUB"
+    }
+  }
+}
+
+resource "google_artifact_registry_repository_iam_member" "pulls" {
+  project    = var.project_id
+  location   = var.region
+  repository = google_artifact_registry_repository.images.name
+  role       = "roles/artifactregistry.reader"
+  member     = var.daemon
+}
+
+resource "google_artifact_registry_repository_iam_member" "pulls_mirror" {
+  count      = var.mirror ? 1 : 0
+  project    = var.project_id
+  location   = var.region
+  repository = google_artifact_registry_repository.mirror[0].name
+  role       = "roles/artifactregistry.reader"
+  member     = var.broker
+}
+
+resource "google_artifact_registry_repository_iam_member" "publishes" {
+  for_each   = var.publishers
+  project    = var.project_id
+  location   = var.region
+  repository = google_artifact_registry_repository.images.name
+  role       = "roles/artifactregistry.writer"
+  member     = each.value
+}

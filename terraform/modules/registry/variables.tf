@@ -1,0 +1,71 @@
+variable "project_id" {
+  description = "The project."
+  type        = string
+}
+
+variable "region" {
+  description = "Region of the repositories."
+  type        = string
+}
+
+variable "name" {
+  description = "Name of the repository of our images."
+  type        = string
+}
+
+variable "daemon" {
+  description = "The daemon, as IAM names it: it pulls our images."
+  type        = string
+}
+
+variable "mirror" {
+  description = "Whether public images are fetched through the project."
+  type        = bool
+}
+
+variable "broker" {
+  description = "The brokers, as IAM names them: they pull Kafka. Null without a mirror."
+  type        = string
+  default     = null
+}
+
+variable "publishers" {
+  description = "Who may push images, as IAM names them."
+  type        = set(string)
+  default     = []
+  validation {
+    condition     = length(setintersection(var.publishers, ["allUsers", "allAuthenticatedUsers"])) == 0
+    error_message = "Who pushes an image runs code as the daemon: name people, groups or accounts."
+  }
+}
+
+variable "keep_days" {
+  description = "Images older than this go, but for the newest 20."
+  type        = number
+  default     = 90
+  validation {
+    condition     = var.keep_days >= 7
+    error_message = "7 days or more, so that there is something to go back to."
+  }
+}
+
+variable "kms_key" {
+  description = "Key of Cloud KMS for the images; null: Google's own keys."
+  type        = string
+  default     = null
+}
+
+variable "deletion_policy" {
+  description = "PREVENT, ABANDON or DELETE: what destroy does with our images."
+  type        = string
+  validation {
+    condition     = contains(["PREVENT", "ABANDON", "DELETE"], var.deletion_policy)
+    error_message = "PREVENT, ABANDON or DELETE."
+  }
+}
+
+variable "labels" {
+  description = "Labels."
+  type        = map(string)
+  default     = {}
+}

@@ -1,0 +1,178 @@
+# The whole system, once; envs/ gives it sizes. Read the arguments here for who gets what.
+
+locals {
+  labels   = merge({ app = "tidemill", env = var.env, managed-by = "terraform" }, var.labels)
+  on_vms   = var.kafka == "vm"
+  has_vms  = local.on_vms || var.runtime == "mig"
+  deployed = var.image_tag != null
+}
+
+module "project" {
+  source     = "../project"
+  project_id = var.project_id
+  services = toset(concat(
+    [
+      "artifactregistry.googleapis.com", "bigquery.googleapis.com", "compute.googleapis.com", "iam.googleapis.com",
+      "logging.googleapis.com", "monitoring.googleapis.com", "storage.googleapis.com",
+    ],
+    local.has_vms ? ["iap.googleapis.com", "oslogin.googleapis.com"] : [],
+    local.on_vms ? ["dns.googleapis.com"] : ["managedkafka.googleapis.com"],
+    var.runtime == "worker_pool" ? ["run.googleapis.com"] : [],
+    var.store ? ["servicenetworking.googleapis.com", "sqladmin.googleapis.com"] : [],
+    length(var.external_tables) > 0 ? ["bigqueryconnection.googleapis.com"] : [],
+    var.billing_account == null ? [] : ["billingbudgets.googleapis.com"],
+  ))
+}
+
+module "network" {
+  source          = "../network"
+  project_id      = var.project_id
+  region          = var.region
+  name            = var.name
+  internet_egress = var.internet_egress
+  ssh_accounts    = values(module.identity.emails)
+  depends_on      = [module.project]
+}
+
+module "identity" {
+  source     = "../identity"
+  project_id = var.project_id
+  name       = var.name
+  brokers    = local.on_vms
+  operators  = var.operators
+  depends_on = [module.project]
+}
+
+module "lake" {
+  source           = "../lake"
+  project_id       = var.project_id
+  name             = "${var.project_id}-${var.name}-lake"
+  location         = var.location
+  writer           = module.identity.members["daemon"]
+  readers          = var.lake_readers
+  kms_key          = var.kms_key
+  cold_after_days  = var.cold_after_days
+  retention_days   = var.retention_days
+  soft_delete_days = var.soft_delete_days
+  force_destroy    = var.deletion_policy == "DELETE"
+  deletion_policy  = var.deletion_policy
+  labels           = local.labels
+  depends_on       = [module.project]
+}
+
+module "warehouse" {
+  source          = "../warehouse"
+  project_id      = var.project_id
+  location        = var.location
+  bucket          = module.lake.bucket
+  datasets        = var.datasets
+  external_tables = var.external_tables
+  writer          = module.identity.members["daemon"]
+  readers         = var.analysts
+  kms_key         = var.kms_key
+  delete_contents = var.deletion_policy == "DELETE"
+  deletion_policy = var.deletion_policy
+  labels          = local.labels
+  depends_on      = [module.project]
+}
+
+module "store" {
+  count             = var.store ? 1 : 0
+  source            = "../store"
+  project_id        = var.project_id
+  region            = var.region
+  name              = var.name
+  network_id        = module.network.network_id
+  daemon_email      = module.identity.emails["daemon"]
+  tier              = var.store_tier
+  high_availability = var.store_high_availability
+  kms_key           = var.kms_key
+  deletion_policy   = var.deletion_policy
+  labels            = local.labels
+}
+
+module "registry" {
+  source          = "../registry"
+  project_id      = var.project_id
+  region          = var.region
+  name            = var.name
+  daemon          = module.identity.members["daemon"]
+  mirror          = local.on_vms
+  broker          = lookup(module.identity.members, "kafka", null)
+  publishers      = var.publishers
+  kms_key         = var.kms_key
+  deletion_policy = var.deletion_policy
+  labels          = local.labels
+  depends_on      = [module.project]
+}
+
+module "kafka_vm" {
+  count           = local.on_vms ? 1 : 0
+  source          = "../kafka-vm"
+  project_id      = var.project_id
+  region          = var.region
+  name            = "${var.name}-kafka"
+  zones           = [for zone in var.zones : "${var.region}-${zone}"]
+  network_id      = module.network.network_id
+  subnet_id       = module.network.kafka_subnet_id
+  client_cidr     = module.network.daemon_cidr
+  service_account = module.identity.emails["kafka"]
+  kafka_image     = "${module.registry.mirror}/apache/kafka:${var.kafka_version}"
+  machine_type    = var.broker_machine_type
+  heap_mb         = var.broker_heap_mb
+  disk_gb         = var.broker_disk_gb
+  kms_key         = var.kms_key
+  deletion_policy = var.deletion_policy
+  labels          = local.labels
+}
+
+module "kafka_managed" {
+  count               = local.on_vms ? 0 : 1
+  source              = "../kafka-managed"
+  project_id          = var.project_id
+  region              = var.region
+  name                = "${var.name}-kafka"
+  subnet_id           = module.network.kafka_subnet_id
+  client              = module.identity.members["daemon"]
+  vcpus               = var.managed_vcpus
+  memory_gib_per_vcpu = var.managed_memory_gib_per_vcpu
+  ca_pool             = var.ca_pool
+  kms_key             = var.kms_key
+  deletion_policy     = var.deletion_policy
+  labels              = local.labels
+  depends_on          = [module.project]
+}
+
+# There is nothing to run before the first image is pushed.
+module "daemon" {
+  count           = local.deployed ? 1 : 0
+  source          = "../daemon"
+  project_id      = var.project_id
+  region          = var.region
+  zone            = "${var.region}-${var.zones[0]}"
+  name            = var.name
+  runtime         = var.runtime
+  image           = "${module.registry.images}/tidemill:${coalesce(var.image_tag, "none")}"
+  service_account = module.identity.emails["daemon"]
+  network_id      = module.network.network_id
+  subnet_id       = module.network.daemon_subnet_id
+  machine_type    = var.daemon_machine_type
+  state_disk_gb   = var.state_disk_gb
+  kms_key         = var.kms_key
+  deletion_policy = "DELETE" # Nothing is lost with it: the state disk stays.
+  labels          = local.labels
+}
+
+module "observability" {
+  source          = "../observability"
+  project_id      = var.project_id
+  name            = var.name
+  logged_as       = var.runtime == "mig" ? "gce_instance" : "cloud_run_worker_pool"
+  on_call_email   = var.on_call_email
+  behind_seconds  = var.behind_seconds
+  lag_messages    = var.lag_messages
+  billing_account = var.billing_account
+  budget          = var.budget
+  labels          = local.labels
+  depends_on      = [module.project]
+}
