@@ -54,8 +54,8 @@ impl fmt::Display for Reject {
 #[derive(Debug)]
 pub struct Decoder {
     tree: Tree,
-    /// Whether [`quick`] can read any message into these columns.
-    quick: bool,
+    /// `None` where these columns are more than [`quick`] can read.
+    quick: Option<quick::Order>,
     slots: Slots,
     /// Slots that must not stay empty, with what they are called.
     required: Vec<(usize, String)>,
@@ -96,7 +96,14 @@ impl Decoder {
         let beside = beside.collect();
         let required = of(|column| column.required).collect();
         let slots = Slots::new(columns.len(), tree.nodes, !rest.is_empty());
-        Self { quick: tree.root.is_simple(), tree, slots, required, rest, beside }
+        Self {
+            quick: tree.root.is_simple().then(quick::Order::default),
+            tree,
+            slots,
+            required,
+            rest,
+            beside,
+        }
     }
 
     /// Reads one message, whose payload is `payload`.
@@ -112,9 +119,10 @@ impl Decoder {
             .map_err(|err| Reject::new("invalid UTF-8", err.to_string()))?;
         let slots = &mut self.slots;
         slots.begin();
-        if !(self.quick && quick::read(&self.tree.root, text, slots)) {
+        let root = &self.tree.root;
+        if !self.quick.as_mut().is_some_and(|order| quick::read(root, text, order, slots)) {
             slots.begin();
-            json::read(&self.tree.root, text, slots)?;
+            json::read(root, text, slots)?;
         }
         for (slot, part, kind) in &self.beside {
             slots.values[*slot] = beside::slot(part, *kind, message, slots)?;

@@ -3,6 +3,10 @@
 //! It has no words for what is wrong. At the first thing that it does not expect, be it a wrong type,
 //! a field that comes twice or broken JSON, it gives up, and [`json`] reads the message from its
 //! start. So it may accept only what [`json`] accepts, with the same values: a test compares them.
+//!
+//! A program writes the fields of its messages in the same order again and again. So each field is
+//! first compared with the one that came after its predecessor last time, and only where it is
+//! another one is the name looked for.
 
 use super::json;
 use super::row::Slot;
@@ -14,14 +18,70 @@ use super::tree::Node;
 use super::tree::Taker;
 use crate::model::column::ColumnType;
 
+/// So many fields are remembered; a topic with more of them invents their names.
+const MET_MAX: usize = 64;
+
 /// Reads `message` along the tree below `root` into `slots`; false where it gives up.
-pub fn read(root: &Node, message: &str, slots: &mut Slots) -> bool {
-    let mut reading = Reading { scan: Scan::new(message), slots };
+pub fn read(root: &Node, message: &str, order: &mut Order, slots: &mut Slots) -> bool {
+    order.last = 0;
+    let mut reading = Reading { scan: Scan::new(message), order, slots };
     reading.object(root).is_some() && reading.scan.at_end()
+}
+
+/// In which order the fields of messages came so far.
+#[derive(Debug)]
+pub struct Order {
+    /// The first one stands for the beginning of a message.
+    met: Vec<Met>,
+    /// The field that was read last.
+    last: usize,
+}
+
+/// A field, taken or not.
+#[derive(Debug)]
+struct Met {
+    /// The node of the object that it belongs to.
+    within: usize,
+    /// Its name, with the quotes.
+    quoted: Box<str>,
+    /// Its place among the taken fields of that object.
+    taken: Option<usize>,
+    /// What came after it last time.
+    next: usize,
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        let beginning = Met { within: usize::MAX, quoted: "".into(), taken: None, next: 0 };
+        Self { met: vec![beginning], last: 0 }
+    }
+}
+
+impl Order {
+    /// What probably comes now.
+    fn guess(&self) -> (usize, &Met) {
+        let next = self.met[self.last].next;
+        (next, &self.met[next])
+    }
+
+    /// Something else came.
+    fn learn(&mut self, within: usize, quoted: &str, taken: Option<usize>) {
+        let same = |met: &Met| met.within == within && *met.quoted == *quoted;
+        let at = self.met.iter().position(same).unwrap_or(self.met.len());
+        if at == MET_MAX {
+            return;
+        }
+        if at == self.met.len() {
+            self.met.push(Met { within, quoted: quoted.into(), taken, next: 0 });
+        }
+        self.met[self.last].next = at;
+        self.last = at;
+    }
 }
 
 struct Reading<'m, 's> {
     scan: Scan<'m>,
+    order: &'s mut Order,
     slots: &'s mut Slots,
 }
 
@@ -35,12 +95,9 @@ impl<'m> Reading<'m, '_> {
         }
         if self.scan.next()? != b'}' {
             loop {
-                let Quoted { within: name, escaped: false } = self.scan.string()? else {
-                    return None;
-                };
+                let (name, taken) = self.name(node)?;
                 self.scan.take(b':')?;
-                let name = self.scan.text(name)?;
-                match node.fields.get(name) {
+                match taken {
                     Some(field) => self.field(field, name)?,
                     None if keeps_rest => {
                         let value = self.scan.value()?;
@@ -61,6 +118,25 @@ impl<'m> Reading<'m, '_> {
             self.slots.rest.push('}');
         }
         self.scan.take(b'}')
+    }
+
+    /// Reads the name of a field of `node`, and finds the node of one that is taken.
+    fn name<'n>(&mut self, node: &'n Node) -> Option<(&'m str, Option<&'n Node>)> {
+        self.scan.next()?;
+        let start = self.scan.at();
+        let (at, guess) = self.order.guess();
+        let taken = if guess.within == node.id && self.scan.word(&guess.quoted).is_some() {
+            let taken = guess.taken;
+            self.order.last = at;
+            taken
+        } else {
+            let Quoted { within, escaped: false } = self.scan.string()? else { return None };
+            let taken = node.fields.place(self.scan.text(within)?);
+            self.order.learn(node.id, self.scan.text(start..self.scan.at())?, taken);
+            taken
+        };
+        let name = self.scan.text(start + 1..self.scan.at() - 1)?;
+        Some((name, taken.map(|place| node.fields.at(place))))
     }
 
     /// Writes a key and its colon into the unfinished rest. It had no escapes, so it needs none.
@@ -177,8 +253,8 @@ mod tests {
         paths.into_iter().zip(kinds).map(column).collect()
     }
 
-    /// Whether the quick way reads it; what it reads, the other one must have read too.
-    fn same(message: &str, keeps_rest: bool) -> bool {
+    /// Whether the quick way reads it after others; what it reads, the parser must have read too.
+    fn same(message: &str, order: &mut Order, keeps_rest: bool) -> bool {
         let columns = columns();
         let tree = Tree::new(&columns);
         let slots = || {
@@ -187,7 +263,7 @@ mod tests {
             slots
         };
         let (mut quick, mut slow) = (slots(), slots());
-        if !read(&tree.root, message, &mut quick) {
+        if !read(&tree.root, message, order, &mut quick) {
             return false;
         }
         let told = json::read(&tree.root, message, &mut slow);
@@ -208,7 +284,10 @@ mod tests {
             r#" { "s" : null , "o" : null , "other" : [ 1.5e3 , { "x" : "\n" } ] } "#,
             "{}",
         ] {
-            assert!(same(message, true) && same(message, false), "{message}");
+            let mut order = Order::default();
+            for keeps_rest in [true, false] {
+                assert!(same(message, &mut order, keeps_rest), "{message}");
+            }
         }
     }
 
@@ -244,6 +323,17 @@ mod tests {
         "",
     ];
 
+    #[test]
+    fn more_names_than_are_remembered_are_read_all_the_same() {
+        let mut order = Order::default();
+        for first in 0..3 {
+            let fields: Vec<String> =
+                (0..MET_MAX * 2).map(|n| format!("\"{first}-{n}\":{n}")).collect();
+            assert!(same(&format!("{{{},\"i\":7}}", fields.join(",")), &mut order, true));
+        }
+        assert_eq!(order.met.len(), MET_MAX);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -262,12 +352,16 @@ mod tests {
                 .into_iter()
                 .map(|(name, value, space)| format!("{space}\"{name}\"{space}:{space}{value}{space}"))
                 .collect();
-            let mut message = format!("{{{}}}", fields.join(","));
+            let message = format!("{{{}}}", fields.join(","));
+            let mut changed = message.clone();
             if let Some((place, byte)) = change {
                 let place = place.index(message.len());
-                message.replace_range(place..=place, char::from(byte).encode_utf8(&mut [0; 4]));
+                changed.replace_range(place..=place, char::from(byte).encode_utf8(&mut [0; 4]));
             }
-            same(&message, keeps_rest);
+            let mut order = Order::default();
+            for message in [&message, &changed, &message] {
+                same(message, &mut order, keeps_rest);
+            }
         }
     }
 }

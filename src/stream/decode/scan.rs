@@ -34,6 +34,10 @@ impl<'m> Scan<'m> {
         Self { text, bytes: text.as_bytes(), at: 0 }
     }
 
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
     pub fn text(&self, range: Range<usize>) -> Option<&'m str> {
         self.text.get(range)
     }

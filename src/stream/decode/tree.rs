@@ -95,13 +95,21 @@ impl Fields {
     }
 
     pub fn get(&self, name: &str) -> Option<&Node> {
+        self.place(name).map(|place| self.at(place))
+    }
+
+    /// The node at a [`Self::place`].
+    pub fn at(&self, place: usize) -> &Node {
+        &self.nodes[place].1
+    }
+
+    pub fn place(&self, name: &str) -> Option<usize> {
         let mask = self.table.len() - 1;
         let mut place = hash(name.as_bytes()) & mask;
         loop {
             let at = (self.table[place] as usize).checked_sub(1)?;
-            let (known, node) = &self.nodes[at];
-            if **known == *name {
-                return Some(node);
+            if *self.nodes[at].0 == *name {
+                return Some(at);
             }
             place = (place + 1) & mask;
         }
