@@ -9,6 +9,7 @@ pub mod attempt;
 mod carry;
 pub mod folder;
 pub mod launch;
+mod orphans;
 pub mod process;
 pub mod shim;
 pub mod stream;
@@ -125,6 +126,9 @@ impl Supervisor {
     /// Works until `stop`, which leaves all attempts running; in mode [`Mode::Drain`] and
     /// [`Mode::Kill`] until none is left.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+        if let Err(error) = orphans::end(&self.around).await {
+            warn!(%error, "could not end what an earlier state store has started; the next start tries again");
+        }
         loop {
             let mode = *self.mode.borrow_and_update();
             let look = match self.look(mode).await {

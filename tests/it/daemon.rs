@@ -80,6 +80,20 @@ async fn an_end_while_no_daemon_was_there_is_found() {
 }
 
 #[tokio::test]
+async fn what_a_lost_store_has_started_is_ended_by_the_next_daemon() {
+    let mut bed = Bed::of(PATIENT);
+    bed.up().await;
+    let run = bed.trigger().await;
+    let (_, child) = bed.working(&run, 1).await;
+    bed.end(Signal::KILL).await;
+    for end in ["", "-wal", "-shm"] {
+        drop(std::fs::remove_file(bed.home().join(format!("state.db{end}"))));
+    }
+    bed.up().await;
+    bed.until("the unknown attempt is ended", || async { (!child.alive()).then_some(()) }).await;
+}
+
+#[tokio::test]
 async fn a_killed_shim_makes_the_attempt_unknown_and_the_next_follows_its_end() {
     let mut bed = Bed::of(PATIENT);
     bed.up().await;

@@ -6,6 +6,8 @@ mod answers;
 mod bed;
 mod bigquery;
 mod broker;
+mod chaos;
+mod chaos_events;
 mod cli;
 mod conformance;
 mod daemon;
