@@ -25,10 +25,9 @@ const KEYS: [(&str, &str, &str); 14] = [
 ];
 
 /// A section, a key of it, how the refused value begins, and what to write instead.
-const VALUES: [(&str, &str, &str, &str); 12] = [
+const VALUES: [(&str, &str, &str, &str); 11] = [
     ("settings.state", "url", "postgres", "use \"sqlite:PATH\""),
-    ("settings.lake", "url", "gs://", "use \"file:FOLDER\""),
-    ("settings.lake", "url", "s3://", "use \"file:FOLDER\""),
+    ("settings.lake", "url", "s3://", "use \"file:FOLDER\" or \"gs://BUCKET\""),
     ("topic", "format", "avro", "use \"json\""),
     ("stream.to.lake", "publish", "on_close", "use \"on_commit\""),
     ("dag.task", "trigger_rule", "one_", ALL_SUCCESS),

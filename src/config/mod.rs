@@ -12,6 +12,7 @@ mod folder;
 mod graph;
 pub mod import;
 mod job;
+mod lake;
 mod later;
 mod node;
 pub mod problem;

@@ -58,6 +58,11 @@ impl<'a> Section<'a> {
         self.table.get(key).is_some()
     }
 
+    /// A text as it stands there, without making the key known.
+    pub fn unasked_text(&self, key: &str) -> Option<&'a str> {
+        text_of(&self.table.get(key)?.node)
+    }
+
     pub fn take(&mut self, key: &'static str) -> Option<&'a Entry> {
         if !self.asked.contains(&key) {
             self.asked.push(key);

@@ -3,6 +3,7 @@
 //! Every key may be left out; what is left out lives in the environment's own folder.
 
 use super::feed;
+use super::lake;
 use super::node::{Node, Value};
 use super::problem::{At, Place, Problem, Sink, names_a_secret};
 use super::section::Section;
@@ -10,7 +11,7 @@ use super::warehouse;
 use crate::model::dag::EnvValue;
 use crate::model::job::FeedFrom;
 use crate::model::name::ProjectName;
-use crate::model::settings::{Kafka, LakeUrl, Limits, Secret, Settings};
+use crate::model::settings::{Kafka, Limits, Secret, Settings};
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -52,7 +53,7 @@ pub fn read(
     let limits = limits(section.section("limits", "settings.limits"));
     let state = state(section.section("state", "settings.state"), root, &home);
     let kafka = kafka(section.section("kafka", "settings.kafka"), &home, limits.1);
-    let lake = lake(section.section("lake", "settings.lake"), root, &home);
+    let lake = lake::read(section.section("lake", "settings.lake"), root, &home);
     let warehouse = section.section("warehouse", "settings.warehouse");
     let warehouse = warehouse::read(warehouse, lake.as_ref(), root, &home);
     let feeds = section.named("feeds").iter().filter_map(|entry| {
@@ -103,16 +104,9 @@ fn state(section: Option<Section<'_>>, root: &Path, home: &Path) -> Option<PathB
     url.unwrap_or_else(|| Some(home.join("state.db")))
 }
 
-fn lake(section: Option<Section<'_>>, root: &Path, home: &Path) -> Option<LakeUrl> {
-    let Some(mut section) = section else { return Some(LakeUrl::Folder(home.join("lake"))) };
-    let url = url(&mut section, "file:", "file:.tidemill/lake", root);
-    section.finish();
-    Some(LakeUrl::Folder(url.unwrap_or_else(|| Some(home.join("lake")))?))
-}
-
 /// The path behind a scheme, from the project's folder. Outer `None`: not written.
 #[expect(clippy::option_option, reason = "not written, and written wrongly, are two cases")]
-fn url(
+pub fn url(
     section: &mut Section<'_>,
     scheme: &str,
     like: &str,

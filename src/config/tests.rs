@@ -390,7 +390,9 @@ brokers = "b1.internal,b2:x"
 "sasl.password" = "hunter2"
 "group.id" = "mine"
 [lake]
-url = "gs://acme"
+url = "gs://Acme/"
+endpoint = "127.0.0.1:9023"
+credentials = "hunter2"
 [warehouse]
 kind = "bigquery"
 location = "EU"

@@ -5,6 +5,8 @@
 //! its own under `_tidemill/`, which is emptied again.
 
 use super::Lake;
+use super::Turns;
+use super::bucket::Bucket;
 use super::paths;
 use crate::clock::Clock;
 use crate::error::Error;
@@ -40,6 +42,10 @@ impl Lake {
             told("a copy refuses a name that is taken", probe.copies()).await,
             told("an object is replaced only as it was last read", probe.replaces()).await,
         ];
+        if let Turns::Compare(bucket) = &self.turns {
+            let what = "an object is copied over and deleted only as it was last read";
+            found.push(told(what, probe.compares(bucket)).await);
+        }
         found.push(probe.skew().await);
         found.push(told("what is deleted is gone at once", probe.clears()).await);
         found
@@ -132,6 +138,23 @@ impl Probe<'_> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The two calls of which outputs in a bucket are made.
+    async fn compares(&self, bucket: &Bucket) -> Seen {
+        let (from, path) = (self.path("over"), self.path("compared"));
+        self.create("over", "copied").await?;
+        let stale = self.objects.put(&path, "one".into()).await?.version.unwrap_or_default();
+        self.clock.sleep(Duration::from_millis(1_100)).await;
+        self.objects.put(&path, "two".into()).await?;
+        if refusal(bucket.copy_over(&from, &path, &stale).await)? {
+            return Ok(Some("it copied over an object that had changed".into()));
+        }
+        if refusal(bucket.delete_generation(&path, &stale).await)? {
+            return Ok(Some("it deleted an object that had changed".into()));
+        }
+        let holds = self.holds("compared").await?;
+        Ok((holds != "two").then(|| "it refused, and changed it all the same".into()))
     }
 
     async fn skew(&self) -> Finding {
@@ -297,6 +320,13 @@ mod tests {
             "an object is replaced only as it was last read",
         ];
         check(true, false, &bad).await;
+    }
+
+    #[tokio::test]
+    async fn a_bucket_is_well() {
+        let Some(emulator) = testing::Emulator::start() else { return };
+        let found = emulator.lake().await.examine(&Clock::system()).await;
+        assert!(found.iter().all(|finding| finding.health == Health::Good), "{found:?}");
     }
 
     #[tokio::test]

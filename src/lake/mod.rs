@@ -4,6 +4,7 @@
 //! exist yet, so there is no server, no lock and no lease in the way of a commit. What a crash
 //! leaves half done, the next one who passes by finishes.
 
+mod bucket;
 pub mod closings;
 pub mod commit;
 pub mod create;
@@ -33,6 +34,8 @@ use crate::model::commit::FORMAT;
 use crate::model::commit::LakeIdentity;
 use crate::model::name::ProjectName;
 use crate::model::settings::LakeUrl;
+use bucket::Bucket;
+use bucket::Patience;
 use bytes::Bytes;
 use disk::Disk;
 use object_store::ObjectStore;
@@ -53,30 +56,94 @@ const ID_DIGITS: usize = 4;
 #[derive(Clone, Debug)]
 pub struct Lake {
     objects: Arc<dyn ObjectStore>,
-    /// Where lock files lie.
-    folder: PathBuf,
+    turns: Turns,
+    /// `gs://acme-lake/wiki`, or the folder.
+    shown: String,
     id: String,
     retry: Retry,
+}
+
+/// How the writers of one object that is replaced keep out of each other's way.
+#[derive(Clone, Debug)]
+enum Turns {
+    /// By locks, in this folder.
+    Lock(PathBuf),
+    /// By the generation that each replaces.
+    Compare(Arc<Bucket>),
 }
 
 impl Lake {
     /// Opens the lake at `url`, and makes it if there is none.
     pub async fn open(url: &LakeUrl, project: &ProjectName, clock: Clock) -> Result<Self, Error> {
-        let LakeUrl::Folder(folder) = url;
-        let doing = || format!("open the lake {}", folder.display());
-        let disk = Disk::open(folder).doing(doing)?;
-        Self::over(Arc::new(disk), folder.clone(), project, Retry::new(clock)).await.doing(doing)
+        let mut lake = Self::at(url, clock)?;
+        let id = lake.once().identify(project).await;
+        lake.id = id.map_err(|error| lake.told(error))?;
+        Ok(lake)
     }
 
-    async fn over(
-        objects: Arc<dyn ObjectStore>,
-        folder: PathBuf,
+    /// Opens the lake at `url`; `None`, and nothing made, if there is none.
+    pub async fn find(
+        url: &LakeUrl,
         project: &ProjectName,
-        retry: Retry,
-    ) -> Result<Self, Error> {
-        let mut lake = Self { objects, folder, id: String::new(), retry };
-        lake.id = lake.identify(project).await?;
-        Ok(lake)
+        clock: Clock,
+    ) -> Result<Option<Self>, Error> {
+        if let LakeUrl::Folder(folder) = url
+            && !folder.exists()
+        {
+            return Ok(None);
+        }
+        let lake = Self::at(url, clock.clone())?;
+        let identity = lake.once().read(&paths::lake_identity()).await;
+        match identity.map_err(|error| lake.told(error))? {
+            Some(_) => Self::open(url, project, clock).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A handle that knows no id yet.
+    fn at(url: &LakeUrl, clock: Clock) -> Result<Self, Error> {
+        let (retry, shown) = (Retry::new(clock), url.to_string());
+        match url {
+            LakeUrl::Folder(folder) => {
+                let disk = Disk::open(folder).doing(|| format!("open the lake {shown}"))?;
+                let turns = Turns::Lock(folder.clone());
+                Ok(Self { objects: Arc::new(disk), turns, shown, id: String::new(), retry })
+            }
+            LakeUrl::Bucket(bucket) => {
+                let bucket = Bucket::open(bucket, Patience::default());
+                let bucket = Arc::new(bucket.doing(|| format!("open the lake {shown}"))?);
+                let turns = Turns::Compare(bucket.clone());
+                let retry = retry.in_bucket();
+                Ok(Self { objects: bucket, turns, shown, id: String::new(), retry })
+            }
+        }
+    }
+
+    /// The same, without our own patience: who opens a lake is a person, and waits for a mistake
+    /// in the settings to be told.
+    fn once(&self) -> Self {
+        let mut lake = self.clone();
+        if matches!(self.turns, Turns::Compare(_)) {
+            lake.retry.tries = 1;
+        }
+        lake
+    }
+
+    /// What we were doing when it failed, and what a bucket's owner can do.
+    fn told(&self, error: Error) -> Error {
+        let mut error = error.while_doing(format!("open the lake {}", self.shown));
+        if matches!(self.turns, Turns::Compare(_)) && error.remedy.is_none() {
+            error.remedy = match error.kind {
+                ErrorKind::Data => Some("see that the bucket exists, and that `lake.url` names it".into()),
+                ErrorKind::Unavailable => Some(
+                    "see that the server answers, and that there are credentials: `lake.credentials`, \
+                     `gcloud auth application-default login`, or the account of the machine"
+                        .into(),
+                ),
+                ErrorKind::Input | ErrorKind::Fenced | ErrorKind::Bug => None,
+            };
+        }
+        error
     }
 
     async fn identify(&self, project: &ProjectName) -> Result<String, Error> {
@@ -116,9 +183,13 @@ impl Lake {
         &self.objects
     }
 
-    /// Where others find an object, by a URL; `None` where it lies on this machine alone.
-    pub fn address(&self, _published: &str) -> Option<String> {
-        None
+    /// Where other programs find an object: `gs://acme-lake/wiki/agg/…`. `None` where nobody but this
+    /// machine reads the lake.
+    pub fn address(&self, published: &str) -> Option<String> {
+        match &self.turns {
+            Turns::Compare(bucket) => Some(format!("{bucket}/{published}")),
+            Turns::Lock(_) => None,
+        }
     }
 
     fn retry(&self) -> &Retry {

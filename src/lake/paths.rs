@@ -153,8 +153,14 @@ pub fn output_stage(table: &TableName, key: &PartitionKey) -> Path {
     format!("{OURS}/{table}/outputs/stage/{key}").into()
 }
 
-pub fn output_staged(table: &TableName, key: &PartitionKey) -> Path {
-    format!("{}/{}", output_stage(table, key), Uuid::new_v4().simple()).into()
+/// A name there that nobody has had before, for the output of closing `n`.
+pub fn output_staged(table: &TableName, key: &PartitionKey, n: u32) -> Path {
+    format!("{}/{n}-{}", output_stage(table, key), Uuid::new_v4().simple()).into()
+}
+
+/// Which closing's output a staged object is.
+pub fn output_staged_for(staged: &Path) -> Option<u32> {
+    staged.filename()?.split_once('-')?.0.parse().ok()
 }
 
 /// The one object of a hive partition that a batch writes.

@@ -6,7 +6,7 @@ use crate::error::ErrorKind;
 use std::time::Duration;
 use tracing::debug;
 
-/// How often a call is tried, and how long the first pause is; each later one is twice as long.
+/// How often a call is tried, and about how long the first pause is; each later one is twice that.
 #[derive(Clone, Debug)]
 pub struct Retry {
     pub clock: Clock,
@@ -42,7 +42,9 @@ impl Retry {
     fn pause_after(&self, done: u32, kind: ErrorKind) -> Option<Duration> {
         match kind {
             ErrorKind::Unavailable if done < self.tries => {
-                Some(self.pause.saturating_mul(1 << (done - 1).min(16)))
+                // Who met once should not meet again: each waits half as long to half as long again.
+                let jitter = rand::random_range(0.5..1.5);
+                Some(self.pause.saturating_mul(1 << (done - 1).min(16)).mul_f64(jitter))
             }
             ErrorKind::Unavailable
             | ErrorKind::Input

@@ -8,6 +8,7 @@ use crate::model::commit::ClosedFile;
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
 use futures::TryStreamExt;
+use object_store::ObjectMeta;
 use object_store::path::Path;
 
 /// A file that any plain reader of the table finds, closed or not.
@@ -53,12 +54,8 @@ impl Lake {
 
     /// The quarantine files of an output: names from the lake's root.
     pub async fn quarantine_files(&self, output: &TableName) -> Result<Vec<Path>, Error> {
-        let listed = self.objects().list(Some(&paths::quarantine(output)));
-        let mut files: Vec<Path> = listed
-            .map_ok(|meta| meta.location)
-            .try_collect()
-            .await
-            .doing(|| format!("list the quarantine of {output}"))?;
+        let listed = self.list(&paths::quarantine(output)).await?;
+        let mut files: Vec<Path> = listed.into_iter().map(|meta| meta.location).collect();
         files.sort();
         Ok(files)
     }
@@ -68,22 +65,20 @@ impl Lake {
         table: &TableName,
         folder: Path,
     ) -> Result<Vec<VisibleFile>, Error> {
-        let mut files: Vec<VisibleFile> = self
-            .objects()
-            .list(Some(&folder))
-            .try_filter_map(|meta| {
-                let file = paths::key_of(table, &meta.location).map(|key| VisibleFile {
-                    key,
-                    published: meta.location,
-                    bytes: meta.size,
-                });
-                futures::future::ready(Ok(file))
-            })
-            .try_collect()
-            .await
-            .doing(|| format!("list {folder}"))?;
+        let file = |meta: ObjectMeta| {
+            let key = paths::key_of(table, &meta.location)?;
+            Some(VisibleFile { key, published: meta.location, bytes: meta.size })
+        };
+        let listed = self.list(&folder).await?;
+        let mut files: Vec<VisibleFile> = listed.into_iter().filter_map(file).collect();
         files.sort_by(|a, b| (a.key, &a.published).cmp(&(b.key, &b.published)));
         Ok(files)
+    }
+
+    /// Every object under `folder`, in no order.
+    pub(super) async fn list(&self, folder: &Path) -> Result<Vec<ObjectMeta>, Error> {
+        let call = || async { Ok(self.objects().list(Some(folder)).try_collect().await?) };
+        self.retry().run(call).await.doing(|| format!("list {folder}"))
     }
 
     /// The folders right under `folder`.

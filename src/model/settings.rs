@@ -134,12 +134,35 @@ pub enum Secret {
 pub enum LakeUrl {
     /// A folder, absolute.
     Folder(PathBuf),
+    Bucket(LakeBucket),
+}
+
+/// A Cloud Storage bucket, or a part of one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LakeBucket {
+    pub name: String,
+    /// What the lake's object names begin with, without slashes around it; may be empty.
+    pub prefix: String,
+    /// Another server than Google's; with plain `http`, an emulator that asks for no credentials.
+    pub endpoint: Option<String>,
+    /// A key file, absolute; `None`: application default credentials.
+    pub credentials: Option<PathBuf>,
+}
+
+impl fmt::Display for LakeBucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, prefix, .. } = self;
+        let slash = if prefix.is_empty() { "" } else { "/" };
+        write!(f, "gs://{name}{slash}{prefix}")
+    }
 }
 
 impl fmt::Display for LakeUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Folder(folder) = self;
-        write!(f, "{}", folder.display())
+        match self {
+            Self::Folder(folder) => write!(f, "{}", folder.display()),
+            Self::Bucket(bucket) => bucket.fmt(f),
+        }
     }
 }
 

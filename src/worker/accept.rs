@@ -47,12 +47,21 @@ pub async fn checked(
 ) -> Result<Report, Error> {
     let mut report = check::run(dir, env, environment);
     let Some(project) = &report.project else { return Ok(report) };
-    let LakeUrl::Folder(folder) = &project.settings.lake;
-    if !folder.exists() {
-        return Ok(report); // A look at the files makes no lake.
-    }
     let name = &project.settings.project;
-    let lake = Lake::open(&project.settings.lake, name, clock.clone()).await?;
+    // A look at the files makes no lake.
+    let lake = match Lake::find(&project.settings.lake, name, clock.clone()).await {
+        Ok(Some(lake)) => lake,
+        Ok(None) => return Ok(report),
+        // Files can be checked where there is no way to the bucket; a stream looks again.
+        Err(error) if matches!(project.settings.lake, LakeUrl::Bucket(_)) => {
+            warn!(
+                remedy = error.remedy,
+                "columns are not compared with those of the lake: {error}"
+            );
+            return Ok(report);
+        }
+        Err(error) => return Err(error),
+    };
     let tables: Vec<_> = project.tables.keys().cloned().collect();
     for table in tables {
         if let Some(recorded) = lake.newest_schema(&table).await? {

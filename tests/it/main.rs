@@ -21,6 +21,7 @@ mod project;
 mod secure;
 mod servers;
 mod shim;
+mod storage;
 mod tables;
 mod three_brokers;
 mod topic_life;

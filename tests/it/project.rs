@@ -1,5 +1,6 @@
 //! A project for one test: the shipped files in a folder of its own, and the processes that work there.
 
+use crate::storage::Storage;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fmt::Debug;
@@ -55,6 +56,8 @@ pub fn is<T: PartialEq + Debug>(found: &T, wanted: &T) -> Result<(), String> {
 pub struct Project {
     folder: TempDir,
     topic: String,
+    /// Where the lake's files lie, if not in the project's folder.
+    lake: Option<PathBuf>,
 }
 
 /// What a command has answered.
@@ -86,7 +89,8 @@ pub struct Process {
 impl Project {
     /// What the repository ships.
     pub fn shipped() -> Self {
-        let project = Self { folder: tempfile::tempdir().unwrap(), topic: TOPIC.to_owned() };
+        let (folder, topic) = (tempfile::tempdir().unwrap(), TOPIC.to_owned());
+        let project = Self { folder, topic, lake: None };
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
         for part in ["tidemill.toml", "topics", "jobs", "dags"] {
             copy(&repository.join(part), &project.path(part));
@@ -99,7 +103,7 @@ impl Project {
     }
 
     pub fn lake(&self) -> PathBuf {
-        self.path(".tidemill/lake")
+        self.lake.clone().unwrap_or_else(|| self.path(".tidemill/lake"))
     }
 
     pub fn warehouse(&self) -> PathBuf {
@@ -135,6 +139,15 @@ impl Project {
         self.topic = topic;
         let text = fs::read_to_string(self.path("tidemill.toml")).unwrap();
         self.write("tidemill.toml", &format!("{text}\n[kafka]\nbrokers = \"{address}\"\n"));
+    }
+
+    /// Keeps the lake in a bucket, whose objects are files that any lister finds.
+    pub fn in_bucket(&mut self, storage: &Storage) {
+        let text = fs::read_to_string(self.path("tidemill.toml")).unwrap();
+        let lake =
+            format!("[lake]\nurl = \"gs://lake/wiki\"\nendpoint = \"{}\"\n", storage.address);
+        self.write("tidemill.toml", &format!("{text}\n{lake}"));
+        self.lake = Some(storage.folder.path().join("lake/wiki"));
     }
 
     /// The source of the shipped feed from now on: `replay = {…}` or `simulate = {…}`.

@@ -28,7 +28,7 @@ pub fn real_day() -> Option<Day> {
 }
 
 /// 960 changes that the `simulate` feed has made up, and 24 canaries.
-fn made_up_day() -> Day {
+pub fn made_up_day() -> Day {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/data/made-up-day.jsonl.gz");
     Day { file, date: "2020-03-01", events: 960 }
 }
@@ -78,7 +78,7 @@ fn a_real_day_goes_through_a_real_broker() {
 }
 
 /// Replays the day as fast as it goes, under the eyes of a plain lister.
-fn land(project: &Project, day: &Day) {
+pub fn land(project: &Project, day: &Day) {
     project.feed_from(&format!("replay = {{ file = \"{}\" }}", day.file.display()));
     let lister = watch(project);
     let daemon = project.up();

@@ -3,6 +3,7 @@
 use super::super::Created;
 use super::super::Lake;
 use super::super::paths;
+use super::super::testing::Emulator;
 use super::super::testing::TOPIC_ID;
 use super::super::testing::closing;
 use super::super::testing::crash_at_every_call;
@@ -79,14 +80,13 @@ async fn check_published(lake: &Lake, record: &Record) {
     assert!(left.is_empty(), "{left:?}");
 }
 
-#[tokio::test]
-async fn whoever_comes_after_a_crash_finds_the_record_published_or_none() {
+async fn check_takeover(make: impl AsyncFn() -> Lake) {
     let work = async |lake: Lake, ()| {
         let record = staged(&lake).await?;
         append_and_publish(&lake, &record).await
     };
     crash_at_every_call(
-        async || (memory().await, ()),
+        async || (make().await, ()),
         work,
         async |lake, ()| {
             let tip = log(&lake).recover().await.unwrap();
@@ -124,9 +124,19 @@ async fn a_sweep_cut_short_anywhere_takes_nothing_of_a_record_and_is_finished_by
 }
 
 #[tokio::test]
-async fn the_same_record_appended_again_after_any_crash_is_ours() {
+async fn whoever_comes_after_a_crash_finds_the_record_published_or_none() {
+    check_takeover(memory).await;
+}
+
+#[tokio::test]
+async fn so_it_is_in_a_bucket() {
+    let Some(emulator) = Emulator::start() else { return };
+    check_takeover(async || emulator.lake().await).await;
+}
+
+async fn check_append_again(make: impl AsyncFn() -> Lake) {
     let make = async || {
-        let lake = memory().await;
+        let lake = make().await;
         let state = (staged(&lake).await.unwrap(), log(&lake).recover().await.unwrap());
         (lake, state)
     };
@@ -143,10 +153,20 @@ async fn the_same_record_appended_again_after_any_crash_is_ours() {
 }
 
 #[tokio::test]
-async fn a_closing_created_again_after_any_crash_is_ours() {
+async fn the_same_record_appended_again_after_any_crash_is_ours() {
+    check_append_again(memory).await;
+}
+
+#[tokio::test]
+async fn in_a_bucket_it_is_ours_too() {
+    let Some(emulator) = Emulator::start() else { return };
+    check_append_again(async || emulator.lake().await).await;
+}
+
+async fn check_closing_again(make: impl AsyncFn() -> Lake) {
     let work = async |lake: Lake, ()| lake.create_closing(&closing(1, &["a"])).await.map(|_| ());
     crash_at_every_call(
-        async || (memory().await, ()),
+        async || (make().await, ()),
         work,
         async |lake, ()| {
             let created = lake.create_closing(&closing(1, &["a"])).await.unwrap();
@@ -156,6 +176,17 @@ async fn a_closing_created_again_after_any_crash_is_ours() {
         },
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_closing_created_again_after_any_crash_is_ours() {
+    check_closing_again(memory).await;
+}
+
+#[tokio::test]
+async fn a_closing_created_again_in_a_bucket_is_ours() {
+    let Some(emulator) = Emulator::start() else { return };
+    check_closing_again(async || emulator.lake().await).await;
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ fn signal(writer: &Child, signal: Signal) {
 }
 
 /// The offsets in the files of the table, found as `find` finds them.
-fn visible(lake: &Path) -> BTreeSet<i64> {
+pub(super) fn visible(lake: &Path) -> BTreeSet<i64> {
     let mut found = BTreeSet::new();
     for file in files(&lake.join(output().data_set())) {
         let text = fs::read_to_string(&file).unwrap();

@@ -28,6 +28,8 @@ pub(crate) mod decisions {
 }
 
 #[cfg(test)]
+mod bucket_tests;
+#[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
 mod kill_tests;

@@ -29,10 +29,11 @@ impl Lake {
     /// Waits until nobody else replaces this output.
     pub(super) async fn lock_output(
         &self,
+        folder: &Path,
         table: &TableName,
         key: &PartitionKey,
     ) -> Result<Locked, Error> {
-        let path = self.folder.join(paths::output_lock(table, key));
+        let path = folder.join(paths::output_lock(table, key));
         let clock = &self.retry.clock;
         let mut waited = Duration::ZERO;
         loop {

@@ -5,10 +5,14 @@
 //! renamed into place. So the number never lies below the object: an older closing is refused even
 //! when the newer writer was killed before its rename, and what that one left staged is still
 //! there to be renamed by whoever comes next.
+//!
+//! In a bucket there is neither a lock nor a rename: [`compare`] keeps the same promise there.
 
+mod compare;
 mod lock;
 
 use super::Lake;
+use super::Turns;
 use super::commit::checksum;
 use super::decode;
 use super::encode;
@@ -21,7 +25,6 @@ use crate::model::commit::Output;
 use crate::model::commit::OutputFile;
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
-use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::PutPayload;
 use object_store::path::Path;
@@ -46,12 +49,18 @@ impl Lake {
     pub async fn replace_output(&self, new: NewOutput) -> Result<Output, Error> {
         let doing = || format!("replace output {} of {} by closing {}", new.key, new.table, new.n);
         let NewOutput { table, key, n, run, content } = new.clone();
-        let _locked = self.lock_output(&table, &key).await.doing(doing)?;
+        let folder = match &self.turns {
+            Turns::Lock(folder) => folder,
+            Turns::Compare(bucket) => {
+                return self.replace_compared(bucket, new.clone()).await.doing(doing);
+            }
+        };
+        let _locked = self.lock_output(folder, &table, &key).await.doing(doing)?;
         let before = self.read_output(&table, &key).await.doing(doing)?;
         fence(before.as_ref(), n).doing(doing)?;
         let file = match content {
             Some((payload, rows)) => {
-                Some(self.stage_output(&table, &key, payload, rows).await.doing(doing)?)
+                Some(self.stage_output(&table, &key, n, payload, rows).await.doing(doing)?)
             }
             None => None,
         };
@@ -76,7 +85,13 @@ impl Lake {
         if self.is_settled(&output).await.doing(doing)? {
             return Ok(Some(output));
         }
-        let _locked = self.lock_output(table, key).await.doing(doing)?;
+        let folder = match &self.turns {
+            Turns::Lock(folder) => folder,
+            Turns::Compare(bucket) => {
+                return self.settled_output(bucket, output).await.doing(doing);
+            }
+        };
+        let _locked = self.lock_output(folder, table, key).await.doing(doing)?;
         let output = self.read_output(table, key).await.doing(doing)?;
         if let Some(output) = &output {
             self.settle(output).await.doing(doing)?;
@@ -98,10 +113,11 @@ impl Lake {
         &self,
         table: &TableName,
         key: &PartitionKey,
+        n: u32,
         payload: PutPayload,
         rows: u64,
     ) -> Result<OutputFile, Error> {
-        let staged = paths::output_staged(table, key);
+        let staged = paths::output_staged(table, key, n);
         let call = || async {
             self.objects().put(&staged, payload.clone()).await?;
             Ok(())
@@ -142,14 +158,8 @@ impl Lake {
             None => self.delete(&paths::output(table, key)).await?,
         }
         // Nobody stages without the lock: what is left was staged by one who was killed.
-        let listed = self.objects().list(Some(&paths::output_stage(table, key)));
-        let left: Vec<Path> = listed
-            .map_ok(|meta| meta.location)
-            .try_collect()
-            .await
-            .doing(|| format!("list the stage of output {key}"))?;
-        for path in left {
-            self.delete(&path).await?;
+        for left in self.list(&paths::output_stage(table, key)).await? {
+            self.delete(&left.location).await?;
         }
         Ok(())
     }
@@ -185,5 +195,7 @@ pub(crate) fn fence(before: Option<&Output>, n: u32) -> Result<(), Error> {
     }
 }
 
+#[cfg(test)]
+mod compare_tests;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@ use super::super::testing::crash_at_every_call;
 use super::super::testing::key;
 use super::super::testing::on_disk;
 use super::*;
+use futures::TryStreamExt;
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;

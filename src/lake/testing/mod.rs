@@ -2,14 +2,17 @@
 
 mod crashing;
 pub mod decisions;
+mod emulator;
 mod stepped;
 
 pub use crashing::Crash;
 pub use crashing::CrashingStore;
+pub use emulator::Emulator;
 pub use stepped::Fault;
 pub use stepped::SteppedStore;
 
 use super::Lake;
+use super::Turns;
 use super::disk::Disk;
 use super::paths::Place;
 use super::retry::Retry;
@@ -49,7 +52,13 @@ pub fn place() -> Place {
 /// A lake whose calls are tried once, so that a test sees each fault.
 pub async fn over(objects: Arc<dyn ObjectStore>, folder: &Path) -> Lake {
     let retry = Retry { clock: Clock::system(), tries: 1, pause: Duration::ZERO };
-    Lake::over(objects, folder.to_owned(), &"wiki".parse().unwrap(), retry).await.unwrap()
+    with_turns(objects, Turns::Lock(folder.to_owned()), retry).await
+}
+
+async fn with_turns(objects: Arc<dyn ObjectStore>, turns: Turns, retry: Retry) -> Lake {
+    let mut lake = Lake { objects, turns, shown: "here".into(), id: String::new(), retry };
+    lake.id = lake.identify(&"wiki".parse().unwrap()).await.unwrap();
+    lake
 }
 
 pub async fn memory() -> Lake {
