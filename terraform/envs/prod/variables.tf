@@ -99,7 +99,7 @@ variable "cold_after_days" {
 }
 
 variable "retention_days" {
-  description = "Age after which raw files go; null: kept for ever."
+  description = "Age after which raw files go; null: kept for ever. An hour whose files are gone cannot be reopened or verified."
   type        = number
-  default     = 400
+  default     = null
 }
