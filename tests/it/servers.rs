@@ -33,7 +33,7 @@ impl Brokers {
         let missing: Vec<_> = ["java", "mvn"].into_iter().filter(|tool| !has(tool)).collect();
         if !missing.is_empty() {
             let missing = missing.join(" and ");
-            assert!(!in_ci(), "{missing} missing: apt-get install openjdk-17-jdk-headless maven");
+            assert!(!in_ci(), "{missing} missing: apt-get install openjdk-17-jre-headless maven");
             return None;
         }
         let mut server = start("tests/servers/kafka", &["run", &count.to_string()]);
@@ -83,7 +83,7 @@ pub fn three_brokers() -> Option<&'static Brokers> {
 fn started(brokers: &'static OnceLock<Option<Brokers>>, count: u32) -> Option<&'static Brokers> {
     let brokers = brokers.get_or_init(|| Brokers::run(count)).as_ref();
     if brokers.is_none() {
-        skipped("a Kafka broker: apt-get install openjdk-17-jdk-headless maven");
+        skipped("a Kafka broker: apt-get install openjdk-17-jre-headless maven");
     }
     brokers
 }

@@ -14,6 +14,8 @@ use tidemill::model::name::TopicName;
 use tidemill::model::time::Micros;
 
 const DAY: Duration = Duration::from_hours(24);
+/// Set for a process that plays the other part of a test.
+const ROLE_DIR: &str = "TIDEMILL_TEST_LOG";
 
 /// The parts of an embedded topic that a test wants to break.
 struct Log {
@@ -54,11 +56,11 @@ impl Log {
         paths
     }
 
-    /// This test binary again, as a process of its own that plays `role`.
-    fn child(&self, role: &str) -> Child {
+    /// This test binary again, for the test `name` alone: a process that [`role_dir`] tells its part.
+    fn child(&self, name: &str) -> Child {
         Command::new(env::current_exe().unwrap())
-            .args(["--exact", &format!("topic_log::{role}"), "--ignored", "--nocapture"])
-            .env("TIDEMILL_TEST_LOG", &self.dir)
+            .args(["--exact", &format!("topic_log::{name}"), "--nocapture"])
+            .env(ROLE_DIR, &self.dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -72,8 +74,9 @@ fn say(line: &str) {
     io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
-fn role_dir() -> PathBuf {
-    env::var_os("TIDEMILL_TEST_LOG").expect("started by another test").into()
+/// Where to play the other process of a test; `None` in the test itself.
+fn role_dir() -> Option<PathBuf> {
+    env::var_os(ROLE_DIR).map(PathBuf::from)
 }
 
 #[test]
@@ -164,10 +167,9 @@ fn a_reader_goes_through_many_segments_while_they_are_written() {
     assert!(got.iter().map(|got| got.offset).eq(0..1_200));
 }
 
-#[test]
-#[ignore = "a process of another test"]
-fn member() {
-    let log = Log::new(&role_dir(), 4, 1 << 30);
+/// Joins the group and says what it owns, until it is killed.
+fn member(dir: &Path) {
+    let log = Log::new(dir, 4, 1 << 30);
     let mut source = log.cluster.source(&log.topic, "g", &Clock::system()).unwrap();
     loop {
         for change in source.poll(Duration::from_millis(50), 100, &mut |_| ()).unwrap() {
@@ -180,9 +182,12 @@ fn member() {
 
 #[test]
 fn a_killed_member_is_replaced_at_once() {
+    if let Some(dir) = role_dir() {
+        return member(&dir);
+    }
     let dir = tempfile::tempdir().unwrap();
     let log = Log::new(dir.path(), 4, 1 << 30);
-    let mut child = log.child("member");
+    let mut child = log.child("a_killed_member_is_replaced_at_once");
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.map(Result::unwrap).any(|line| line.contains("owns [0, 1, 2, 3]")));
     let mut source = log.cluster.source(&log.topic, "g", &Clock::system()).unwrap();
@@ -198,10 +203,8 @@ fn a_killed_member_is_replaced_at_once() {
 }
 
 /// Goes on counting where the topic's tail ends, and says how far it was acknowledged.
-#[test]
-#[ignore = "a process of another test"]
-fn counter() {
-    let log = Log::new(&role_dir(), 1, 1 << 30);
+fn counter(dir: &Path) {
+    let log = Log::new(dir, 1, 1 << 30);
     let last = log.all().last().map_or(-1, |last| last.text().trim().parse().unwrap());
     let mut producer = log.cluster.producer(&log.topic, &Clock::system()).unwrap();
     for number in last + 1_i64.. {
@@ -217,13 +220,16 @@ fn counter() {
 
 #[test]
 fn a_killed_writer_loses_and_doubles_nothing() {
+    if let Some(dir) = role_dir() {
+        return counter(&dir);
+    }
     let dir = tempfile::tempdir().unwrap();
     let log = Log::new(dir.path(), 1, 1 << 30);
     let seed: u64 = rand::random();
     let mut random = <rand::rngs::SmallRng as rand::SeedableRng>::seed_from_u64(seed);
     let mut acknowledged = 0;
     for _ in 0..15 {
-        let mut child = log.child("counter");
+        let mut child = log.child("a_killed_writer_loses_and_doubles_nothing");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         // Kills it while it is at work on what follows this many acknowledgements.
         let count = rand::RngExt::random_range(&mut random, 1..20);
