@@ -16,6 +16,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 const BUFFER_BYTES: usize = 1 << 18;
+/// Some programs begin a text with it; the first line is none the less JSON.
+const BOM: &[u8] = "\u{feff}".as_bytes();
 
 /// A file that is being read.
 pub struct Lines {
@@ -101,16 +103,21 @@ fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, Error> {
     let file = File::open(path).map_err(unreadable).doing(doing)?;
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
     let start = reader.fill_buf().map_err(unreadable).doing(doing)?;
-    Ok(if start.starts_with(&[0x1f, 0x8b]) {
+    let mut reader: Box<dyn BufRead + Send> = if start.starts_with(&[0x1f, 0x8b]) {
         Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(reader)))
     } else {
         Box::new(reader)
-    })
+    };
+    let marked = reader.fill_buf().map_err(|err| damaged(path, 1, &err))?.starts_with(BOM);
+    if marked {
+        reader.consume(BOM.len());
+    }
+    Ok(reader)
 }
 
 fn damaged(path: &Path, line: u64, err: &std::io::Error) -> Error {
     Error::new(ErrorKind::Input, format!("read line {line} of {}: {err}", path.display()))
-        .remedy("the lines before it are sent; mend the rest and the feed goes on there")
+        .remedy("mend the file; a feed that has sent the lines before it goes on there")
 }
 
 /// A date as text with or without a zone, or seconds, milliseconds or microseconds since 1970.
@@ -180,6 +187,12 @@ mod tests {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(TEXT).unwrap();
         assert_eq!(read(&gzip.finish().unwrap()).0, read(TEXT).0);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_line() {
+        let marked = [BOM, TEXT].concat();
+        assert_eq!(read(&marked).0, read(TEXT).0);
     }
 
     #[test]
