@@ -107,7 +107,7 @@ fn one_of_several(over: &Table) -> bool {
 pub fn parse(source: &Arc<Source>, sink: &Sink) -> Node {
     let (table, errors) = DeTable::parse_recoverable(&source.text);
     for error in &errors {
-        let place = Place { source: source.clone(), span: error.span().unwrap_or(0..0) };
+        let place = Place::of_parser(source, error.span().unwrap_or(0..0));
         sink.push(Problem::error(format!("this is not TOML: {}", error.message()), &place));
     }
     Node { place: Place::top(source), value: Value::Table(read_table(table.get_ref(), source)) }

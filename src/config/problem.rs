@@ -36,6 +36,23 @@ impl Place {
         Self { source: source.clone(), span: 0..0 }
     }
 
+    /// Where a parser has given up at `span`. One that is empty is made to be seen: what is missing at
+    /// the end of a line is shown at its last letter.
+    pub fn of_parser(source: &Arc<Source>, span: Range<usize>) -> Self {
+        let text = &source.text;
+        let letter = |at: usize| text.get(at..).and_then(|rest| rest.chars().next());
+        let span = match letter(span.start) {
+            _ if !span.is_empty() => span,
+            Some(next) if !next.is_whitespace() => span.start..span.start + next.len_utf8(),
+            Some(_) | None => {
+                let before = text.get(..span.start).unwrap_or(text).trim_end();
+                let last = before.chars().next_back().map_or(0, char::len_utf8);
+                before.len() - last..before.len()
+            }
+        };
+        Self { source: source.clone(), span }
+    }
+
     /// Only where it begins: no excerpt is shown of it.
     #[must_use]
     pub fn start(&self) -> Self {
@@ -124,6 +141,9 @@ impl Problem {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
+        if self.place.is_none() {
+            return self.render_alone();
+        }
         let mut group = Group::with_title(level.primary_title(self.title.as_str()));
         if let Some(place) = &self.place {
             group = if place.span.is_empty() || may_show_a_secret(place) {
@@ -148,6 +168,21 @@ impl Problem {
         Renderer::plain().render(&[group])
     }
 
+    /// Without a file there is no margin for the remedy to hang on.
+    fn render_alone(&self) -> String {
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let mut text = format!("{severity}: {}", self.title);
+        for (what, told) in [("note", &self.note), ("help", &self.help)] {
+            if let Some(told) = told {
+                text = format!("{text}\n  {what}: {told}");
+            }
+        }
+        text
+    }
+
     /// What `-o json` prints of it.
     pub fn facts(&self) -> ProblemFacts<'_> {
         let (line, column) = self.place.as_ref().map_or((None, None), |place| {
@@ -170,7 +205,7 @@ impl Problem {
 /// A span over several lines is marked on its first one only: an excerpt is a finger, not a copy.
 fn first_line(place: &Place) -> Range<usize> {
     let marked = place.source.text.get(place.span.clone()).unwrap_or_default();
-    let len = marked.find('\n').unwrap_or(marked.len());
+    let len = marked.find(['\r', '\n']).unwrap_or(marked.len());
     place.span.start..place.span.start + len
 }
 
@@ -315,3 +350,58 @@ fn capital(text: &str) -> String {
 
 /// More would be a page, not a remedy.
 const CHOICES_SHOWN_MAX: usize = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The problem at the first place of `marked` in a file with this text.
+    fn at(text: &str, marked: &str) -> Problem {
+        let source = Arc::new(Source { name: "dags/wiki.toml".into(), text: text.into() });
+        let start = text.find(marked).unwrap();
+        Problem::error("it is wrong", &Place { source, span: start..start + marked.len() })
+    }
+
+    /// What a parser says that gave up at the end of `read`.
+    fn after(read: &str, unread: &str) -> Problem {
+        let text = format!("{read}{unread}");
+        let source = Arc::new(Source { name: "dags/wiki.toml".into(), text });
+        Problem::error("it is cut off", &Place::of_parser(&source, read.len()..read.len()))
+    }
+
+    fn told(problems: &[Problem]) -> String {
+        let told: Vec<_> = problems.iter().map(Problem::render).collect();
+        told.join("\n\n")
+    }
+
+    #[test]
+    fn an_excerpt_stands_under_its_text_behind_letters_of_any_width() {
+        insta::assert_snapshot!(told(&[
+            at("doc = \"caf\u{e9} \u{65e5}\u{672c}\", wrong = 1\n", "wrong"),
+            at("\tafter\t= [\"x\"]\n", "[\"x\"]"),
+            at("owner = 'me'\r\nretries = many\r\n", "many\r\n"),
+        ]));
+    }
+
+    #[test]
+    fn what_is_missing_at_the_end_of_a_line_is_shown_at_its_last_letter() {
+        insta::assert_snapshot!(told(&[
+            after("[schedule", ""),
+            after("a = 1\n[sched\u{fc}", "\n\n[tasks]\n"),
+            after("a = ", "\n"),
+            after("a = 1\nb = [1, 2", "; 3]\n"),
+        ]));
+    }
+
+    #[test]
+    fn columns_are_counted_in_letters() {
+        let problem = at("doc = \"\u{65e5}\u{672c}\", x = 1\n", "x =");
+        assert_eq!((problem.facts().line, problem.facts().column), (Some(1), Some(13)));
+    }
+
+    #[test]
+    fn a_problem_of_no_file_is_told_with_its_remedy() {
+        let told = Problem::nowhere("there is no project").help("go to one").render();
+        assert_eq!(told, "error: there is no project\n  help: go to one");
+    }
+}

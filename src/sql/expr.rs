@@ -218,7 +218,7 @@ mod tests {
         let problem = compile_rule("length_old >> > 3", &columns()).unwrap_err();
         assert_eq!(problem.at, Some(14..15), "{problem:?}");
         let problem = compile_rule("length_old >", &columns()).unwrap_err();
-        assert_eq!(problem.at, Some(12..12), "{problem:?}");
+        assert_eq!(problem.at, Some(11..12), "{problem:?}"); // What is missing there can be seen.
     }
 
     #[test]

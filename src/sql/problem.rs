@@ -137,7 +137,10 @@ fn byte_at(text: &str, place: Location) -> Option<usize> {
 /// Cuts ` at Line: 1, Column: 5` off a parser's message.
 fn split_place(text: &str, told: &str) -> (String, Option<Range<usize>>) {
     let Some((message, place)) = told.rsplit_once(" at Line: ") else {
-        return (told.to_owned(), Some(text.len()..text.len()));
+        // Something is missing at the end: its last letter can be underlined.
+        let end = text.trim_end();
+        let last = end.chars().next_back().map_or(0, char::len_utf8);
+        return (told.to_owned(), Some(end.len() - last..end.len()));
     };
     let at = place.split_once(", Column: ").and_then(|(line, column)| {
         let column = column.split(|c: char| !c.is_ascii_digit()).next()?;
