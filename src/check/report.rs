@@ -6,6 +6,7 @@ use crate::config::problem::Place;
 use crate::config::problem::Problem;
 use crate::config::problem::ProblemFacts;
 use crate::config::problem::Problems;
+use crate::error::Error;
 use crate::model::commit::Schema;
 use crate::model::dag::TableContent;
 use crate::model::duration::show_duration;
@@ -55,6 +56,16 @@ impl Report {
     pub fn compare(&mut self, table: &TableName, recorded: &Schema) {
         let found = self.moved(table, recorded);
         self.problems = Problems::new(self.problems.iter().cloned().chain(found).collect());
+    }
+
+    /// Adds what keeps the project from running and stands in none of its files.
+    pub fn refuse(&mut self, error: &Error) {
+        let problem = Problem::nowhere(error.to_string());
+        let problem = match &error.remedy {
+            Some(remedy) => problem.help(remedy.clone()),
+            None => problem,
+        };
+        self.problems = Problems::new(self.problems.iter().cloned().chain([problem]).collect());
     }
 
     fn moved(&self, name: &TableName, recorded: &Schema) -> Option<Problem> {

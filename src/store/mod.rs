@@ -154,6 +154,11 @@ impl Store {
         self.reader.close().await;
     }
 
+    /// The lake that the store mirrors, once a daemon has tied it to one.
+    pub async fn lake_id(&self) -> Result<Option<String>, Error> {
+        self.snapshot().await?.meta(LAKE_ID).await
+    }
+
     /// Ties the store to the lake that it mirrors; `Input` if it is tied to another one.
     pub async fn bind_lake(&self, lake_id: &str) -> Result<(), Error> {
         let mut tx = self.begin().await?;
@@ -161,14 +166,12 @@ impl Store {
             tx.set_meta(LAKE_ID, lake_id).await?;
             return tx.commit().await;
         };
-        if bound == lake_id {
-            return Ok(());
-        }
-        let problem =
-            format!("the state store mirrors lake {bound}, and lake.url names lake {lake_id}");
-        Err(Error::new(ErrorKind::Input, problem).remedy(
-            "set the former lake.url, or another state.url: a new store takes over what the lake says",
-        ))
+        tied(&bound, lake_id)
+    }
+
+    /// `Input` if the store is tied to another lake; ties it to none.
+    pub async fn admits_lake(&self, lake_id: &str) -> Result<(), Error> {
+        self.lake_id().await?.map_or(Ok(()), |bound| tied(&bound, lake_id))
     }
 }
 
@@ -194,6 +197,17 @@ impl Tx {
     fn conn(&mut self) -> &mut SqliteConnection {
         &mut self.0
     }
+}
+
+fn tied(bound: &str, lake_id: &str) -> Result<(), Error> {
+    if bound == lake_id {
+        return Ok(());
+    }
+    let problem =
+        format!("the state store mirrors lake {bound}, and lake.url names lake {lake_id}");
+    Err(Error::new(ErrorKind::Input, problem).remedy(
+        "set the former lake.url, or another state.url: a new store takes over what the lake says",
+    ))
 }
 
 async fn schema(conn: &mut SqliteConnection) -> Result<i64, Error> {

@@ -46,19 +46,33 @@ pub async fn checked(
     clock: &Clock,
 ) -> Result<Report, Error> {
     let mut report = check::run(dir, env, environment);
-    let Some(project) = &report.project else { return Ok(report) };
+    match beside_what_is_there(&mut report, clock).await {
+        Ok(()) => Ok(report),
+        // It keeps the project from running like any slip in a file, and is told with them.
+        Err(error) if error.kind == ErrorKind::Input => {
+            report.refuse(&error);
+            Ok(report)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What only the lake and the state store can tell: columns that moved, and whether both are ours.
+async fn beside_what_is_there(report: &mut Report, clock: &Clock) -> Result<(), Error> {
+    let Some(project) = &report.project else { return Ok(()) };
     let name = &project.settings.project;
+    let state = project.settings.state.clone();
     // A look at the files makes no lake.
     let lake = match Lake::find(&project.settings.lake, name, clock.clone()).await {
         Ok(Some(lake)) => lake,
-        Ok(None) => return Ok(report),
+        Ok(None) => return Ok(()),
         // Files can be checked where there is no way to the bucket; a stream looks again.
         Err(error) if matches!(project.settings.lake, LakeUrl::Bucket(_)) => {
             warn!(
                 remedy = error.remedy,
                 "columns are not compared with those of the lake: {error}"
             );
-            return Ok(report);
+            return Ok(());
         }
         Err(error) => return Err(error),
     };
@@ -68,5 +82,8 @@ pub async fn checked(
             report.compare(&table, &recorded);
         }
     }
-    Ok(report)
+    match Store::open_existing(&state).await? {
+        Some(store) => store.admits_lake(lake.id()).await,
+        None => Ok(()),
+    }
 }
