@@ -108,10 +108,14 @@ fn set_up(context: &Context, dir: &Path, input: Option<&Path>) -> Result<(Projec
     // The topic's file says where in an event its date is.
     let project = write(dir, &Input::File(file.clone(), None))?;
     let topic = project.topics.values().next();
-    let span = topic.map_or(Ok(None), |topic| feed::span(&file, topic, context.now()))?;
-    let project = write(dir, &Input::File(file, span))?;
-    let hours = span.map_or(Vec::new(), |(first, last)| hours(first, last));
-    Ok((project, Script::new(hours, None)))
+    let Some(span) = topic.map_or(Ok(None), |topic| feed::span(&file, topic, context.now()))?
+    else {
+        let nothing = format!("no line of {} is an event with a date", file.display());
+        return Err(Error::new(ErrorKind::Input, nothing)
+            .remedy("name a file of recentchange events, a JSON object a line, with meta.dt"));
+    };
+    let project = write(dir, &Input::File(file, Some(span)))?;
+    Ok((project, Script::new(hours(span.0, span.1), None)))
 }
 
 fn write(dir: &Path, input: &Input) -> Result<Project, Error> {

@@ -142,6 +142,7 @@ impl Script {
         let counted = |(hour, n): (&PartitionKey, &u32)| facts.counted.get(hour) == Some(n);
         let days: BTreeSet<_> = facts.closed.keys().map(|hour| hour.within(Grain::Day)).collect();
         facts.feed_ended
+            && landed
             && self.hours.iter().all(passed)
             && facts.closed.iter().all(counted)
             && late_done

@@ -34,6 +34,11 @@ select cast(date_trunc('hour', meta_dt) as timestamp) as hour_start, wiki, type,
        sum(greatest(coalesce(length_old, 0) - length_new, 0)) as bytes_removed,
        percentile_cont(0.95) within group (order by size_change) as size_change_p95
 from raw.recentchange group by 1, 2, 3"#;
+/// Everything is closed by then, so what the lake shows are the files of the closings.
+const USERS: &str = r#"
+select cast(cast(date_trunc('hour', meta_dt) as timestamp) as varchar) as hour,
+       count(distinct "user") as users
+from raw.recentchange group by 1"#;
 const IN_THE_WAREHOUSE: &str = "
 select cast(hour_start as timestamp) as hour_start, wiki, type, changes, bot_changes, users,
        bytes_added, bytes_removed, size_change_p95 from warehouse.agg.recentchange_by_hour";
@@ -58,7 +63,8 @@ pub struct HourLine {
     pub hour: String,
     pub changes: u64,
     pub bots: u64,
-    pub wikis: u64,
+    /// Of the whole hour: those of its wikis can't be added up.
+    pub users: u64,
     pub bytes_added: u64,
     pub revision: u32,
 }
@@ -125,10 +131,14 @@ async fn lines(context: &Context, project: &Project) -> Result<Vec<HourLine>, Er
     let partitions = warehouse.local()?.partitions(&name)?.into_iter();
     let revisions: BTreeMap<PartitionKey, u32> =
         partitions.map(|partition| (partition.key, partition.closing)).collect();
+    let users = rows(context, project, USERS).await?;
+    let users: BTreeMap<&str, u64> = users
+        .iter()
+        .filter_map(|row| Some((row["hour"].as_str()?, number(row, "users"))))
+        .collect();
     let text = format!(
         "select cast(hour_start as varchar) as hour, sum(changes) as changes, sum(bot_changes) as bots, \
-         count(distinct wiki) as wikis, sum(bytes_added) as bytes_added \
-         from warehouse.{TABLE} group by 1 order by 1"
+         sum(bytes_added) as bytes_added from warehouse.{TABLE} group by 1 order by 1"
     );
     let rows = rows(context, project, &text).await?;
     let line = |row: &Value| {
@@ -138,7 +148,7 @@ async fn lines(context: &Context, project: &Project) -> Result<Vec<HourLine>, Er
             hour: hour.get(..16).unwrap_or(hour).replace('T', " "),
             changes: number(row, "changes"),
             bots: number(row, "bots"),
-            wikis: number(row, "wikis"),
+            users: users.get(hour).copied().unwrap_or(0),
             bytes_added: number(row, "bytes_added"),
             revision: key.ok().and_then(|key| revisions.get(&key).copied()).unwrap_or(0),
         }
@@ -161,7 +171,7 @@ pub fn screen(verdict: &Verdict, warehouse: &str) -> String {
         ("HOUR (UTC)", Lean::Left),
         ("CHANGES", Lean::Right),
         ("BOTS", Lean::Right),
-        ("WIKIS", Lean::Right),
+        ("USERS", Lean::Right),
         ("BYTES ADDED", Lean::Right),
         ("REVISION", Lean::Right),
     ]);
@@ -173,7 +183,7 @@ pub fn screen(verdict: &Verdict, warehouse: &str) -> String {
             line.hour.clone(),
             count(line.changes),
             count(line.bots),
-            count(line.wikis),
+            count(line.users),
             count(line.bytes_added),
             line.revision.to_string(),
         ]);
@@ -218,7 +228,7 @@ mod tests {
             hour: format!("2026-11-20 {hour:02}:00"),
             changes: 9_418,
             bots: 3_870,
-            wikis: 28,
+            users: 2_201,
             bytes_added: 4_118_902,
             revision,
         };
@@ -241,10 +251,10 @@ mod tests {
     fn the_hours_that_closed_twice_are_shown_first() {
         assert!(verdict().is_good());
         insta::assert_snapshot!(screen(&verdict(), "tidemill-demo/.tidemill/warehouse"), @r#"
-        HOUR (UTC)        CHANGES   BOTS  WIKIS  BYTES ADDED  REVISION
-        2026-11-20 09:00    9,418  3,870     28    4,118,902         2
-        2026-11-20 10:00    9,418  3,870     28    4,118,902         2
-        2026-11-20 11:00    9,418  3,870     28    4,118,902         1
+        HOUR (UTC)        CHANGES   BOTS  USERS  BYTES ADDED  REVISION
+        2026-11-20 09:00    9,418  3,870  2,201    4,118,902         2
+        2026-11-20 10:00    9,418  3,870  2,201    4,118,902         2
+        2026-11-20 11:00    9,418  3,870  2,201    4,118,902         1
         … 21 more hours: tidemill-demo/.tidemill/warehouse
         produced       216,412
         landed         216,347   in 24 hours, no meta_id twice
