@@ -12,6 +12,7 @@ use super::tasks::TasksVerb;
 use clap::Parser;
 use clap::Subcommand;
 use clap::ValueEnum;
+use jiff::tz::TimeZone;
 use std::path::PathBuf;
 
 /// From Kafka to closed hours in the warehouse, in one binary.
@@ -27,8 +28,19 @@ pub struct Args {
     /// How results are printed
     #[arg(short, long, global = true, value_enum, default_value_t)]
     pub output: Output,
+    /// The timezone of times on screen, e.g. Europe/Madrid
+    #[arg(long, global = true, value_name = "ZONE", default_value = "UTC", value_parser = zone)]
+    pub tz: TimeZone,
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+fn zone(name: &str) -> Result<TimeZone, String> {
+    // The name that everyone has, also where no database of timezones is installed.
+    if name.eq_ignore_ascii_case("UTC") {
+        return Ok(TimeZone::UTC);
+    }
+    TimeZone::get(name).map_err(|_| "write UTC or a name like Europe/Madrid".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -4,6 +4,7 @@ use super::args::Args;
 use super::args::Output;
 use super::args::Verb;
 use super::print;
+use super::screen::Times;
 use crate::clock::Clock;
 use crate::config;
 use crate::config::Environment;
@@ -13,6 +14,7 @@ use crate::error::ErrorKind;
 use crate::model::settings::Project;
 use crate::model::time::Micros;
 use crate::store::Store;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 use std::future::Future;
 use std::path::PathBuf;
@@ -26,6 +28,8 @@ pub struct Context {
     pub dir: PathBuf,
     pub env: Option<String>,
     pub output: Output,
+    /// Of times on screen; facts are in UTC.
+    pub zone: TimeZone,
     /// The program as it was called, for lines that say what to type next.
     pub program: String,
     pub clock: Clock,
@@ -34,13 +38,18 @@ pub struct Context {
 
 impl Context {
     pub fn of(args: Args, program: String, clock: Clock) -> (Self, Verb) {
-        let Args { dir, env, output, verb } = args;
+        let Args { dir, env, output, tz, verb } = args;
         let environment = Environment::of_process();
-        (Self { dir, env, output, program, clock, environment }, verb)
+        (Self { dir, env, output, zone: tz, program, clock, environment }, verb)
     }
 
     pub fn now(&self) -> Micros {
         Micros::from(self.clock.now())
+    }
+
+    /// How a screen drawn now shows moments.
+    pub fn times(&self) -> Times {
+        Times { now: self.now(), zone: self.zone.clone() }
     }
 
     /// The project as far as its files can be read: a slip in a job is no reason to show nothing.

@@ -7,6 +7,7 @@ use super::print;
 use super::request;
 use super::screen::Grid;
 use super::screen::Lean;
+use super::screen::Times;
 use super::screen::or_dash;
 use super::screen::short;
 use super::status::dag_state;
@@ -45,7 +46,7 @@ pub enum DagsVerb {
 }
 
 #[derive(Debug, Serialize)]
-struct DagFacts {
+pub(super) struct DagFacts {
     name: String,
     state: &'static str,
     doc: String,
@@ -76,10 +77,13 @@ pub fn run(context: &Context, verb: DagsVerb) -> Result<(), Error> {
     block_on(async {
         let store = context.store(&project).await?;
         let (dag, verb): (String, fn(Name) -> Verb) = match verb {
-            DagsVerb::List => return list(context, &store).await,
+            DagsVerb::List => {
+                let all = all(&store, &context.times()).await?;
+                return context.show(&all, |all| list_screen(all));
+            }
             DagsVerb::Show { dag } => {
                 let dag = find(context, &store, &dag).await?;
-                let facts = facts(context, &store, &dag).await?;
+                let facts = facts(&store, &dag, &context.times()).await?;
                 return context.show(&facts, screen);
             }
             DagsVerb::Trigger { dag, partition_key } => {
@@ -109,37 +113,39 @@ pub async fn find(context: &Context, store: &Store, named: &str) -> Result<DagEn
         .ok_or_else(|| unknown("DAG", named, &known, &context.command("dags list")))
 }
 
-async fn list(context: &Context, store: &Store) -> Result<(), Error> {
+pub(super) async fn all(store: &Store, times: &Times) -> Result<Vec<DagFacts>, Error> {
     let mut all = Vec::new();
     for dag in store.dags().await? {
-        all.push(facts(context, store, &dag).await?);
+        all.push(facts(store, &dag, times).await?);
     }
-    context.show(&all, |all| {
-        let mut grid = Grid::new(&[
-            ("DAG", Lean::Left),
-            ("STATE", Lean::Left),
-            ("SCHEDULE", Lean::Left),
-            ("STREAMS", Lean::Right),
-            ("TASKS", Lean::Right),
-            ("NEXT", Lean::Left),
-        ]);
-        for dag in all {
-            grid.row([
-                dag.name.clone(),
-                dag.state.to_owned(),
-                dag.schedule.clone(),
-                dag.streams.len().to_string(),
-                dag.tasks.len().to_string(),
-                or_dash(dag.next.clone()),
-            ]);
-        }
-        grid.show()
-    })
+    Ok(all)
 }
 
-async fn facts(context: &Context, store: &Store, dag: &DagEntry) -> Result<DagFacts, Error> {
+pub(super) fn list_screen(all: &[DagFacts]) -> String {
+    let mut grid = Grid::new(&[
+        ("DAG", Lean::Left),
+        ("STATE", Lean::Left),
+        ("SCHEDULE", Lean::Left),
+        ("STREAMS", Lean::Right),
+        ("TASKS", Lean::Right),
+        ("NEXT", Lean::Left),
+    ]);
+    for dag in all {
+        grid.row([
+            dag.name.clone(),
+            dag.state.to_owned(),
+            dag.schedule.clone(),
+            dag.streams.len().to_string(),
+            dag.tasks.len().to_string(),
+            or_dash(dag.next.clone()),
+        ]);
+    }
+    grid.show()
+}
+
+pub(super) async fn facts(store: &Store, dag: &DagEntry, times: &Times) -> Result<DagFacts, Error> {
     let version = store.version(&dag.version).await?;
-    let next = next(store, &version, context.now()).await?;
+    let next = next(store, &version, times).await?;
     let streams = version.dag.streams.iter();
     Ok(DagFacts {
         name: dag.name.to_string(),
@@ -189,7 +195,7 @@ fn tasks(version: &DagVersion) -> Vec<TaskFacts> {
     version.dag.tasks.iter().map(task).collect()
 }
 
-fn screen(dag: &DagFacts) -> String {
+pub(super) fn screen(dag: &DagFacts) -> String {
     let DagFacts { name, state, doc, owner, version, schedule, .. } = dag;
     let mut shown = format!("{name}    {state}, version {version}\n");
     for line in [doc, owner].into_iter().filter(|line| !line.is_empty()) {

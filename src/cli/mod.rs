@@ -26,6 +26,9 @@ mod trace;
 mod up;
 mod why;
 
+#[cfg(test)]
+mod tests;
+
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::error::ErrorKind;

@@ -5,20 +5,23 @@ use super::context::block_on;
 use super::context::unknown;
 use super::request;
 use super::screen::Stamp;
+use super::screen::Times;
 use super::screen::count;
 use super::screen::counted;
 use super::screen::fate;
 use super::screen::size;
-use super::screen::time;
 use super::tide::Tide;
 use super::tide::chart;
 use crate::error::Error;
 use crate::error::ErrorKind;
+use crate::lake::Lake;
+use crate::model::commit::ClosedFile;
 use crate::model::duration::show_duration;
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
 use crate::model::run::RunState;
 use crate::model::run::StreamState;
+use crate::model::settings::Project;
 use crate::model::time::Micros;
 use crate::store::Store;
 use crate::store::closings::Closed;
@@ -27,13 +30,18 @@ use crate::store::runs::Run;
 use crate::store::runs::Wanted;
 use crate::store::tables::LakeTable;
 use clap::Subcommand;
+use futures::StreamExt;
+use futures::TryStreamExt;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Gaps between closed partitions are shown as empty, up to so many.
 const GAP_MAX: usize = 1_000;
+/// Records that are read at once.
+const READS_MAX: usize = 16;
 
 #[derive(Debug, Subcommand)]
 pub enum PartitionsVerb {
@@ -54,7 +62,7 @@ pub enum PartitionsVerb {
 }
 
 #[derive(Debug, Serialize)]
-struct Listed {
+pub(super) struct Listed {
     table: String,
     grain: String,
     timezone: String,
@@ -64,7 +72,7 @@ struct Listed {
 }
 
 #[derive(Debug, Serialize)]
-struct Shown {
+pub(super) struct Shown {
     table: String,
     key: String,
     state: &'static str,
@@ -72,12 +80,19 @@ struct Shown {
     rows: u64,
     files: u64,
     bytes: u64,
-    /// Rows in files that the newest closing lacks.
+    /// Messages quarantined by the commits that its rows came with; of a stream's table.
+    pub(super) quarantined: Option<u64>,
+    /// Rows that came when it had closed.
+    pub(super) late_rows: u64,
+    /// Those of them that the newest closing lacks.
     waiting_rows: u64,
     partial: bool,
     closed: Option<Stamp>,
     closes: Option<String>,
     held_by: Vec<String>,
+    /// While somebody holds it: since when it could have closed, and the verb that closes it.
+    past_end: Option<String>,
+    close_it: Option<String>,
     runs: Vec<String>,
 }
 
@@ -93,8 +108,12 @@ pub fn run(context: &Context, verb: PartitionsVerb) -> Result<(), Error> {
             }
             PartitionsVerb::Show { table, key } => {
                 let table = find(context, &store, &table).await?;
-                let shown = shown(context, &store, &table, key).await?;
-                return context.show(&shown, show_screen);
+                let times = context.times();
+                let mut shown = shown(context, &store, &table, key, &times).await?;
+                if table.is_streamed() {
+                    add_from_lake(context, &project, &store, &table, key, &mut shown).await?;
+                }
+                return context.show(&shown, |shown| show_screen(shown, &times));
             }
             PartitionsVerb::Close { table, key, force } => {
                 let table = find(context, &store, &table).await?.table.name;
@@ -116,7 +135,11 @@ pub fn run(context: &Context, verb: PartitionsVerb) -> Result<(), Error> {
     })
 }
 
-async fn find(context: &Context, store: &Store, named: &str) -> Result<LakeTable, Error> {
+pub(super) async fn find(
+    context: &Context,
+    store: &Store,
+    named: &str,
+) -> Result<LakeTable, Error> {
     let tables = store.tables().await?;
     let known: Vec<_> = tables.iter().map(|table| table.table.name.to_string()).collect();
     tables
@@ -127,7 +150,7 @@ async fn find(context: &Context, store: &Store, named: &str) -> Result<LakeTable
 
 const EVER: (Micros, Micros) = (Micros::MIN, Micros::MAX);
 
-async fn listed(store: &Store, table: &LakeTable) -> Result<Listed, Error> {
+pub(super) async fn listed(store: &Store, table: &LakeTable) -> Result<Listed, Error> {
     let name = &table.table.name;
     let closed = store.newest_closed(name, EVER).await?;
     let runs = runs_on(store, name).await?;
@@ -161,7 +184,7 @@ fn tide(closed: &Closed, runs: Option<&Vec<Run>>) -> Tide {
     } else if closed.partial {
         Tide::Partial
     } else if closed.n > 1 {
-        Tide::Again(closed.n)
+        Tide::Again { revision: closed.n }
     } else if closed.rows == 0 {
         Tide::Empty
     } else {
@@ -201,7 +224,7 @@ async fn runs_on(
     Ok(runs)
 }
 
-fn list_screen(listed: &Listed) -> String {
+pub(super) fn list_screen(listed: &Listed) -> String {
     let Listed { table, grain, timezone, .. } = listed;
     let rule = if listed.streamed {
         let after = show_duration(Duration::from_secs(listed.close_after_secs));
@@ -214,22 +237,24 @@ fn list_screen(listed: &Listed) -> String {
     format!("{table} by {grain}, {timezone}{rule}\n{chart}")
 }
 
-async fn shown(
+/// What the store knows of a hive partition.
+pub(super) async fn shown(
     context: &Context,
     store: &Store,
     table: &LakeTable,
     key: PartitionKey,
+    times: &Times,
 ) -> Result<Shown, Error> {
-    let now = context.now();
     let name = &table.table.name;
-    if key.grain != table.table.partition_by.grain {
-        let grain = table.table.partition_by.grain;
-        return Err(Error::new(ErrorKind::Input, format!("{name} has a hive partition a {grain}"))
-            .remedy("write its key as `tidemill partitions list` shows it"));
+    let by = &table.table.partition_by;
+    if key.grain != by.grain {
+        let problem = format!("{name} is cut by {}, and {key} is a {}", by.grain, key.grain);
+        let listed = context.command(&format!("partitions list {name}"));
+        return Err(Error::new(ErrorKind::Input, problem).remedy(format!("see `{listed}`")));
     }
     let closed = store.newest_closed_of(name, &key).await?;
     let open = store.open_partitions(name).await?.into_iter().find(|open| open.key == key);
-    let end = table.table.partition_by.range(&key).1;
+    let end = by.range(&key).1;
     let passed = table.frontier.is_some_and(|frontier| end <= frontier);
     let state = match (&closed, &open) {
         (Some(_), Some(_)) => "late rows",
@@ -238,7 +263,10 @@ async fn shown(
         (None, _) => "open",
     };
     let waits = closed.is_none() && !passed && table.is_streamed();
-    let streams = if waits { held_by(store, table, end, now).await? } else { Held::default() };
+    let held = if waits { held_by(store, table, end, times).await? } else { Held::default() };
+    let is_held = !held.by.is_empty();
+    let past = times.now.since(end);
+    let close_it = format!("partitions close {name} {key} --force");
     let runs = runs_on(store, name).await?.remove(&key).unwrap_or_default();
     let closed_rows = closed.as_ref().map_or((0, 0, 0), |c| (c.rows, c.files, c.bytes));
     let more = open.as_ref().map_or((0, 0, 0), |o| (o.rows, o.files, o.bytes));
@@ -250,16 +278,61 @@ async fn shown(
         rows: closed_rows.0 + more.0,
         files: closed_rows.1 + more.1,
         bytes: closed_rows.2 + more.2,
+        quarantined: None,
+        late_rows: 0,
         waiting_rows: if closed.is_some() { more.0 } else { 0 },
         partial: closed.as_ref().is_some_and(|closed| closed.partial),
         closed: closed.map(|closed| Stamp(closed.created)),
-        closes: streams.closes,
-        held_by: streams.by,
+        closes: held.closes,
+        held_by: held.by,
+        past_end: (is_held && !past.is_zero()).then(|| show_duration(past)),
+        close_it: is_held.then(|| context.command(&close_it)),
         runs: runs
             .iter()
-            .map(|run| format!("{} {}: {}", run.dag, run.id, fate(run, now)))
+            .map(|run| format!("{} {}: {}", run.dag, run.id, fate(run, times.now)))
             .collect(),
     })
+}
+
+/// What only the lake tells of a stream's hive partition, for the store forgets.
+///
+/// A message without a date belongs to no hive partition: counted are those that were committed
+/// together with rows of this one. Late is what its first closing lacks.
+async fn add_from_lake(
+    context: &Context,
+    project: &Project,
+    store: &Store,
+    table: &LakeTable,
+    key: PartitionKey,
+    shown: &mut Shown,
+) -> Result<(), Error> {
+    let name = &table.table.name;
+    let mut files = store.files_of(name, &key).await?;
+    shown.quarantined = Some(0);
+    if files.is_empty() && shown.revision == 0 {
+        return Ok(());
+    }
+    let settings = &project.settings;
+    let lake = Lake::open(&settings.lake, &settings.project, context.clock.clone()).await?;
+    let closing = async |n| match n {
+        0 => Ok(Vec::new()),
+        n => lake.closing(name, &key, n).await.map(|found| found.map_or(Vec::new(), |it| it.files)),
+    };
+    let (first, newest) = (closing(shown.revision.min(1)).await?, closing(shown.revision).await?);
+    let rows = |files: &[ClosedFile]| files.iter().map(|file| file.rows).sum::<u64>();
+    shown.late_rows = rows(&newest).saturating_sub(rows(&first)) + shown.waiting_rows;
+    files.extend(newest);
+    let records: BTreeSet<_> =
+        files.into_iter().map(|file| (file.topic_id, file.topic_partition, file.seq)).collect();
+    let logs = records.into_iter().map(|(topic_id, topic_partition, seq)| {
+        let log = lake.log(name, &topic_id, topic_partition);
+        async move { log.read(seq).await }
+    });
+    let records: Vec<_> =
+        futures::stream::iter(logs).buffer_unordered(READS_MAX).try_collect().await?;
+    let quarantined = records.into_iter().flatten().map(|record| record.counts.quarantined);
+    shown.quarantined = Some(quarantined.sum());
+    Ok(())
 }
 
 #[derive(Default)]
@@ -273,14 +346,13 @@ async fn held_by(
     store: &Store,
     table: &LakeTable,
     end: Micros,
-    now: Micros,
+    times: &Times,
 ) -> Result<Held, Error> {
     let passes = end.plus(table.close_after);
     let watermark = table.frontier.map(|frontier| frontier.plus(table.close_after));
     let stands = watermark.map_or("there is none yet".to_owned(), |watermark| {
-        format!("it stands at {}", time(watermark, now))
+        format!("it stands at {}", times.time(watermark))
     });
-    let closes = format!("when the watermark passes {}; {stands}", time(passes, now));
     let mut by = Vec::new();
     for stream in store.streams().await?.into_iter().filter(|stream| stream.dag == table.dag) {
         let stopped = match stream.state {
@@ -295,10 +367,12 @@ async fn held_by(
             by.push(format!("{}: {why}", stream.id));
         }
     }
+    let on_time = if by.is_empty() && times.now < passes { ", on time" } else { "" };
+    let closes = format!("when the watermark passes {}; {stands}{on_time}", times.time(passes));
     Ok(Held { closes: Some(closes), by })
 }
 
-fn show_screen(shown: &Shown) -> String {
+pub(super) fn show_screen(shown: &Shown, times: &Times) -> String {
     let mut text = format!(
         "{:<9} {} rows, {}, {}",
         shown.state,
@@ -306,19 +380,31 @@ fn show_screen(shown: &Shown) -> String {
         counted(shown.files, "file"),
         size(shown.bytes)
     );
-    if shown.waiting_rows > 0 {
-        let _ = write!(text, "     late {}", count(shown.waiting_rows));
+    if let Some(quarantined) = shown.quarantined {
+        let late = count(shown.late_rows);
+        let _ = write!(text, "     quarantined {}     late {late}", count(quarantined));
     }
     text.push('\n');
     if shown.revision > 0 {
         let partial = if shown.partial { ", partial" } else { "" };
-        let _ = writeln!(text, "revision  {}{partial}", shown.revision);
+        let at = shown.closed.map_or(String::new(), |at| format!(", made {}", times.time(at.0)));
+        let _ = writeln!(text, "revision  {}{partial}{at}", shown.revision);
+    }
+    if shown.waiting_rows > 0 {
+        let waiting = count(shown.waiting_rows);
+        let _ = writeln!(text, "waiting   {waiting} late rows, for the next revision");
     }
     if let Some(closes) = &shown.closes {
         let _ = writeln!(text, "closes    {closes}");
     }
+    if let Some(past) = &shown.past_end {
+        let _ = writeln!(text, "is open   {past} past its end");
+    }
     for by in &shown.held_by {
         let _ = writeln!(text, "held by   {by}");
+    }
+    if let Some(close_it) = &shown.close_it {
+        let _ = writeln!(text, "          as it is: {close_it}   (marked partial)");
     }
     for run in &shown.runs {
         let _ = writeln!(text, "run       {run}");

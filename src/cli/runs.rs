@@ -7,12 +7,12 @@ use super::request;
 use super::screen::Grid;
 use super::screen::Lean;
 use super::screen::Stamp;
+use super::screen::Times;
 use super::screen::count;
 use super::screen::fate;
 use super::screen::or_dash;
 use super::screen::short;
 use super::screen::size;
-use super::screen::time;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::model::duration::parse_duration;
@@ -72,7 +72,7 @@ pub enum RunsVerb {
 }
 
 #[derive(Debug, Serialize)]
-struct RunFacts {
+pub(super) struct RunFacts {
     dag: String,
     id: String,
     state: String,
@@ -89,7 +89,7 @@ struct RunFacts {
 }
 
 #[derive(Debug, Serialize)]
-struct Shown {
+pub(super) struct Shown {
     #[serde(flatten)]
     run: RunFacts,
     inputs: Vec<String>,
@@ -118,12 +118,17 @@ pub fn run(context: &Context, verb: RunsVerb) -> Result<ExitCode, Error> {
                     Some(dag) => Some(dags::find(context, &store, &dag).await?.name),
                     None => None,
                 };
-                list(context, &store, Wanted { dag, state, key: partition_key, most }).await?;
+                let times = context.times();
+                let wanted = Wanted { dag, state, key: partition_key, most };
+                let listed = listed(&store, &wanted, &times).await?;
+                context.show(&listed, |listed| list_screen(listed, &times))?;
                 return Ok(ExitCode::SUCCESS);
             }
             RunsVerb::Show { dag, run } => {
                 let run = find(context, &store, &dag, &run).await?;
-                show(context, &store, &run).await?;
+                let times = context.times();
+                let shown = shown(&store, &run, &times).await?;
+                context.show(&shown, |shown| screen(shown, &times))?;
                 return Ok(ExitCode::SUCCESS);
             }
             RunsVerb::Wait { dag, run, timeout } => {
@@ -151,22 +156,26 @@ pub async fn find(context: &Context, store: &Store, dag: &str, run: &str) -> Res
     store.find_run(&dag, run).await
 }
 
-async fn list(context: &Context, store: &Store, wanted: Wanted) -> Result<(), Error> {
-    let now = context.now();
-    let runs: Vec<_> = store.runs(&wanted).await?.iter().map(|run| facts(run, now)).collect();
-    context.show(&runs, |runs| {
-        let mut grid = Grid::new(&[
-            ("DAG", Lean::Left),
-            ("RUN", Lean::Left),
-            ("FATE", Lean::Left),
-            ("CREATED", Lean::Right),
-        ]);
-        for run in runs {
-            let created = time(run.created.0, now);
-            grid.row([run.dag.clone(), run.id.clone(), run.fate.clone(), created]);
-        }
-        grid.show()
-    })
+pub(super) async fn listed(
+    store: &Store,
+    wanted: &Wanted,
+    times: &Times,
+) -> Result<Vec<RunFacts>, Error> {
+    Ok(store.runs(wanted).await?.iter().map(|run| facts(run, times.now)).collect())
+}
+
+pub(super) fn list_screen(runs: &[RunFacts], times: &Times) -> String {
+    let mut grid = Grid::new(&[
+        ("DAG", Lean::Left),
+        ("RUN", Lean::Left),
+        ("FATE", Lean::Left),
+        ("CREATED", Lean::Right),
+    ]);
+    for run in runs {
+        let created = times.time(run.created.0);
+        grid.row([run.dag.clone(), run.id.clone(), run.fate.clone(), created]);
+    }
+    grid.show()
 }
 
 fn facts(run: &Run, now: Micros) -> RunFacts {
@@ -187,12 +196,11 @@ fn facts(run: &Run, now: Micros) -> RunFacts {
     }
 }
 
-async fn show(context: &Context, store: &Store, run: &Run) -> Result<(), Error> {
-    let now = context.now();
+pub(super) async fn shown(store: &Store, run: &Run, times: &Times) -> Result<Shown, Error> {
     let inputs = store.inputs(&run.id).await?;
     let tasks = store.tasks(&run.id).await?;
-    let shown = Shown {
-        run: facts(run, now),
+    Ok(Shown {
+        run: facts(run, times.now),
         inputs: inputs
             .iter()
             .map(|input| format!("{} {} revision {}", input.table, input.key, input.n))
@@ -209,14 +217,13 @@ async fn show(context: &Context, store: &Store, run: &Run) -> Result<(), Error> 
                 output: task.output,
             })
             .collect(),
-    };
-    context.show(&shown, |shown| screen(shown, now))
+    })
 }
 
-fn screen(shown: &Shown, now: Micros) -> String {
+pub(super) fn screen(shown: &Shown, times: &Times) -> String {
     let run = &shown.run;
     let mut text = format!("{} {}    {}\n", run.dag, run.id, run.fate);
-    let _ = writeln!(text, "version   {}, made {}", run.version, time(run.created.0, now));
+    let _ = writeln!(text, "version   {}, made {}", run.version, times.time(run.created.0));
     if let (Some(key), Some(revision)) = (&run.partition_key, run.revision) {
         let partial = if run.partial { ", partial" } else { "" };
         let _ = writeln!(text, "for       {key}, revision {revision}{partial}");
@@ -237,7 +244,8 @@ fn screen(shown: &Shown, now: Micros) -> String {
         ("ATTEMPT", Lean::Left),
     ]);
     for task in &shown.tasks {
-        let took = |from: Stamp| show_duration(task.ended.map_or(now, |at| at.0).since(from.0));
+        let took =
+            |from: Stamp| show_duration(task.ended.map_or(times.now, |at| at.0).since(from.0));
         grid.row([
             task.name.clone(),
             task.state.clone(),

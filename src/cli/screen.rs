@@ -4,6 +4,7 @@ use crate::model::duration::show_duration;
 use crate::model::run::RunState;
 use crate::model::time::Micros;
 use crate::store::runs::Run;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde::Serializer;
 use std::fmt::Write as _;
@@ -88,15 +89,41 @@ pub fn counted(number: u64, what: &str) -> String {
     format!("{} {what}{many}", count(number))
 }
 
-/// `09:14:03Z` where `at` lies within a day of `now`, else `2015-09-12 09:14Z`.
-pub fn time(at: Micros, now: Micros) -> String {
-    let near = at.since(now).max(now.since(at)).as_secs() < 86_400;
-    at.timestamp().strftime(if near { "%H:%M:%SZ" } else { "%Y-%m-%d %H:%MZ" }).to_string()
+/// How moments are shown: as seen from now, in one timezone.
+#[derive(Clone, Debug)]
+pub struct Times {
+    pub now: Micros,
+    /// What `--tz` names. Keys of hive partitions are never shown in another zone than their own.
+    pub zone: TimeZone,
 }
 
-/// `1 min 35 s ago`.
-pub fn ago(at: Micros, now: Micros) -> String {
-    format!("{} ago", show_duration(now.since(at)))
+impl Times {
+    /// `09:14:03Z` within a day of now, else `2015-09-12 09:14Z`; with `--tz`, `10:14:03+01:00`.
+    pub fn time(&self, at: Micros) -> String {
+        self.format(at, if self.is_near(at) { "%H:%M:%S" } else { "%Y-%m-%d %H:%M" })
+    }
+
+    /// Whether a time of day says enough: within a day of now.
+    pub fn is_near(&self, at: Micros) -> bool {
+        at.since(self.now).max(self.now.since(at)).as_secs() < 86_400
+    }
+
+    /// The same for a moment that people name by its minute: `10:10Z`.
+    pub fn minute(&self, at: Micros) -> String {
+        let whole = at.0.rem_euclid(60_000_000) == 0;
+        if whole && self.is_near(at) { self.format(at, "%H:%M") } else { self.time(at) }
+    }
+
+    /// `1 min 35 s ago`.
+    pub fn ago(&self, at: Micros) -> String {
+        format!("{} ago", show_duration(self.now.since(at)))
+    }
+
+    fn format(&self, at: Micros, pattern: &str) -> String {
+        let at = at.timestamp().to_zoned(self.zone.clone());
+        let offset = if self.zone == TimeZone::UTC { "Z" } else { "%:z" };
+        at.strftime(&format!("{pattern}{offset}")).to_string()
+    }
 }
 
 /// `9.8 MB`; what was written in powers of two is shown so: `128 MiB`.
@@ -115,6 +142,14 @@ pub fn size(bytes: u64) -> String {
 /// The first digits of a content hash, as `git` does.
 pub fn short(hash: &str) -> String {
     hash.chars().take(7).collect()
+}
+
+/// A run's id as far as people need it: what a closing made has one name without the random end.
+pub fn short_run(id: &str) -> &str {
+    match id.rsplit_once('-') {
+        Some((named, _)) if id.starts_with("close-") => named,
+        Some(_) | None => id,
+    }
 }
 
 /// `succeeded, 1.9 s`: where a run stands, and how long it took or has been taking.
@@ -151,11 +186,39 @@ mod tests {
         assert_eq!([counted(1, "hour"), counted(24, "hour")], ["1 hour", "24 hours"]);
     }
 
+    fn noon(zone: &str) -> Times {
+        let now = "2026-11-21T12:00:00Z".parse::<jiff::Timestamp>().unwrap();
+        Times { now: now.into(), zone: TimeZone::get(zone).unwrap() }
+    }
+
+    fn at(text: &str) -> Micros {
+        text.parse::<jiff::Timestamp>().unwrap().into()
+    }
+
     #[test]
     fn a_time_far_from_now_has_its_date() {
-        let noon = Micros::from("2026-11-21T12:00:00Z".parse::<jiff::Timestamp>().unwrap());
-        let old = Micros::from("2015-09-12T09:14:03Z".parse::<jiff::Timestamp>().unwrap());
-        assert_eq!(time(noon, noon), "12:00:00Z");
-        assert_eq!(time(old, noon), "2015-09-12 09:14Z");
+        let times = noon("UTC");
+        assert_eq!(times.time(times.now), "12:00:00Z");
+        assert_eq!(times.time(at("2015-09-12T09:14:03Z")), "2015-09-12 09:14Z");
+    }
+
+    #[test]
+    fn a_time_in_another_zone_tells_how_far_it_is_from_utc() {
+        let times = noon("Europe/Madrid");
+        assert_eq!(times.time(times.now), "13:00:00+01:00");
+        assert_eq!(times.time(at("2026-07-01T23:00:00Z")), "2026-07-02 01:00+02:00");
+    }
+
+    #[test]
+    fn a_whole_minute_is_named_by_it() {
+        let times = noon("UTC");
+        assert_eq!(times.minute(at("2026-11-21T10:10:00Z")), "10:10Z");
+        assert_eq!(times.minute(at("2026-11-21T10:10:05Z")), "10:10:05Z");
+    }
+
+    #[test]
+    fn the_run_of_a_closing_is_known_without_its_random_end() {
+        assert_eq!(short_run("close-2026-11-20T05-r2-k3f9"), "close-2026-11-20T05-r2");
+        assert_eq!(short_run("manual-20261121T0130Z-x81c"), "manual-20261121T0130Z-x81c");
     }
 }

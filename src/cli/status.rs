@@ -5,12 +5,12 @@ use super::context::block_on;
 use super::screen::Grid;
 use super::screen::Lean;
 use super::screen::Stamp;
-use super::screen::ago;
+use super::screen::Times;
 use super::screen::count;
 use super::screen::counted;
 use super::screen::fate;
 use super::screen::or_dash;
-use super::screen::time;
+use super::screen::short_run;
 use crate::daemon;
 use crate::error::Error;
 use crate::model::dag::DagVersion;
@@ -19,11 +19,16 @@ use crate::model::dag::Schedule;
 use crate::model::duration::show_duration;
 use crate::model::hive::Grain;
 use crate::model::hive::PartitionBy;
+use crate::model::hive::PartitionKey;
+use crate::model::job::JobKind;
 use crate::model::run::RunState;
 use crate::model::run::StreamState;
+use crate::model::settings::Project;
 use crate::model::time::Micros;
 use crate::store::Store;
+use crate::store::closings::DueRange;
 use crate::store::dags::DagEntry;
+use crate::store::holds::Hold;
 use crate::store::runs::Run;
 use crate::store::runs::Wanted;
 use crate::store::streams::Stream;
@@ -43,8 +48,6 @@ pub struct Status {
     pub dags: Vec<DagLine>,
     /// What waits for a person, each with the command that tells more.
     pub needs_you: Vec<Need>,
-    #[serde(skip)]
-    pub now: Micros,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,40 +84,82 @@ pub struct Need {
 
 pub fn run(context: &Context) -> Result<(), Error> {
     let project = context.project()?;
+    let times = context.times();
     let status = block_on(async {
         let store = context.store(&project).await?;
         let up = daemon::holder(&project.settings.home)
             .map(|holder| Up { pid: holder.pid, since: Stamp(holder.started) });
-        let streams = store.streams().await?;
-        Ok(Status {
-            version: env!("CARGO_PKG_VERSION"),
-            project: project.settings.project.to_string(),
-            env: project.settings.env.clone(),
-            dags: dag_lines(&store, context.now()).await?,
-            needs_you: needs(context, &store, &streams).await?,
-            streams: streams.iter().filter(|stream| stream.present).map(stream_line).collect(),
-            up,
-            now: context.now(),
-        })
+        facts(context, &project, &store, up, &times).await
     })?;
-    context.show(&status, screen)
+    context.show(&status, |status| screen(status, &times))
 }
 
-pub fn stream_line(stream: &Stream) -> StreamLine {
+pub async fn facts(
+    context: &Context,
+    project: &Project,
+    store: &Store,
+    up: Option<Up>,
+    times: &Times,
+) -> Result<Status, Error> {
+    let streams = store.streams().await?;
+    Ok(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        project: project.settings.project.to_string(),
+        env: project.settings.env.clone(),
+        up,
+        dags: dag_lines(store, times).await?,
+        needs_you: needs(context, store, &streams).await?,
+        streams: stream_lines(store, &streams).await?,
+    })
+}
+
+/// The streams that the files have.
+pub async fn stream_lines(store: &Store, streams: &[Stream]) -> Result<Vec<StreamLine>, Error> {
+    let mut lines = Vec::new();
+    for stream in streams.iter().filter(|stream| stream.present) {
+        let mirrored = mirrored(store, stream).await?;
+        lines.push(stream_line(stream, mirrored));
+    }
+    Ok(lines)
+}
+
+/// What the mirror of a stream's log knows of it, whichever process has written the log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mirrored {
+    last_commit: Option<Micros>,
+    watermark: Option<Micros>,
+}
+
+async fn mirrored(store: &Store, stream: &Stream) -> Result<Mirrored, Error> {
+    let version = store.version(&stream.version).await?;
+    let Some(JobKind::Stream(job)) = version.jobs.get(&stream.job).map(|job| &job.kind) else {
+        return Ok(Mirrored::default());
+    };
+    let cursors = store.cursors(&job.table).await?;
+    let frontier = store.table(&job.table).await?.and_then(|table| table.frontier);
+    Ok(Mirrored {
+        last_commit: cursors.iter().map(|cursor| cursor.seen).max(),
+        watermark: frontier.map(|frontier| frontier.plus(job.close_after)),
+    })
+}
+
+/// A process that has just started knows nothing of what those before it have done: the mirror does.
+fn stream_line(stream: &Stream, mirrored: Mirrored) -> StreamLine {
     let at_work = stream.state == StreamState::Running;
     let progress = stream.progress.clone().unwrap_or_default();
+    let told = progress.watermark.or(progress.last_mark);
     StreamLine {
         id: stream.id.clone(),
         kind: stream.kind.clone(),
         state: stream.state.to_string(),
         rate: at_work.then_some(progress.rate),
         lag: progress.lag.filter(|_| stream.kind != "feed"),
-        watermark: progress.watermark.or(progress.last_mark).map(Stamp),
-        last_commit: progress.last_commit.map(Stamp),
+        watermark: told.or(mirrored.watermark).map(Stamp),
+        last_commit: progress.last_commit.or(mirrored.last_commit).map(Stamp),
     }
 }
 
-async fn dag_lines(store: &Store, now: Micros) -> Result<Vec<DagLine>, Error> {
+async fn dag_lines(store: &Store, times: &Times) -> Result<Vec<DagLine>, Error> {
     let mut lines = Vec::new();
     for dag in store.dags().await? {
         let wanted = Wanted { dag: Some(dag.name.clone()), most: 1, ..Wanted::default() };
@@ -123,12 +168,12 @@ async fn dag_lines(store: &Store, now: Micros) -> Result<Vec<DagLine>, Error> {
         lines.push(DagLine {
             name: dag.name.to_string(),
             state: dag_state(&dag),
-            fate: last.as_ref().map(|run| fate(run, now)),
+            fate: last.as_ref().map(|run| fate(run, times.now)),
             last_run: last.map(|run| run.id),
             next: if dag.paused || !dag.present {
                 None
             } else {
-                next(store, &version, now).await?
+                next(store, &version, times).await?
             },
         });
     }
@@ -143,43 +188,71 @@ pub fn dag_state(dag: &DagEntry) -> &'static str {
     }
 }
 
-/// What makes the DAG's next run: `hour 09, when the watermark passes 10:10:00Z`.
+/// What makes the DAG's next run: `hour 09, when the watermark passes 10:10Z`.
 pub async fn next(
     store: &Store,
     version: &DagVersion,
-    now: Micros,
+    times: &Times,
 ) -> Result<Option<String>, Error> {
     let on_close = match &version.dag.schedule {
         Schedule::Manual => return Ok(None),
         Schedule::OnClose(on_close) => on_close,
     };
-    let Some(table) = store.table(&on_close.table).await? else {
-        return Ok(Some(format!("the first closing of {}", on_close.table)));
-    };
+    let first = Ok(Some(format!("the first closing of {}", on_close.table)));
+    let Some(table) = store.table(&on_close.table).await? else { return first };
+    let due = store.due_ranges().await?.into_iter().find(|due| due.dag == version.dag.name);
+    if let Some(due) = due {
+        return held(store, on_close, &due, times).await.map(Some);
+    }
     if !table.is_streamed() {
         let what = on_close.grain;
-        return Ok(Some(format!("a {what} whose parts in {} have closed", on_close.table)));
+        return Ok(Some(format!("the next {what} of {} that is done", on_close.table)));
     }
-    Ok(Some(match table.frontier {
-        None => format!("the first closing of {}", on_close.table),
-        Some(frontier) => awaited(on_close, frontier, table.close_after, now),
-    }))
-}
-
-fn awaited(
-    on_close: &OnClose,
-    frontier: Micros,
-    close_after: std::time::Duration,
-    now: Micros,
-) -> String {
+    let Some(frontier) = table.frontier else { return first };
     let by = PartitionBy { grain: on_close.grain, timezone: on_close.timezone.clone() };
     let key = by.key_of(frontier);
-    let shown = match on_close.grain {
-        Grain::Hour => format!("hour {:02}", key.start.hour()),
-        Grain::Day | Grain::Month => format!("{} {key}", on_close.grain),
-    };
-    let passes = by.range(&key).1.plus(close_after);
-    format!("{shown}, when the watermark passes {}", time(passes, now))
+    let passes = by.range(&key).1.plus(table.close_after);
+    Ok(Some(format!("{}, when the watermark passes {}", named(&key, times), times.minute(passes))))
+}
+
+/// What a range waits for in which something has closed already.
+async fn held(
+    store: &Store,
+    on_close: &OnClose,
+    due: &DueRange,
+    times: &Times,
+) -> Result<String, Error> {
+    let range = named(&due.key, times);
+    Ok(match store.hold(&on_close.table, (due.start, due.end)).await? {
+        None => format!("{range}, at the daemon's next look"),
+        Some(Hold::Frontier { table, .. }) => {
+            let table = store.table(&table).await?;
+            let close_after = table.map(|table| table.close_after).unwrap_or_default();
+            let passes = times.minute(due.end.plus(close_after));
+            format!("{range}, when the watermark passes {passes}")
+        }
+        Some(Hold::Run(unfinished)) => {
+            let part = named(&unfinished.key, times);
+            match unfinished.state {
+                RunState::Failed => format!("{range} waits for {part}, which failed: see below"),
+                RunState::Held
+                | RunState::Queued
+                | RunState::Running
+                | RunState::Succeeded
+                | RunState::Superseded => format!("{range}, when {part} is done"),
+            }
+        }
+        Some(Hold::Due { dag }) => format!("{range}, when {dag} is done"),
+    })
+}
+
+/// `hour 09` of these days, else `hour 2015-09-12T09`, `day 2026-11-20`.
+fn named(key: &PartitionKey, times: &Times) -> String {
+    let start = PartitionBy::utc(key.grain).range(key).0;
+    match key.grain {
+        Grain::Hour if times.is_near(start) => format!("hour {:02}", key.start.hour()),
+        Grain::Hour | Grain::Day | Grain::Month => format!("{} {key}", key.grain),
+    }
 }
 
 async fn needs(context: &Context, store: &Store, streams: &[Stream]) -> Result<Vec<Need>, Error> {
@@ -196,9 +269,10 @@ async fn needs(context: &Context, store: &Store, streams: &[Stream]) -> Result<V
         for run in store.runs(&wanted).await? {
             if is_newest(store, &run).await? {
                 let word = if state == RunState::Held { "is held" } else { "failed" };
+                let id = short_run(&run.id);
                 needs.push(Need {
-                    what: format!("{} {} {word}", run.dag, run.id),
-                    look: context.command(&format!("tasks why {} {}", run.dag, run.id)),
+                    what: format!("{} {id} {word}", run.dag),
+                    look: context.command(&format!("tasks why {} {id}", run.dag)),
                 });
             }
         }
@@ -214,15 +288,14 @@ pub async fn is_newest(store: &Store, run: &Run) -> Result<bool, Error> {
     Ok(!rivals.iter().any(|other| other.of.as_ref().is_some_and(|other| other.n > of.n)))
 }
 
-pub fn screen(status: &Status) -> String {
-    let now = status.now;
+pub fn screen(status: &Status, times: &Times) -> String {
     let up = match &status.up {
-        Some(up) => format!("up {}, pid {}", show_duration(now.since(up.since.0)), up.pid),
+        Some(up) => format!("up {}, pid {}", show_duration(times.now.since(up.since.0)), up.pid),
         None => "not up".to_owned(),
     };
     let Status { version, project, env, .. } = status;
     let mut shown = format!("tidemill {version}  project {project}  env {env}  {up}\n");
-    shown += &stream_grid(&status.streams, now);
+    shown += &stream_grid(&status.streams, times);
     let mut dags = Grid::new(&[
         ("DAG", Lean::Left),
         ("STATE", Lean::Left),
@@ -234,7 +307,7 @@ pub fn screen(status: &Status) -> String {
         dags.row([
             dag.name.clone(),
             dag.state.to_owned(),
-            or_dash(dag.last_run.clone()),
+            or_dash(dag.last_run.as_deref().map(|id| short_run(id).to_owned())),
             or_dash(dag.fate.clone()),
             or_dash(dag.next.clone()),
         ]);
@@ -253,7 +326,7 @@ pub fn screen(status: &Status) -> String {
     shown
 }
 
-pub fn stream_grid(streams: &[StreamLine], now: Micros) -> String {
+pub fn stream_grid(streams: &[StreamLine], times: &Times) -> String {
     let mut grid = Grid::new(&[
         ("STREAM", Lean::Left),
         ("STATE", Lean::Left),
@@ -263,13 +336,13 @@ pub fn stream_grid(streams: &[StreamLine], now: Micros) -> String {
         ("LAST COMMIT", Lean::Right),
     ]);
     for stream in streams {
-        let commit = |at: Stamp| format!("{} ({})", time(at.0, now), ago(at.0, now));
+        let commit = |at: Stamp| format!("{} ({})", times.time(at.0), times.ago(at.0));
         grid.row([
             stream.id.clone(),
             stream.state.clone(),
             or_dash(stream.rate.map(|rate| format!("{rate:.0}/s"))),
             or_dash(stream.lag.map(count)),
-            or_dash(stream.watermark.map(|at| time(at.0, now))),
+            or_dash(stream.watermark.map(|at| times.time(at.0))),
             or_dash(stream.last_commit.map(commit)),
         ]);
     }

@@ -7,18 +7,23 @@ use super::request;
 use super::screen::Grid;
 use super::screen::Lean;
 use super::screen::Stamp;
+use super::screen::Times;
 use super::screen::count;
+use super::screen::counted;
 use super::screen::or_dash;
 use super::screen::short;
 use super::screen::size;
-use super::screen::time;
 use super::status::stream_grid;
-use super::status::stream_line;
+use super::status::stream_lines;
+use crate::daemon;
 use crate::error::Error;
+use crate::lake::paths::TOPIC_ID_DIGITS;
+use crate::model::commit::consumer_group;
 use crate::model::dag::DagVersion;
 use crate::model::duration::show_duration;
 use crate::model::job::FeedFrom;
 use crate::model::job::JobKind;
+use crate::model::settings::Project;
 use crate::model::time::Micros;
 use crate::store::Store;
 use crate::store::requests::Verb;
@@ -41,18 +46,24 @@ pub enum StreamsVerb {
 }
 
 #[derive(Debug, Serialize)]
-struct Shown {
+pub(super) struct Shown {
     id: String,
     state: String,
     since: Option<Stamp>,
     pid: Option<i32>,
+    /// Its process is older than the daemon.
+    adopted: bool,
     restarts: u32,
     next_start: Option<Stamp>,
     waiting_for: Option<String>,
     job: String,
     version: String,
     reads: String,
+    /// Of the topic that a stream reads, once its table has seen one.
+    topic_id: Option<String>,
+    consumer_group: Option<String>,
     writes: String,
+    grain: Option<&'static str>,
     memory_bytes: u64,
     memory_max_bytes: u64,
     hive_partitions_open: u32,
@@ -82,14 +93,14 @@ pub fn run(context: &Context, verb: StreamsVerb) -> Result<(), Error> {
         let verb = match verb {
             StreamsVerb::List => {
                 let streams = store.streams().await?;
-                let lines: Vec<_> =
-                    streams.iter().filter(|stream| stream.present).map(stream_line).collect();
-                return context.show(&lines, |lines| stream_grid(lines, context.now()));
+                let lines = stream_lines(&store, &streams).await?;
+                return context.show(&lines, |lines| stream_grid(lines, &context.times()));
             }
             StreamsVerb::Show { stream } => {
                 let stream = find(context, &store, &stream).await?;
-                let shown = facts(&store, &stream).await?;
-                return context.show(&shown, |shown| screen(shown, context.now()));
+                let up = daemon::holder(&project.settings.home).map(|holder| holder.started);
+                let shown = facts(&project, &store, &stream, up).await?;
+                return context.show(&shown, |shown| screen(shown, &context.times()));
             }
             StreamsVerb::Start { stream } => {
                 Verb::StartStream { stream: find(context, &store, &stream).await?.id }
@@ -112,24 +123,36 @@ async fn find(context: &Context, store: &Store, id: &str) -> Result<Stream, Erro
         .ok_or_else(|| unknown("stream", id, &known, &context.command("streams list")))
 }
 
-async fn facts(store: &Store, stream: &Stream) -> Result<Shown, Error> {
+/// `up`: since when the daemon runs, if it does.
+pub(super) async fn facts(
+    project: &Project,
+    store: &Store,
+    stream: &Stream,
+    up: Option<Micros>,
+) -> Result<Shown, Error> {
     let attempt = store.attempts_of_stream(&stream.id, 1).await?.pop();
     let version = store.version(&stream.version).await?;
+    let source = source(project, store, &version, stream).await?;
     let (reads, writes) = ends(&version, stream);
     let progress = stream.progress.clone().unwrap_or_default();
     let at_work = attempt.as_ref().filter(|attempt| !attempt.state.ended());
+    let since = at_work.and_then(|attempt| attempt.started);
     Ok(Shown {
         id: stream.id.clone(),
         state: stream.state.to_string(),
-        since: at_work.and_then(|attempt| attempt.started).map(Stamp),
+        since: since.map(Stamp),
         pid: at_work.and_then(|attempt| attempt.process.as_ref()).map(|process| process.pid),
+        adopted: since.zip(up).is_some_and(|(since, up)| since < up),
         restarts: stream.restarts,
         next_start: stream.next_start.map(Stamp),
         waiting_for: stream.waiting_for.clone(),
         job: stream.job.to_string(),
         version: short(&stream.version),
         reads,
+        topic_id: source.topic_id,
+        consumer_group: source.consumer_group,
         writes,
+        grain: source.grain,
         memory_bytes: progress.memory_bytes,
         memory_max_bytes: progress.memory_max_bytes,
         hive_partitions_open: progress.hive_partitions_open,
@@ -139,6 +162,32 @@ async fn facts(store: &Store, stream: &Stream) -> Result<Shown, Error> {
         topic_partitions: places(&progress),
         watermark: progress.watermark.or(progress.last_mark).map(Stamp),
         last_error: attempt.and_then(|attempt| attempt.failure).map(|failure| failure.error),
+    })
+}
+
+/// What a stream reads as Kafka knows it, and how its table is cut.
+#[derive(Default)]
+struct Source {
+    topic_id: Option<String>,
+    consumer_group: Option<String>,
+    grain: Option<&'static str>,
+}
+
+async fn source(
+    project: &Project,
+    store: &Store,
+    version: &DagVersion,
+    stream: &Stream,
+) -> Result<Source, Error> {
+    let Some(JobKind::Stream(job)) = version.jobs.get(&stream.job).map(|job| &job.kind) else {
+        return Ok(Source::default());
+    };
+    let members = store.table(&job.table).await?.and_then(|table| table.members);
+    let group = |lake: String| consumer_group(&project.settings.project, &lake, &job.table);
+    Ok(Source {
+        topic_id: members.map(|members| members.topic_id),
+        consumer_group: store.lake_id().await?.map(group),
+        grain: Some(job.partition_by.grain.as_str()),
     })
 }
 
@@ -169,7 +218,7 @@ fn ends(version: &DagVersion, stream: &Stream) -> (String, String) {
             (from, format!("topic {}", feed.topic))
         }
         Some(JobKind::Stream(job)) => (
-            format!("topic {}", job.topic),
+            job.topic.to_string(),
             format!(
                 "{}, every {} or {}",
                 job.table,
@@ -181,62 +230,83 @@ fn ends(version: &DagVersion, stream: &Stream) -> (String, String) {
     }
 }
 
-fn screen(shown: &Shown, now: Micros) -> String {
-    let mut text = shown.state.clone();
-    if let (Some(since), Some(pid)) = (shown.since, shown.pid) {
-        let _ = write!(text, "   since {}, pid {pid}", time(since.0, now));
-    }
-    let _ = writeln!(
-        text,
-        ", {} restarts       job {}, version {}",
-        shown.restarts, shown.job, shown.version
-    );
-    if let Some(at) = shown.next_start {
-        let _ = writeln!(text, "starts    again at {}", time(at.0, now));
-    }
-    for (what, why) in
-        [("waits", &shown.waiting_for), ("outside", &shown.note), ("error", &shown.last_error)]
-    {
-        if let Some(why) = why {
-            let _ = writeln!(text, "{what:<9} {why}");
-        }
-    }
-    let _ = writeln!(text, "reads     {}", shown.reads);
-    let memory = if shown.memory_max_bytes == 0 {
-        String::new()
-    } else {
-        format!(
-            "      memory {} of {}, {} hive partitions open",
-            size(shown.memory_bytes),
-            size(shown.memory_max_bytes),
-            shown.hive_partitions_open
-        )
-    };
-    let _ = writeln!(text, "writes    {}{memory}", shown.writes);
+pub(super) fn screen(shown: &Shown, times: &Times) -> String {
+    let mut text = head(shown, times);
+    let topic_id = shown.topic_id.as_deref();
+    let topic_id = topic_id.map_or(String::new(), |id| format!(", topic id {}", first(id)));
+    let group = shown.consumer_group.as_ref();
+    let group = group.map_or(String::new(), |group| format!(", group {group}"));
+    let _ = writeln!(text, "reads     {}{topic_id}{group}", shown.reads);
+    let _ = writeln!(text, "writes    {}{}", shown.writes, memory(shown));
     if !shown.topic_partitions.is_empty() {
-        text += &grid(shown, now);
+        text += &grid(shown, times);
     }
     let counts = &shown.counts;
     if counts.read > 0 {
-        let _ = writeln!(
+        let _ = write!(
             text,
             "since start: read {} = landed {} + quarantined {} + dropped {} + marks {}",
             count(counts.read),
             count(counts.landed),
             count(counts.quarantined),
             count(counts.dropped),
-            count(counts.marks + counts.tombstones)
+            count(counts.marks)
         );
+        if counts.tombstones > 0 {
+            let _ = write!(text, " + tombstones {}", count(counts.tombstones));
+        }
+        text.push('\n');
     }
     if shown.produced > 0 {
-        let marked = shown.watermark.map(|at| time(at.0, now));
+        let marked = shown.watermark.map(|at| times.time(at.0));
         let sent = count(shown.produced);
         let _ = writeln!(text, "sent      {sent} events, last mark {}", or_dash(marked));
     }
     text
 }
 
-fn grid(shown: &Shown, now: Micros) -> String {
+/// Its state and its process, and what is the matter.
+fn head(shown: &Shown, times: &Times) -> String {
+    let mut text = format!("{:<9}", shown.state);
+    if let (Some(since), Some(pid)) = (shown.since, shown.pid) {
+        let adopted = if shown.adopted { ", adopted" } else { "" };
+        let _ = write!(text, " since {}, pid {pid}{adopted},", times.time(since.0));
+    }
+    let Shown { job, version, .. } = shown;
+    let restarts = counted(u64::from(shown.restarts), "restart");
+    let _ = writeln!(text, " {restarts}       job {job}, version {version}");
+    if let Some(at) = shown.next_start {
+        let _ = writeln!(text, "starts    again at {}", times.time(at.0));
+    }
+    for (what, why) in
+        [("waits", &shown.waiting_for), ("outside", &shown.note), ("error", &shown.last_error)]
+    {
+        if let Some(why) = why {
+            let _ = writeln!(text, "{what:<9} {}", why.replace('\n', "\n          "));
+        }
+    }
+    text
+}
+
+/// `      memory 184 of 512 MiB, 2 hours open`.
+fn memory(shown: &Shown) -> String {
+    const MIB: u64 = 1 << 20;
+    let (used, most) = (shown.memory_bytes, shown.memory_max_bytes);
+    if most == 0 {
+        return String::new();
+    }
+    let used = if most.is_multiple_of(MIB) { count(used.div_ceil(MIB)) } else { size(used) };
+    let open = u64::from(shown.hive_partitions_open);
+    let open = counted(open, shown.grain.unwrap_or("hive partition"));
+    format!("      memory {used} of {}, {open} open", size(most))
+}
+
+/// As much of a topic's id as the names of its files have.
+fn first(id: &str) -> &str {
+    id.get(..TOPIC_ID_DIGITS).unwrap_or(id)
+}
+
+fn grid(shown: &Shown, times: &Times) -> String {
     let mut grid = Grid::new(&[
         ("TOPIC PARTITION", Lean::Left),
         ("COMMITTED", Lean::Right),
@@ -254,7 +324,7 @@ fn grid(shown: &Shown, now: Micros) -> String {
             count(place.committed),
             count(place.end),
             count(place.end.saturating_sub(place.committed)),
-            or_dash(place.watermark.map(|at| time(at.0, now))),
+            or_dash(place.watermark.map(|at| times.time(at.0))),
             place.commit.to_string(),
             if holds { "<- holds the watermark".to_owned() } else { String::new() },
         ]);

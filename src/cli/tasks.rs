@@ -85,11 +85,17 @@ async fn of_run(
         newest.push((name, attempt));
     }
     names.dedup();
-    match task {
-        Some(task) if newest.is_empty() && !names.iter().any(|name| name == task) => {
-            Err(unknown("task that has been tried", task, &names, "tidemill runs show"))
+    if let Some(task) = task.filter(|task| !names.iter().any(|name| name == task)) {
+        let shown = "tidemill runs show";
+        return Err(unknown("task that has been tried", task, &names, shown));
+    }
+    match tries {
+        Some(tries) if newest.is_empty() => {
+            let problem = format!("nothing of {run} has had try {tries}");
+            Err(Error::new(ErrorKind::Input, problem)
+                .remedy("leave --try out for the last one; `tidemill runs show` counts them"))
         }
-        _ => Ok(newest.into_iter().map(|(_, attempt)| attempt).collect()),
+        Some(_) | None => Ok(newest.into_iter().map(|(_, attempt)| attempt).collect()),
     }
 }
 

@@ -7,11 +7,13 @@ use std::fmt::Write as _;
 
 /// Where a hive partition stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "state", rename_all = "snake_case")]
 pub enum Tide {
     Closed,
-    /// Closed for the n-th time, n > 1.
-    Again(u32),
+    /// Closed for the second time or more.
+    Again {
+        revision: u32,
+    },
     Failed,
     Late,
     Open,
@@ -23,7 +25,7 @@ impl Tide {
     fn mark(self) -> char {
         match self {
             Self::Closed => '■',
-            Self::Again(n) => char::from_digit(n.min(9), 10).unwrap_or('9'),
+            Self::Again { revision } => char::from_digit(revision.min(9), 10).unwrap_or('9'),
             Self::Failed => '!',
             Self::Late => '~',
             Self::Open => '○',
@@ -35,7 +37,9 @@ impl Tide {
     fn meaning(self) -> String {
         match self {
             Self::Closed => "■ closed, its runs done".to_owned(),
-            Self::Again(n) => format!("{} closed again, revision {n}", self.mark()),
+            Self::Again { revision } => {
+                format!("{} closed again, revision {revision}", self.mark())
+            }
             Self::Failed => "! closed, a run failed".to_owned(),
             Self::Late => "~ late rows held".to_owned(),
             Self::Open => "○ open".to_owned(),
@@ -103,7 +107,7 @@ mod tests {
         for hour in 0..24 {
             let key: PartitionKey = format!("2026-11-20T{hour:02}").parse().unwrap();
             let tide = match hour {
-                14 | 15 => Tide::Again(2),
+                14 | 15 => Tide::Again { revision: 2 },
                 18 => Tide::Failed,
                 _ => Tide::Closed,
             };

@@ -1,8 +1,9 @@
 //! `tidemill tasks why`: which condition is not met, and what is not in the way.
 
 use super::context::Context;
+use super::screen::Times;
 use super::screen::short;
-use super::screen::time;
+use super::screen::short_run;
 use crate::daemon;
 use crate::error::Error;
 use crate::model::dag::Schedule;
@@ -10,7 +11,6 @@ use crate::model::run::AttemptState;
 use crate::model::run::RunState;
 use crate::model::run::TaskState;
 use crate::model::settings::Project;
-use crate::model::time::Micros;
 use crate::store::Store;
 use crate::store::attempts::Attempt;
 use crate::store::attempts::Owner;
@@ -28,6 +28,8 @@ pub struct Why {
     because: Vec<String>,
     /// What could hold it up and does not.
     not_in_the_way: Vec<String>,
+    /// Which version of its DAG it is pinned to, beside that of the files.
+    ran: String,
 }
 
 pub async fn run(
@@ -36,6 +38,17 @@ pub async fn run(
     store: &Store,
     run: &Run,
 ) -> Result<(), Error> {
+    let facts = facts(context, project, store, run, context.times()).await?;
+    context.show(&explain(&facts), screen)
+}
+
+pub async fn facts(
+    context: &Context,
+    project: &Project,
+    store: &Store,
+    run: &Run,
+    times: Times,
+) -> Result<Facts, Error> {
     let dag = store.dag(&run.dag).await?;
     let newest = dag.as_ref().map(|dag| dag.version.clone()).unwrap_or_default();
     let active_max = match dag {
@@ -44,7 +57,8 @@ pub async fn run(
     };
     let wanted =
         Wanted { dag: Some(run.dag.clone()), state: Some(RunState::Running), ..Wanted::default() };
-    let facts = Facts {
+    let id = short_run(&run.id);
+    Ok(Facts {
         run: run.clone(),
         tasks: store.tasks(&run.id).await?,
         attempts: store.attempts_of_run(&run.id).await?,
@@ -58,13 +72,12 @@ pub async fn run(
         slots_taken: slots_taken(store).await?,
         slots: project.settings.limits.parallelism,
         newest,
-        now: context.now(),
-        clear: context.command(&format!("runs clear {} {} --only-failed", run.dag, run.id)),
-        release: context.command(&format!("runs clear {} {}", run.dag, run.id)),
+        times,
+        clear: context.command(&format!("runs clear {} {id} --only-failed", run.dag)),
+        release: context.command(&format!("runs clear {} {id}", run.dag)),
         up_command: context.command("up"),
         unpause: context.command(&format!("dags unpause {}", run.dag)),
-    };
-    context.show(&explain(&facts), screen)
+    })
 }
 
 /// Everything that could be in a run's way.
@@ -83,7 +96,7 @@ pub struct Facts {
     pub slots_taken: usize,
     pub slots: u32,
     pub newest: String,
-    pub now: Micros,
+    pub times: Times,
     pub clear: String,
     pub release: String,
     pub up_command: String,
@@ -138,6 +151,7 @@ pub fn explain(facts: &Facts) -> Why {
         state: facts.run.state.to_string(),
         because,
         not_in_the_way: not_in_the_way(facts),
+        ran: ran(facts),
     }
 }
 
@@ -160,7 +174,8 @@ fn queued(facts: &Facts) -> Vec<String> {
 
 fn tasks(facts: &Facts) -> Vec<String> {
     let mut because = Vec::new();
-    for task in &facts.tasks {
+    // What was meant to come last is what a person misses, so it is told first.
+    for task in facts.tasks.iter().rev() {
         let name = task.name.as_str();
         let after =
             facts.after.iter().find(|(of, _)| of == name).map(|(_, after)| after.as_slice());
@@ -168,14 +183,28 @@ fn tasks(facts: &Facts) -> Vec<String> {
             TaskState::Succeeded => {}
             TaskState::Running => because.push(format!("{name} is at work")),
             TaskState::Failed => because.push(failed(facts, task)),
-            TaskState::UpstreamFailed => because.push(format!(
-                "{name} has not run: it waits for {}, of which one failed.",
-                after.unwrap_or_default().join(", ")
-            )),
+            TaskState::UpstreamFailed => {
+                because.push(not_run(facts, name, after.unwrap_or_default()));
+            }
             TaskState::Waiting => because.push(waiting(facts, task, after.unwrap_or_default())),
         }
     }
     because
+}
+
+/// `sane has not run: it waits for by_hour (all_success), which failed.`
+fn not_run(facts: &Facts, name: &str, after: &[String]) -> String {
+    let is_to_blame = |before: &&String| {
+        let blamed = [TaskState::Failed, TaskState::UpstreamFailed];
+        let mut tasks = facts.tasks.iter();
+        tasks.any(|task| task.name.as_str() == before.as_str() && blamed.contains(&task.state))
+    };
+    let blamed: Vec<_> = after.iter().filter(is_to_blame).map(String::as_str).collect();
+    let why = match blamed.as_slice() {
+        [_] if after.len() == 1 => "which failed".to_owned(),
+        blamed => format!("of which {} failed", blamed.join(", ")),
+    };
+    format!("{name} has not run: it waits for {} (all_success), {why}.", after.join(", "))
 }
 
 fn failed(facts: &Facts, task: &Task) -> String {
@@ -194,7 +223,7 @@ fn failed(facts: &Facts, task: &Task) -> String {
     };
     text.push_str(&end);
     if let Some(ended) = attempt.ended {
-        let _ = write!(text, ", {}", time(ended, facts.now));
+        let _ = write!(text, ", {}", facts.times.time(ended));
     }
     if let Some(failure) = &attempt.failure {
         let _ = write!(text, "\n  error: {}", failure.error.replace('\n', "\n  "));
@@ -223,8 +252,8 @@ fn waiting(facts: &Facts, task: &Task, after: &[String]) -> String {
         return format!("{name} waits for {} (all_success)", undone.join(", "));
     }
     match task.next_try {
-        Some(at) if at > facts.now => {
-            format!("{name} waits for its next try at {}", time(at, facts.now))
+        Some(at) if at > facts.times.now => {
+            format!("{name} waits for its next try at {}", facts.times.time(at))
         }
         _ if facts.slots_taken >= facts.slots as usize => format!(
             "{name} waits for a slot: {} of {} are taken (limits.parallelism)",
@@ -245,15 +274,22 @@ fn not_in_the_way(facts: &Facts) -> Vec<String> {
     if facts.slots_taken < facts.slots as usize {
         clear.push(format!("{} of {} slots", facts.slots_taken, facts.slots));
     }
-    let ran = short(&facts.run.version);
-    clear.push(if facts.run.version == facts.newest {
-        format!("dag version {ran}, the files are the same now")
-    } else {
-        format!("dag version {ran}; the files are {} now", short(&facts.newest))
-    });
     clear
 }
 
+fn ran(facts: &Facts) -> String {
+    let ran = short(&facts.run.version);
+    if facts.run.version == facts.newest {
+        format!("ran dag version {ran}, the files are the same now")
+    } else {
+        format!("ran dag version {ran}; the files are {} now", short(&facts.newest))
+    }
+}
+
 pub fn screen(why: &Why) -> String {
-    format!("{}\nNot in the way: {}\n", why.because.join("\n"), why.not_in_the_way.join("; "))
+    let clear = match why.not_in_the_way.as_slice() {
+        [] => "nothing".to_owned(),
+        clear => clear.join(", "),
+    };
+    format!("{}\nNot in the way: {clear}; {}\n", why.because.join("\n"), why.ran)
 }

@@ -31,6 +31,7 @@ use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::model::commit::FORMAT;
+use crate::model::commit::LAKE_ID_DIGITS;
 use crate::model::commit::LakeIdentity;
 use crate::model::name::ProjectName;
 use crate::model::settings::LakeUrl;
@@ -48,9 +49,6 @@ use uuid::Uuid;
 
 /// How many calls to the store one operation has open at once.
 const CALLS_MAX: usize = 16;
-
-/// Digits of the lake's id that people and consumer groups see.
-const ID_DIGITS: usize = 4;
 
 /// One lake of one project; a clone is another handle to it.
 #[derive(Clone, Debug)]
@@ -175,7 +173,7 @@ impl Lake {
 
     /// The first four digits of the id: `7f3a`, a part of consumer groups.
     pub fn short_id(&self) -> &str {
-        self.id.get(..ID_DIGITS).unwrap_or(&self.id)
+        self.id.get(..LAKE_ID_DIGITS).unwrap_or(&self.id)
     }
 
     /// The objects themselves, named from the lake's root, for readers of files.

@@ -16,7 +16,7 @@ pub const LOCAL: &str = "_tidemill/local";
 
 /// How much of a topic id is part of names; two topics of one table never share it in practice,
 /// and a record that belongs to another topic is refused when it is read.
-const TOPIC_ID_DIGITS: usize = 8;
+pub const TOPIC_ID_DIGITS: usize = 8;
 
 /// Whose log, stage and files: one topic partition of one output.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -13,7 +13,7 @@ async fn a_lake_is_made_once_and_keeps_its_id() {
     let opened = futures::future::join_all((0..4).map(|_| open(&folder, "wiki"))).await;
     let ids: Vec<String> = opened.into_iter().map(|lake| lake.unwrap().id().to_owned()).collect();
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
-    assert_eq!(open(&folder, "wiki").await.unwrap().short_id(), &ids[0][..4]);
+    assert_eq!(open(&folder, "wiki").await.unwrap().id(), ids[0]);
 }
 
 #[tokio::test]

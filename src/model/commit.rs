@@ -5,7 +5,7 @@
 
 use super::column::{Column, ColumnType};
 use super::hive::{PartitionBy, PartitionKey};
-use super::name::{TableName, TopicName};
+use super::name::{ProjectName, TableName, TopicName};
 use super::time::Micros;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -135,6 +135,16 @@ pub struct LakeIdentity {
     /// Four hexadecimal digits are part of consumer groups.
     pub lake_id: String,
     pub project: String,
+}
+
+/// The digits of a lake's id that people and consumer groups see.
+pub const LAKE_ID_DIGITS: usize = 4;
+
+/// The consumer group of the one stream that writes `output`: a copy of the project with a lake of its
+/// own never takes topic partitions from this one, and access can be given by prefix.
+pub fn consumer_group(project: &ProjectName, lake_id: &str, output: &TableName) -> String {
+    let lake = lake_id.get(..LAKE_ID_DIGITS).unwrap_or(lake_id);
+    format!("tidemill.{project}.{lake}.{output}")
 }
 
 /// What the files of a table hold: `schema/<k>.json`. Columns are only ever added at the end.

@@ -29,6 +29,7 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::kafka::Source;
 use crate::lake::Lake;
+use crate::model::commit::consumer_group;
 use crate::model::job::StreamJob;
 use crate::model::name::ProjectName;
 use crate::model::name::TableName;
@@ -78,7 +79,7 @@ pub struct StreamContext {
 
 /// The consumer group of the stream that writes `output`; an ACL can go by its prefix.
 pub fn group(project: &ProjectName, lake: &Lake, output: &TableName) -> String {
-    format!("tidemill.{project}.{}.{output}", lake.short_id())
+    consumer_group(project, lake.id(), output)
 }
 
 /// Runs until it is told to stop, or until only a person can help.

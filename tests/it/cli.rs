@@ -103,6 +103,55 @@ fn an_import_replaces_another_environment_only_when_told() {
 }
 
 #[test]
+fn a_timezone_that_nobody_has_is_answered_with_how_to_write_one() {
+    let dir = empty_project();
+    check(dir.path(), &["--tz", "Mars/Olympus", "status"], 2, "", "a name like Europe/Madrid");
+}
+
+#[test]
+fn every_verb_explains_itself() {
+    let dir = empty_project();
+    for line in VERBS.lines() {
+        let (verb, verbs) = line.split_once(':').unwrap();
+        check(dir.path(), &[verb, "--help"], 0, "Usage: tidemill", "");
+        for below in verbs.split_whitespace() {
+            check(dir.path(), &[verb, below, "--help"], 0, "Usage: tidemill", "");
+        }
+    }
+}
+
+const VERBS: &str = "check:\nup:\ndemo:\nstatus:\nsql:\nversion:\ndoctor:\n\
+    dags: list show trigger pause unpause\nruns: list show clear mark wait\ntasks: logs why\n\
+    streams: list show start stop\npartitions: list show close reopen";
+
+#[test]
+fn the_lake_of_another_project_is_a_problem_like_any() {
+    let dir = empty_project();
+    let settings = dir.path().join("tidemill.toml");
+    check(dir.path(), &["sql", "select 1"], 0, "1 row", "");
+    std::fs::write(&settings, "project = \"other\"\nprojekt = \"x\"").unwrap();
+    let both = ["it belongs to project `tidemill`", "did you mean `project`?"];
+    for told in both {
+        check(dir.path(), &["check"], 2, told, "");
+    }
+    check(dir.path(), &["-o", "json", "check"], 2, "\"errors\": 2", "");
+    std::fs::write(&settings, "project = \"other\"").unwrap();
+    check(dir.path(), &["up"], 2, "", both[0]);
+}
+
+#[test]
+fn a_file_without_an_event_makes_no_demo() {
+    let dir = tempfile::tempdir().unwrap();
+    let (demo, input) = (dir.path().join("demo"), dir.path().join("changes.jsonl"));
+    let (demo, file) = (demo.to_str().unwrap(), input.to_str().unwrap());
+    for text in ["", "no JSON\n{\"no\": \"date\"}\n"] {
+        std::fs::write(&input, text).unwrap();
+        let arguments = ["demo", "--dir", demo, "--input", file];
+        check(Path::new("."), &arguments, 2, "", "is an event with a date");
+    }
+}
+
+#[test]
 fn a_reader_that_has_gone_is_no_error() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_tidemill"))
         .arg("--help")

@@ -42,13 +42,68 @@ fn the_demo_agrees_with_itself_and_leaves_nothing_running() {
     assert!(out.contains("warehouse = SQL over the lake, hour by hour: yes"), "{out}");
     assert!(err.contains("we kill -9 the landing process"), "{err}");
     assert_eq!(processes(dir.path()), Vec::<String>::new());
-    let status = Command::new(env!("CARGO_BIN_EXE_tidemill"))
-        .arg("-C")
-        .arg(dir.path())
-        .arg("status")
-        .output()
-        .unwrap();
-    assert_eq!(status.status.code(), Some(0), "what is left is an ordinary project");
+    an_ordinary_project_is_left(dir.path());
+}
+
+/// Every verb that reads answers as a table and as JSON with the keys that programs rely on.
+#[track_caller]
+fn an_ordinary_project_is_left(dir: &Path) {
+    let run = json(dir, &["runs", "list", "wikimedia"])[0]["id"].as_str().unwrap().to_owned();
+    let hour = run.strip_prefix("close-").unwrap()[..13].to_owned();
+    let table = "raw.recentchange";
+    for (arguments, keys) in [
+        (vec!["status"], "dags env needs_you project streams up version"),
+        (vec!["check"], "dags errors jobs problems topics warnings"),
+        (
+            vec!["dags", "show", "wikimedia"],
+            "doc name next owner schedule state streams tasks version",
+        ),
+        (
+            vec!["partitions", "list", table],
+            "close_after_secs grain partitions streamed table timezone",
+        ),
+        (vec!["tasks", "why", "wikimedia", &run], "because not_in_the_way ran run state"),
+        (vec!["sql", "select 1 as one"], "columns row_count rows rows_left_out"),
+        (
+            vec!["partitions", "show", table, &hour],
+            "bytes close_it closed closes files held_by key late_rows partial past_end quarantined \
+             revision rows runs state table waiting_rows",
+        ),
+        (
+            vec!["runs", "show", "wikimedia", &run],
+            "created dag ended fate id inputs marked_by partial partition_key revision started state \
+             superseded_by tasks version",
+        ),
+        (
+            vec!["streams", "show", "wikimedia.land"],
+            "adopted consumer_group counts grain hive_partitions_open id job last_error \
+             memory_bytes memory_max_bytes next_start note pid produced reads restarts since state \
+             topic_id topic_partitions version waiting_for watermark writes",
+        ),
+    ] {
+        let facts = json(dir, &arguments);
+        let found: Vec<_> = facts.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(found.join(" "), keys, "{arguments:?}");
+        assert!(!answer(dir, &arguments).is_empty(), "{arguments:?}");
+    }
+    for list in [&["dags", "list"][..], &["streams", "list"], &["tasks", "logs", "wikimedia.land"]]
+    {
+        assert!(!json(dir, list).as_array().unwrap().is_empty(), "{list:?}");
+    }
+}
+
+#[track_caller]
+fn json(dir: &Path, arguments: &[&str]) -> serde_json::Value {
+    serde_json::from_str(&answer(dir, &[&["-o", "json"], arguments].concat())).unwrap()
+}
+
+#[track_caller]
+fn answer(dir: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+    let output = command.arg("-C").arg(dir).args(arguments).output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {err}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]
