@@ -15,6 +15,7 @@ use crate::config;
 use crate::config::Environment;
 use crate::config::problem::Problem;
 use crate::config::problem::Problems;
+use crate::config::problem::Severity;
 use crate::config::sql::Role;
 use crate::config::sql::SqlText;
 use crate::sql::problem::SqlProblem;
@@ -26,8 +27,9 @@ pub fn run(dir: &Path, env: Option<&str>, environment: &Environment) -> Report {
     let read = config::read(dir, env, environment);
     let mut problems = read.problems;
     if let Some(project) = &read.project {
+        let whole = problems.iter().all(|problem| problem.severity != Severity::Error);
         problems.extend(expressions::check(project, &read.sql));
-        problems.extend(queries::check(project, &read.sql));
+        problems.extend(queries::check(project, &read.sql, whole));
     }
     Report { project: read.project, problems: Problems::new(problems), columns: read.columns }
 }

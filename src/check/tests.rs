@@ -59,6 +59,14 @@ fn what_depends_on_a_broken_query_is_not_a_problem_of_its_own() {
 }
 
 #[test]
+fn a_table_that_is_missing_for_a_broken_file_is_not_a_problem_of_its_own() {
+    let land = "jobs/recentchange_land/job.toml";
+    let (_folder, report) = shipped(&[(land, "kind = \"stream\"", "kind = \"strem\"")]);
+    let problems = report.problems.to_string();
+    assert!(problems.contains(land) && !problems.contains("no table is named"), "{problems}");
+}
+
+#[test]
 fn a_query_that_returns_the_start_column_is_refused() {
     let by_day = "jobs/recentchange_by_day/query.sql";
     let (_folder, report) =
