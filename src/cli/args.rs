@@ -8,6 +8,7 @@ use super::partitions::PartitionsVerb;
 use super::runs::RunsVerb;
 use super::sql::SqlArgs;
 use super::streams::StreamsVerb;
+use super::tables::TablesVerb;
 use super::tasks::TasksVerb;
 use clap::Parser;
 use clap::Subcommand;
@@ -88,6 +89,9 @@ pub enum Verb {
     /// An environment's file: import
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// Tables of the lake, as other engines read them: ddl
+    #[command(subcommand)]
+    Tables(TablesVerb),
     /// Asks the lake and the warehouse (as warehouse.<table>) a question
     Sql(SqlArgs),
     /// Prints the version

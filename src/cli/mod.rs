@@ -20,6 +20,7 @@ mod screen;
 mod sql;
 mod status;
 mod streams;
+mod tables;
 mod tasks;
 mod tide;
 mod trace;
@@ -75,6 +76,7 @@ fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Error> {
         Verb::Partitions(verb) => partitions::run(context, verb)?,
         Verb::Lake(verb) => return lake::run(context, verb),
         Verb::Config(verb) => config::run(context, &verb)?,
+        Verb::Tables(verb) => tables::run(context, &verb)?,
         Verb::Sql(args) => sql::run(context, &args)?,
         Verb::Version => print::text(concat!("tidemill ", env!("CARGO_PKG_VERSION"), "\n"))?,
         Verb::Worker { attempt, .. } => up::work(context, attempt.as_deref())?,

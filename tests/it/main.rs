@@ -11,6 +11,7 @@ mod chaos_events;
 mod cli;
 mod conformance;
 mod daemon;
+mod ddl;
 mod demo;
 mod golden;
 mod kills;
