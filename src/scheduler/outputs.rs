@@ -73,8 +73,9 @@ impl Outputs<'_> {
         if found && newest.as_ref().is_some_and(|newest| made_by(newest.made_from.as_ref(), of.n)) {
             return Ok(None);
         }
-        let files =
-            file_of(self.lake.output(table, &of.key).await?).into_iter().collect::<Vec<_>>();
+        let files = file_of(self.lake.output_at_once(table, &of.key).await?)
+            .into_iter()
+            .collect::<Vec<_>>();
         let made_from =
             MadeFrom { table: of.table.clone(), key: of.key, n: of.n, run: run.id.clone() };
         let ours = Closing {
@@ -161,7 +162,7 @@ impl Outputs<'_> {
     ) -> Result<Option<u32>, Error> {
         let mut least = None;
         for table in outputs {
-            let Some(output) = self.lake.output(table, key).await? else { return Ok(None) };
+            let Some(output) = self.lake.output_at_once(table, key).await? else { return Ok(None) };
             least = Some(least.map_or(output.n, |least: u32| least.min(output.n)));
         }
         Ok(least)
@@ -176,7 +177,7 @@ pub async fn highest_number(
 ) -> Result<u32, Error> {
     let mut highest = 0;
     for table in make::outputs(version) {
-        highest = lake.output(&table, key).await?.map_or(0, |output| output.n).max(highest);
+        highest = lake.output_at_once(&table, key).await?.map_or(0, |output| output.n).max(highest);
     }
     Ok(highest)
 }

@@ -7,7 +7,6 @@ use super::fate::Cause;
 use super::make;
 use super::make::Current;
 use super::tail;
-use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::model::hive::PartitionKey;
@@ -23,7 +22,12 @@ use crate::store::requests::Verb;
 use crate::store::runs::Class;
 use crate::store::runs::Of;
 use crate::store::runs::Run;
+use std::time::Duration;
 use tracing::info;
+use tracing::warn;
+
+/// A request that cannot be carried out yet, as while an output is being replaced, is asked for again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl Scheduler {
     /// Carries out every open request; what a person can mend becomes the request's outcome.
@@ -36,8 +40,11 @@ impl Scheduler {
             let applied = self.apply_request(&request, now).await;
             let (mut tx, result) = match applied {
                 Ok((tx, done)) => (tx, Ok(done)),
+                // Later ones may rest on it, and nothing else does.
                 Err(error) if error.kind == ErrorKind::Unavailable => {
-                    return Err(error).doing(|| format!("apply request {}", request.id));
+                    warn!(request.id, %error, "cannot apply request {} now; trying again", request.id);
+                    outcome.next_wake = outcome.next_wake.min(now.plus(RETRY_AFTER));
+                    return Ok(());
                 }
                 Err(error) => (self.store.begin().await?, Err(error)),
             };

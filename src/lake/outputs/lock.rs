@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The writers of a hive partition are serial, so who waits this long meets one that is stopped.
-const WAIT_MAX: Duration = Duration::from_secs(20);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Held until dropped.
@@ -26,9 +26,10 @@ pub struct Locked {
 }
 
 impl Lake {
-    /// Waits until nobody else replaces this output.
+    /// Waits until nobody else replaces this output, but no longer than `wait`.
     pub(super) async fn lock_output(
         &self,
+        wait: Duration,
         folder: &Path,
         table: &TableName,
         key: &PartitionKey,
@@ -40,7 +41,7 @@ impl Lake {
             if let Some(locked) = try_lock(&path).doing(|| format!("lock {}", path.display()))? {
                 return Ok(locked);
             }
-            if waited >= WAIT_MAX {
+            if waited >= wait {
                 let problem = format!("another process holds {}", path.display());
                 return Err(Error::new(ErrorKind::Unavailable, problem)
                     .remedy("see which one with `fuser`; a stopped attempt frees it when killed"));

@@ -28,6 +28,7 @@ use crate::model::name::TableName;
 use object_store::ObjectStoreExt;
 use object_store::PutPayload;
 use object_store::path::Path;
+use std::time::Duration;
 
 /// The result of a batch for one hive partition.
 #[derive(Clone, Debug)]
@@ -55,7 +56,7 @@ impl Lake {
                 return self.replace_compared(bucket, new.clone()).await.doing(doing);
             }
         };
-        let _locked = self.lock_output(folder, &table, &key).await.doing(doing)?;
+        let _locked = self.lock_output(lock::WAIT_MAX, folder, &table, &key).await.doing(doing)?;
         let before = self.read_output(&table, &key).await.doing(doing)?;
         fence(before.as_ref(), n).doing(doing)?;
         let file = match content {
@@ -72,9 +73,28 @@ impl Lake {
 
     /// The newest output of a hive partition; `None` while there has been none.
     ///
-    /// Finishes what a killed writer left undone, so what it tells of is in its place.
+    /// Finishes what a killed writer left undone, so what it tells of is in its place. Waits while
+    /// another one is at it.
     pub async fn output(
         &self,
+        table: &TableName,
+        key: &PartitionKey,
+    ) -> Result<Option<Output>, Error> {
+        self.output_within(lock::WAIT_MAX, table, key).await
+    }
+
+    /// The same for whoever must not wait: `Unavailable` while another process is replacing it.
+    pub async fn output_at_once(
+        &self,
+        table: &TableName,
+        key: &PartitionKey,
+    ) -> Result<Option<Output>, Error> {
+        self.output_within(Duration::ZERO, table, key).await
+    }
+
+    async fn output_within(
+        &self,
+        wait: Duration,
         table: &TableName,
         key: &PartitionKey,
     ) -> Result<Option<Output>, Error> {
@@ -91,7 +111,7 @@ impl Lake {
                 return self.settled_output(bucket, output).await.doing(doing);
             }
         };
-        let _locked = self.lock_output(folder, table, key).await.doing(doing)?;
+        let _locked = self.lock_output(wait, folder, table, key).await.doing(doing)?;
         let output = self.read_output(table, key).await.doing(doing)?;
         if let Some(output) = &output {
             self.settle(output).await.doing(doing)?;

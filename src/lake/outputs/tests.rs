@@ -110,3 +110,20 @@ async fn a_crash_while_rows_disappear_or_appear_leaves_one_or_the_other() {
     check(None, Some("new")).await;
     check(None, None).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_must_not_wait_is_told_that_another_process_is_replacing_the_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = on_disk(folder.path()).await;
+    let locked = lake.lock_output(Duration::ZERO, folder.path(), &table(), &key()).await.unwrap();
+    let file = lake.stage_output(&table(), &key(), 1, "one".into(), 1).await.unwrap();
+    let run = "run-1".to_owned();
+    let output = Output { format: FORMAT, table: table(), key: key(), n: 1, run, file: Some(file) };
+    lake.write_number(&output).await.unwrap();
+    let began = tokio::time::Instant::now();
+    let busy = lake.output_at_once(&table(), &key()).await.unwrap_err();
+    assert_eq!((busy.kind, began.elapsed()), (ErrorKind::Unavailable, Duration::ZERO));
+    drop(locked); // As its killed holder does.
+    assert_eq!(lake.output_at_once(&table(), &key()).await.unwrap(), Some(output));
+    assert_eq!(listed(&folder), one(Some("one")));
+}
