@@ -21,7 +21,12 @@ pub enum Format {
 pub fn start(format: Format, quiet: bool) -> Result<(), Error> {
     let default = if quiet { "warn" } else { "info,sqlx=warn,tokio_cron_scheduler=warn" };
     let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| default.into());
-    let lines = fmt::Subscriber::builder().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written is lost: to tell that on stderr, which is the terminal or pipe that
+    // has gone, would bring the process down.
+    let lines = fmt::Subscriber::builder()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     let started = match format {
         Format::Human => {
             let lines = lines.with_target(false).with_ansi(std::io::stderr().is_terminal());

@@ -63,6 +63,9 @@ pub enum Verb {
         /// Logs one JSON object a line
         #[arg(long)]
         log_json: bool,
+        /// Ends, as at Ctrl-C, when stdin ends; for a program that must not leave it behind
+        #[arg(long, hide = true)]
+        while_stdin: bool,
     },
     /// A day of Wikimedia changes through the whole chain, in about a minute
     Demo(DemoArgs),

@@ -65,7 +65,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Error> {
     match verb {
         Verb::Check => return check::run(context),
-        Verb::Up { log_json } => up::run(context, log_json)?,
+        Verb::Up { log_json, while_stdin } => up::run(context, log_json, while_stdin)?,
         Verb::Demo(args) => return demo::run(context, args),
         Verb::Doctor => return doctor::run(context),
         Verb::Status => status::run(context)?,

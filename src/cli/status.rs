@@ -12,6 +12,7 @@ use super::screen::fate;
 use super::screen::or_dash;
 use super::screen::short_run;
 use crate::daemon;
+use crate::daemon::Holder;
 use crate::error::Error;
 use crate::model::dag::DagVersion;
 use crate::model::dag::OnClose;
@@ -87,9 +88,12 @@ pub fn run(context: &Context) -> Result<(), Error> {
     let times = context.times();
     let status = block_on(async {
         let store = context.store(&project).await?;
-        let up = daemon::holder(&project.settings.home)
-            .map(|holder| Up { pid: holder.pid, since: Stamp(holder.started) });
-        facts(context, &project, &store, up, &times).await
+        let holder = daemon::holder(&project.settings.home);
+        let restart = restart(context, holder.as_ref());
+        let up = holder.map(|holder| Up { pid: holder.pid, since: Stamp(holder.started) });
+        let mut status = facts(context, &project, &store, up, &times).await?;
+        status.needs_you.splice(0..0, restart);
+        Ok(status)
     })?;
     context.show(&status, |status| screen(status, &times))
 }
@@ -253,6 +257,15 @@ fn named(key: &PartitionKey, times: &Times) -> String {
         Grain::Hour if times.is_near(start) => format!("hour {:02}", key.start.hour()),
         Grain::Hour | Grain::Day | Grain::Month => format!("{} {key}", key.grain),
     }
+}
+
+/// What was edited that the daemon takes over only at its next start.
+fn restart(context: &Context, holder: Option<&Holder>) -> Option<Need> {
+    let holder = holder.filter(|holder| !holder.restart_for.is_empty())?;
+    Some(Need {
+        what: format!("{} changed since this daemon began", holder.restart_for.join(", ")),
+        look: format!("kill -INT {}, then {}", holder.pid, context.command("up")),
+    })
 }
 
 async fn needs(context: &Context, store: &Store, streams: &[Stream]) -> Result<Vec<Need>, Error> {

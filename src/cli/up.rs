@@ -8,8 +8,8 @@ use crate::telemetry;
 use crate::telemetry::Format;
 use crate::worker;
 
-/// Runs the project until Ctrl-C or SIGTERM.
-pub fn run(context: &Context, log_json: bool) -> Result<(), Error> {
+/// Runs the project until Ctrl-C, SIGHUP or SIGTERM, or the end of stdin where that was asked for.
+pub fn run(context: &Context, log_json: bool, while_stdin: bool) -> Result<(), Error> {
     let project = context.project()?;
     let format = if log_json { Format::Json } else { Format::Human };
     telemetry::start(format, false)?;
@@ -22,6 +22,7 @@ pub fn run(context: &Context, log_json: bool) -> Result<(), Error> {
         arguments,
         settings: project.settings,
         environment: context.environment.clone(),
+        while_stdin,
     })
 }
 

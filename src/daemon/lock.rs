@@ -1,5 +1,11 @@
 //! One daemon a project: whoever holds the lock decides.
+//!
+//! On one machine the kernel's lock says who that is, and lets go when its holder dies. A folder that
+//! two machines share may not carry that lock from one to the other; so the holder also writes itself
+//! down again and again, and each side looks at what the other has written: who comes waits whether the
+//! last holder still does, and a holder that finds another one's name has been taken for dead and goes.
 
+use crate::clock::Clock;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -15,26 +21,54 @@ use std::io::Read;
 use std::io::Seek;
 use std::io::Write;
 use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+/// How often a holder writes itself down.
+const BEAT_EVERY: Duration = Duration::from_secs(2);
+/// Enough for a few beats, and for a network file system that shows an older state of a file.
+const QUIET_FOR: Duration = Duration::from_secs(10);
+
+/// A beat changes a digit in place: whoever reads meanwhile finds a holder all the same.
+const BLOCK_BYTES: usize = 4096;
 
 /// The daemon that holds a project, as it has written itself down.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Holder {
     pub pid: u32,
+    pub host: String,
     pub started: Micros,
     pub version: String,
     /// It has accepted the project's files, adopted what ran, and takes requests.
     pub ready: bool,
+    /// Settings that were edited since, and count from its next start.
+    pub restart_for: Vec<String>,
+    /// How often it has written itself down.
+    pub beat: u64,
+}
+
+impl Holder {
+    fn is(&self, other: &Self) -> bool {
+        (&self.host, self.pid, self.started) == (&other.host, other.pid, other.started)
+    }
 }
 
 /// Held as long as it lives, and by nobody after a crash: the kernel lets go.
 #[derive(Debug)]
 pub struct Lock {
+    path: PathBuf,
     file: File,
+    me: Mutex<Holder>,
 }
 
 impl Lock {
     /// Refused (`Input`) while another daemon holds the project whose state is in `home`.
-    pub fn take(home: &Path, holder: &Holder) -> Result<Self, Error> {
+    pub async fn take(home: &Path, me: Holder, clock: &Clock) -> Result<Self, Error> {
         let path = home.join("daemon.lock");
         let doing = || format!("lock {}", path.display());
         let file = OpenOptions::new()
@@ -47,43 +81,93 @@ impl Lock {
             .doing(doing)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(held(read(&file).as_ref())),
+            Err(Errno::WOULDBLOCK) => return Err(held(read(&path).as_ref(), &me)),
             Err(error) => return Err(Error::new(ErrorKind::Input, error)).doing(doing),
         }
-        let lock = Self { file };
-        lock.write(holder).doing(doing)?;
+        if let Some(last) = read(&path).filter(|last| last.host != me.host) {
+            info!("last up on host {}; waiting whether it still is", last.host);
+            clock.sleep(QUIET_FOR).await;
+            if let Some(now) = read(&path).filter(|now| *now != last) {
+                return Err(held(Some(&now), &me));
+            }
+        }
+        let lock = Self { path, file, me: Mutex::new(me) };
+        lock.tell(|_| {})?;
         Ok(lock)
     }
 
-    /// Tells whoever asks how far we are.
-    pub fn write(&self, holder: &Holder) -> Result<(), Error> {
-        let text = serde_json::to_vec(holder).expect("our own types have string keys");
+    /// Tells whoever asks what has changed about us.
+    pub fn tell(&self, change: impl FnOnce(&mut Holder)) -> Result<(), Error> {
+        let mut me = self.me.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut me);
+        let mut text = serde_json::to_vec(&*me).expect("our own types have string keys");
+        text.resize(text.len().next_multiple_of(BLOCK_BYTES), b' ');
         let mut file = &self.file;
-        file.set_len(0)
-            .and_then(|()| file.rewind())
+        file.rewind()
             .and_then(|()| file.write_all(&text))
+            .and_then(|()| file.set_len(text.len() as u64))
             .map_err(|error| Error::new(ErrorKind::Unavailable, error))
+            .doing(|| format!("write {}", self.path.display()))
+    }
+
+    /// Writes ourselves down until `stop`; fails (`Fenced`) once another daemon has.
+    pub async fn beat(&self, clock: Clock, stop: CancellationToken) -> Result<(), Error> {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = clock.sleep(BEAT_EVERY) => {}
+            }
+            self.check()?;
+            self.tell(|me| me.beat += 1)?;
+        }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let me = self.me.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match read(&self.path) {
+            Some(other) if !other.is(&me) => {
+                let problem = format!("pid {} on host {} has taken over", other.pid, other.host);
+                Err(Error::new(ErrorKind::Fenced, problem).remedy(
+                    "one daemon a project: attempts go on, and are now that daemon's to end",
+                ))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Lock {
+    /// Nobody need wait for us.
+    fn drop(&mut self) {
+        if self.check().is_ok() {
+            drop(self.file.set_len(0));
+        }
     }
 }
 
 /// The daemon that holds the project whose state is in `home`, if there is one.
 pub fn holder(home: &Path) -> Option<Holder> {
-    let file = File::open(home.join("daemon.lock")).ok()?;
+    let path = home.join("daemon.lock");
+    let file = File::open(&path).ok()?;
     match flock(&file, FlockOperation::NonBlockingLockShared) {
-        Err(Errno::WOULDBLOCK) => read(&file),
+        Err(Errno::WOULDBLOCK) => read(&path),
         Ok(()) | Err(_) => None,
     }
 }
 
-fn read(mut file: &File) -> Option<Holder> {
+/// Opened anew: a network file system shows what others wrote only then.
+fn read(path: &Path) -> Option<Holder> {
     let mut text = String::new();
-    file.rewind().ok()?;
-    file.read_to_string(&mut text).ok()?;
+    File::open(path).ok()?.read_to_string(&mut text).ok()?;
     serde_json::from_str(&text).ok()
 }
 
-fn held(holder: Option<&Holder>) -> Error {
-    let who = holder.map_or("another daemon".into(), |holder| format!("pid {}", holder.pid));
+fn held(holder: Option<&Holder>, me: &Holder) -> Error {
+    let who = match holder {
+        Some(holder) if holder.host == me.host => format!("pid {}", holder.pid),
+        Some(holder) => format!("pid {} on host {}", holder.pid, holder.host),
+        None => "another daemon".into(),
+    };
     let stop = holder.map_or(String::new(), |holder| {
         format!(", or end it: kill -INT {} (its streams commit first)", holder.pid)
     });
@@ -96,26 +180,71 @@ mod tests {
     use super::*;
 
     fn me() -> Holder {
-        Holder { pid: 4711, started: Micros(1), version: "0.1.0".into(), ready: false }
+        Holder { pid: 4711, host: "a".into(), started: Micros(1), ..Holder::default() }
     }
 
-    #[test]
-    fn a_second_daemon_is_refused_and_told_of_the_first() {
+    /// What a daemon leaves that was killed.
+    fn killed(home: &Path, holder: &Holder) {
+        std::fs::write(home.join("daemon.lock"), serde_json::to_vec(holder).unwrap()).unwrap();
+    }
+
+    async fn take(home: &Path, holder: Holder) -> Result<Lock, Error> {
+        Lock::take(home, holder, &Clock::system()).await
+    }
+
+    #[tokio::test]
+    async fn a_second_daemon_is_refused_and_told_of_the_first() {
         let home = tempfile::tempdir().unwrap();
-        let _first = Lock::take(home.path(), &me()).unwrap();
-        let error = Lock::take(home.path(), &me()).unwrap_err();
+        let _first = take(home.path(), me()).await.unwrap();
+        let error = take(home.path(), me()).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Input);
         assert_eq!(error.to_string(), "this project is up already: pid 4711");
     }
 
-    #[test]
-    fn the_holder_is_told_while_it_lives_and_not_after() {
+    #[tokio::test]
+    async fn the_holder_is_told_while_it_lives_and_not_after() {
         let home = tempfile::tempdir().unwrap();
         assert_eq!(holder(home.path()), None);
-        let lock = Lock::take(home.path(), &me()).unwrap();
-        lock.write(&Holder { ready: true, ..me() }).unwrap();
+        let lock = take(home.path(), me()).await.unwrap();
+        lock.tell(|me| me.ready = true).unwrap();
         assert_eq!(holder(home.path()), Some(Holder { ready: true, ..me() }));
         drop(lock);
         assert_eq!(holder(home.path()), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_of_another_host_that_still_writes_is_left_alone() {
+        let home = tempfile::tempdir().unwrap();
+        killed(home.path(), &me());
+        let elsewhere = Holder { host: "b".into(), ..me() };
+        let beats = async {
+            Clock::system().sleep(BEAT_EVERY).await;
+            killed(home.path(), &Holder { beat: 1, ..me() });
+        };
+        let (taken, ()) = tokio::join!(take(home.path(), elsewhere), beats);
+        let told = taken.unwrap_err().to_string();
+        assert_eq!(told, "this project is up already: pid 4711 on host a");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_of_another_host_that_has_gone_silent_is_followed_and_finds_that_out() {
+        let home = tempfile::tempdir().unwrap();
+        let silent = take(home.path(), me()).await.unwrap();
+        flock(&silent.file, FlockOperation::Unlock).unwrap(); // As where locks are not shared.
+        let next = take(home.path(), Holder { host: "b".into(), ..me() }).await.unwrap();
+        let ended = silent.beat(Clock::system(), CancellationToken::new()).await;
+        assert_eq!(ended.unwrap_err().kind, ErrorKind::Fenced);
+        drop(silent);
+        assert_eq!(read(&home.path().join("daemon.lock")).unwrap().host, "b");
+        drop(next);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_clean_end_no_other_host_waits() {
+        let home = tempfile::tempdir().unwrap();
+        drop(take(home.path(), me()).await.unwrap());
+        let began = tokio::time::Instant::now();
+        take(home.path(), Holder { host: "b".into(), ..me() }).await.unwrap();
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

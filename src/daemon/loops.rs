@@ -5,7 +5,10 @@ use super::Wakes;
 use super::files;
 use super::files::Fingerprint;
 use super::files::Verdict;
+use super::lock::Lock;
+use super::settings;
 use crate::clock::Clock;
+use crate::config;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::model::time::Micros;
@@ -59,36 +62,57 @@ pub(super) async fn pings(
 }
 
 /// Takes accepted edits over, and tells of those that are refused.
-pub(super) async fn watch_files(
-    project: Project,
-    mut seen: Fingerprint,
-    wakes: Wakes,
-    stop: CancellationToken,
-) -> Result<(), Error> {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = wakes.files.notified() => {}
-        }
-        let now = Fingerprint::of(&project.root);
-        if now == seen {
-            continue;
-        }
-        match files::check(&project).await {
-            Ok(Verdict::Accepted) => {
-                info!("the project's files have changed and are accepted");
-                wakes.supervisor.notify_one();
-                wakes.scheduler.notify_one();
+pub(super) struct Files {
+    pub project: Project,
+    pub wakes: Wakes,
+    pub lock: Arc<Lock>,
+}
+
+impl Files {
+    pub async fn watch(self, mut seen: Fingerprint, stop: CancellationToken) -> Result<(), Error> {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = self.wakes.files.notified() => {}
             }
-            Ok(Verdict::Refused) => {
-                warn!("the project's files have problems; going on with what was accepted before");
-            }
-            Err(error) => {
-                warn!(%error, "could not check the project's files; trying again");
+            let now = Fingerprint::of(&self.project.root);
+            if now == seen {
                 continue;
             }
+            match files::check(&self.project).await {
+                Ok(Verdict::Accepted) => {
+                    info!("the project's files have changed and are accepted");
+                    self.compare_settings()?;
+                    self.wakes.supervisor.notify_one();
+                    self.wakes.scheduler.notify_one();
+                }
+                Ok(Verdict::Refused) => {
+                    warn!(
+                        "the project's files have problems; going on with what was accepted before"
+                    );
+                }
+                Err(error) => {
+                    warn!(%error, "could not check the project's files; trying again");
+                    continue;
+                }
+            }
+            seen = now; // An edit made during the check differs from it.
         }
-        seen = now; // An edit made during the check differs from it.
+    }
+
+    /// Says which settings wait for a restart, here and to `status`.
+    fn compare_settings(&self) -> Result<(), Error> {
+        let Project { root, settings, environment, .. } = &self.project;
+        let env = Some(settings.env.as_str()).filter(|env| *env != config::DEFAULT_ENV);
+        let Ok(loaded) = config::load(root, env, environment) else { return Ok(()) };
+        let changed = settings::changed(settings, &loaded.project.settings);
+        if !changed.is_empty() {
+            warn!(
+                "settings have changed that count from the next `tidemill up`: {}",
+                changed.join(", ")
+            );
+        }
+        self.lock.tell(|me| me.restart_for = changed)
     }
 }
 

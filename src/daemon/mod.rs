@@ -1,12 +1,14 @@
 //! The composition root of `tidemill up`: the services of one project, and how they end.
 //!
-//! Ctrl-C is a person who wants the project down: streams commit, tasks end, nothing is left. SIGTERM
-//! is a machine that wants this process gone: attempts go on under their shims, and the next daemon
+//! Ctrl-C is a person who wants the project down: streams commit, tasks end, nothing is left. So is
+//! SIGHUP, the terminal being gone. SIGTERM is a machine that wants this process gone: attempts go on under their shims, and the next daemon
 //! adopts them.
 
+mod asked;
 mod files;
 mod lock;
 mod loops;
+mod settings;
 mod signals;
 mod sweep;
 mod ticks;
@@ -30,6 +32,8 @@ use crate::supervisor::Supervisor;
 use crate::supervisor::Surroundings;
 use crate::supervisor::folder::Folder;
 use crate::supervisor::launch::Setting;
+use asked::Asked;
+use asked::Askers;
 use files::Fingerprint;
 use files::Verdict;
 use lock::Lock;
@@ -37,8 +41,6 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::SignalKind;
-use tokio::signal::unix::signal;
 use tokio::sync::Notify;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -65,9 +67,12 @@ pub struct Project {
     pub arguments: Vec<String>,
     pub settings: Settings,
     pub environment: Environment,
+    /// Ends, as at Ctrl-C, when nobody holds the other end of our stdin any more.
+    pub while_stdin: bool,
 }
 
-/// Runs the project until it is stopped by Ctrl-C (nothing is left) or SIGTERM (attempts go on).
+/// Runs the project until it is stopped by Ctrl-C or SIGHUP (nothing is left) or SIGTERM (attempts go
+/// on).
 ///
 /// `Input` if another daemon has the project, or if its files have problems and no earlier state of
 /// them was accepted.
@@ -96,24 +101,28 @@ async fn run(project: Project) -> Result<(), Error> {
     std::fs::create_dir_all(home)
         .map_err(|error| Error::new(ErrorKind::Input, error))
         .doing(|| format!("make the folder {}", home.display()))?;
+    let askers = Askers::new(project.while_stdin)?;
     let me = Holder {
         pid: std::process::id(),
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         started: clock.now().into(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        ready: false,
+        ..Holder::default()
     };
-    let lock = Lock::take(home, &me)?;
+    let (pid, version) = (me.pid, me.version.clone());
+    let lock = Arc::new(Lock::take(home, me, &clock).await?);
     let listener = Listener::bind(home)?;
     let store = Store::open(&project.settings.state).await?;
     let seen = Fingerprint::of(&project.root);
     accept_files(&project, &store).await?;
     let Settings { lake, project: name, .. } = &project.settings;
     let lake = Lake::open(lake, name, clock.clone()).await?;
-    let daemon = Daemon { project, store, lake, clock, wakes: Wakes::default() };
+    let wakes = Wakes::default();
+    let daemon = Daemon { project, store, lake, clock, wakes, lock: Arc::clone(&lock) };
     let (services, mode, deciding) = daemon.services(listener, seen);
-    lock.write(&Holder { ready: true, ..me.clone() })?;
-    info!(pid = me.pid, "tidemill {} is up: {}", me.version, daemon.project.root.display());
-    services.run(signalled(mode, deciding), GRACE).await
+    lock.tell(|me| me.ready = true)?;
+    info!(pid, "tidemill {version} is up: {}", daemon.project.root.display());
+    services.run(asked(askers, mode, deciding), GRACE).await
 }
 
 /// Takes over the project's files; problems keep what was accepted before, if anything was.
@@ -148,6 +157,7 @@ struct Daemon {
     lake: Lake,
     clock: Clock,
     wakes: Wakes,
+    lock: Arc<Lock>,
 }
 
 impl Daemon {
@@ -167,8 +177,14 @@ impl Daemon {
         let scheduler = self.scheduler();
         let until = deciding.clone();
         services.spawn("scheduler", |stop| scheduler.run(until, stop));
-        let (project, wakes) = (self.project.clone(), self.wakes.clone());
-        services.spawn("files", |stop| loops::watch_files(project, seen, wakes, stop));
+        let files = loops::Files {
+            project: self.project.clone(),
+            wakes: self.wakes.clone(),
+            lock: Arc::clone(&self.lock),
+        };
+        services.spawn("files", |stop| files.watch(seen, stop));
+        let (lock, clock) = (Arc::clone(&self.lock), self.clock.clone());
+        services.spawn("lock", |stop| async move { lock.beat(clock, stop).await });
         let retention = self.retention();
         services.spawn("retention", |stop| retention.run(stop));
         let (store, lake, wake) = (self.store.clone(), self.lake.clone(), self.wakes.sweep.clone());
@@ -238,20 +254,14 @@ impl Daemon {
 }
 
 /// Returns at SIGTERM. Ctrl-C drains, and a second one kills: then the supervisor's end is ours.
-async fn signalled(mode: watch::Sender<Mode>, deciding: CancellationToken) {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        warn!("no signal handler can be set; stopping");
-        return;
-    };
+async fn asked(mut askers: Askers, mode: watch::Sender<Mode>, deciding: CancellationToken) {
     loop {
-        tokio::select! {
-            _ = terminate.recv() => {
+        match askers.next().await {
+            Asked::Leave => {
                 info!("stopping; attempts go on, and the next `tidemill up` takes them over");
                 return;
             }
-            _ = interrupt.recv() => {
+            Asked::Stop => {
                 deciding.cancel();
                 let draining = *mode.borrow() != Mode::Run;
                 if draining {

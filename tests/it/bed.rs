@@ -58,6 +58,13 @@ impl Bed {
         up
     }
 
+    /// Another verb for the same project.
+    pub fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+        command.arg("-C").arg(self.root.path()).arg(verb);
+        command
+    }
+
     /// Starts the daemon and waits until it takes requests.
     pub async fn up(&mut self) {
         self.daemon = Some(self.up_command().spawn().unwrap());

@@ -174,6 +174,33 @@ async fn ctrl_c_leaves_nothing_and_the_next_daemon_goes_on() {
 }
 
 #[tokio::test]
+async fn a_terminal_that_is_gone_ends_everything_as_ctrl_c_does() {
+    let mut bed = Bed::of(PATIENT);
+    bed.up().await;
+    let run = bed.trigger().await;
+    let (attempt, child) = bed.working(&run, 1).await;
+    assert!(bed.end(Signal::HUP).await);
+    assert!(!child.alive());
+    let attempt = bed.store().await.attempt(&attempt.id).await.unwrap().unwrap();
+    assert_eq!(attempt.state, AttemptState::Stopped);
+}
+
+#[tokio::test]
+async fn a_setting_that_waits_for_a_restart_is_told() {
+    let mut bed = Bed::of(PATIENT);
+    bed.up().await;
+    bed.write("tidemill.toml", "[limits]\nparallelism = 77\n");
+    let told = async || {
+        let log = bed.daemon_log();
+        log.contains("count from the next `tidemill up`: limits.parallelism").then_some(())
+    };
+    bed.until("the log tells", told).await;
+    let status = bed.command("status").output().unwrap();
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(status.contains("limits.parallelism changed since this daemon began"), "{status}");
+}
+
+#[tokio::test]
 async fn a_second_ctrl_c_kills_what_does_not_hear() {
     let mut bed = Bed::of(
         "[tasks.deaf]\nexec = [\"sh\", \"-c\", \"trap '' TERM; while :; do sleep 0.1; done\"]\n",

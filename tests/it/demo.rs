@@ -1,5 +1,7 @@
 //! The demo from its first line to its last, and Ctrl-C in between.
 
+use crate::project::is;
+use crate::project::wait_until;
 use rustix::process::Pid;
 use rustix::process::Signal;
 use rustix::process::kill_process;
@@ -29,6 +31,14 @@ fn processes(dir: &Path) -> Vec<String> {
         text.contains(&dir).then_some(text)
     };
     std::fs::read_dir("/proc").unwrap().flatten().filter_map(command).collect()
+}
+
+fn wait_for_workers(dir: &Path, demo: &mut Child) {
+    let workers = || processes(dir).iter().filter(|line| line.contains("worker")).count();
+    while workers() < 2 {
+        assert_eq!(demo.try_wait().unwrap(), None, "the demo has ended");
+        std::thread::sleep(Duration::from_millis(10)); // Between two looks.
+    }
 }
 
 #[test]
@@ -107,14 +117,20 @@ fn answer(dir: &Path, arguments: &[&str]) -> String {
 }
 
 #[test]
+fn a_demo_that_is_killed_leaves_nothing_running_either() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = demo(dir.path(), &[]);
+    wait_for_workers(dir.path(), &mut child);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_until("nothing is left", || is(&processes(dir.path()), &Vec::new()));
+}
+
+#[test]
 fn ctrl_c_ends_the_demo_and_all_that_it_has_started() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = demo(dir.path(), &[]);
-    let workers = || processes(dir.path()).iter().filter(|line| line.contains("worker")).count();
-    while workers() < 2 {
-        assert_eq!(child.try_wait().unwrap(), None, "the demo has ended");
-        std::thread::sleep(Duration::from_millis(10)); // Between two looks.
-    }
+    wait_for_workers(dir.path(), &mut child);
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));

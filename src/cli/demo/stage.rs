@@ -43,13 +43,14 @@ impl Stage {
         let err = out.try_clone().map_err(unavailable).doing(doing)?;
         let program = std::env::current_exe().map_err(unavailable).doing(doing)?;
         let mut command = Command::new(program);
-        command.arg("-C").arg(dir).arg("up");
+        // The other end of its stdin is ours: it ends with us, however we do.
+        command.arg("-C").arg(dir).args(["up", "--while-stdin"]);
         for (name, _) in context.environment.iter().filter(|(name, _)| is_ours(name)) {
             command.env_remove(name);
         }
         let up = command
             .process_group(0)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(out)
             .stderr(err)
             .spawn()
