@@ -8,6 +8,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::kafka::Message;
 use sha2::{Digest, Sha256};
+use std::fmt;
 use std::fmt::Write as _;
 
 /// Names the events of one feed: what they are made from, not how fast they come.
@@ -30,6 +31,12 @@ impl Fingerprint {
     }
 }
 
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The key of a message: `1f0c2a9e.4.e.1234` for event 1,234, `1f0c2a9e.4.m.1235` for a mark after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Key {
@@ -46,13 +53,20 @@ pub struct Cursor {
     missing_from: Vec<u64>,
     /// The lowest of the topic partitions' last marks; `None` while one has none.
     marks: Vec<Option<i64>>,
+    /// To which topic partitions this life has sent.
+    sent: Vec<bool>,
 }
 
 impl Cursor {
     /// The cursor of a feed whose topic of `topic_partitions` is empty.
     pub fn new(fingerprint: Fingerprint, topic_partitions: u32) -> Self {
         let count = topic_partitions as usize;
-        Self { fingerprint, missing_from: vec![0; count], marks: vec![None; count] }
+        Self {
+            fingerprint,
+            missing_from: vec![0; count],
+            marks: vec![None; count],
+            sent: vec![false; count],
+        }
     }
 
     /// Takes a message of the topic into account; within a topic partition in order.
@@ -63,14 +77,7 @@ impl Cursor {
         let Some(rest) = key.strip_prefix(self.fingerprint.0.as_str()) else { return Ok(()) };
         let Some((count, key)) = parse(rest) else { return Ok(()) };
         if count != self.missing_from.len() {
-            return Err(Error::new(
-                ErrorKind::Input,
-                format!(
-                    "this feed began with {count} topic partitions, the topic has {} now",
-                    self.missing_from.len()
-                ),
-            )
-            .remedy("let it fill a new topic: events go to topic partitions by their number"));
+            return Err(self.grown(count));
         }
         let place = message.topic_partition as usize;
         let next = match key {
@@ -82,6 +89,56 @@ impl Cursor {
         };
         self.missing_from[place] = self.missing_from[place].max(next);
         Ok(())
+    }
+
+    /// Event `number` is on its way.
+    pub fn sends(&mut self, number: u64) {
+        let place = self.topic_partition(number) as usize;
+        self.sent[place] = true;
+    }
+
+    /// For each topic partition the first event that may be missing, all before `next` being in; 0
+    /// where there was none.
+    pub fn missing_from(&self, next: u64) -> Vec<u64> {
+        let of = |(known, sent): (&u64, &bool)| {
+            if *known > 0 || *sent { next.max(*known) } else { 0 }
+        };
+        self.missing_from.iter().zip(&self.sent).map(of).collect()
+    }
+
+    /// Takes a note of an earlier life into account where the topic tells nothing; `exact` if nothing
+    /// was sent after it was made.
+    pub fn recall(&mut self, noted: &[u64], exact: bool) -> Result<(), Error> {
+        if noted.len() != self.missing_from.len() {
+            return Err(self.grown(noted.len()));
+        }
+        for (place, noted) in noted.iter().enumerate() {
+            if self.missing_from[place] > 0 || *noted == 0 {
+                continue;
+            }
+            if !exact {
+                return Err(Error::new(
+                    ErrorKind::Input,
+                    format!(
+                        "topic partition {place} has lost this feed's messages to retention, and \
+                         which were sent after event {noted} is not known"
+                    ),
+                ));
+            }
+            self.missing_from[place] = *noted;
+        }
+        Ok(())
+    }
+
+    fn grown(&self, before: usize) -> Error {
+        Error::new(
+            ErrorKind::Input,
+            format!(
+                "this feed began with {before} topic partitions, the topic has {} now",
+                self.missing_from.len()
+            ),
+        )
+        .remedy("let it fill a new topic: events go to topic partitions by their number")
     }
 
     /// Whether every topic partition has told something, so that no older message can matter.

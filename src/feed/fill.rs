@@ -41,6 +41,8 @@ pub(super) struct Filling<'a> {
     pub clock: &'a Clock,
     pub stop: &'a CancellationToken,
     pub progress: &'a mut dyn FnMut(&Progress),
+    /// Keeps that every event before this one is in, and whether none was sent since.
+    pub note: &'a mut dyn FnMut(&Cursor, u64, bool) -> Result<(), Error>,
 }
 
 /// What has happened since the start.
@@ -64,6 +66,7 @@ impl Filling<'_> {
             marked: now,
         };
         state.progress.produced = source.begins_at();
+        (self.note)(&self.cursor, self.cursor.first_missing(), false)?;
         let mut event = Event::default();
         while source.read(&mut event)? {
             if self.cursor.has(event.number) {
@@ -74,8 +77,10 @@ impl Filling<'_> {
             state.next = event.number;
             if !self.wait(&event, source, &mut state)? {
                 self.flush(source, &mut state)?;
+                (self.note)(&self.cursor, state.next, true)?;
                 return Ok(Ended::Stopped);
             }
+            self.cursor.sends(event.number);
             let key = self.cursor.event_key(event.number);
             self.producer
                 .send(Outgoing {
@@ -94,6 +99,7 @@ impl Filling<'_> {
         if let Some(newest) = source.newest() {
             self.mark(end_mark(newest, self.readers), &mut state)?;
         }
+        (self.note)(&self.cursor, state.next, true)?;
         (self.progress)(&state.progress);
         Ok(Ended::Complete)
     }
@@ -112,6 +118,7 @@ impl Filling<'_> {
             if now.since(state.marked) >= self.mark_every {
                 self.flush(source, state)?;
                 state.marked = now;
+                (self.note)(&self.cursor, event.number, false)?;
                 // The event in hand is not sent yet: the promise is about it too.
                 if let Some(promise) = source.promise_before(event.number) {
                     self.mark(promise, state)?;

@@ -1,12 +1,14 @@
 //! Feeds: the world -> a topic, with marks that say how far event time has come.
 //!
-//! A feed may be killed at any moment. What it has sent is in the topic and nowhere else, so a new one
-//! reads the topic's tail and sends exactly what is missing ([`cursor`]). A mark is sent only after
+//! A feed may be killed at any moment. What it has sent is in the topic, so a new one reads the topic's
+//! tail and sends exactly what is missing ([`cursor`]); only where the topic has forgotten it a note of
+//! its own tells ([`kept`]). A mark is sent only after
 //! everything before it is durable, to every topic partition, so none can overtake an event.
 
 mod cursor;
 mod ending;
 mod fill;
+mod kept;
 mod lock;
 mod model;
 mod pace;
@@ -26,6 +28,7 @@ use crate::model::time::{EventTime, Micros};
 use crate::model::topic::Topic;
 use cursor::{Cursor, Fingerprint};
 use fill::Filling;
+use kept::Kept;
 use lock::TopicLock;
 use model::Model;
 use pace::Pace;
@@ -90,7 +93,9 @@ pub fn run(context: &mut FeedContext<'_>) -> Result<Ended, Error> {
         (FeedFrom::Replay(_), file) => replay::fingerprint(file)?,
     };
     let mut recent = Recent::new(RECENT_MAX);
-    let cursor = look_up(context, &Cursor::new(fingerprint, facts.partitions), &mut recent)?;
+    let kept = Kept::of(context.home, &topic.name, &facts.id, &fingerprint);
+    let mut cursor = look_up(context, &Cursor::new(fingerprint, facts.partitions), &mut recent)?;
+    kept.complete(&mut cursor).doing(|| format!("fill topic {}", topic.name))?;
     let mut producer = context.cluster.producer(&topic.name, context.clock)?;
     let (mut source, pace) = match &context.job.from {
         FeedFrom::Simulate(simulate) => match simulate.model {
@@ -118,6 +123,7 @@ pub fn run(context: &mut FeedContext<'_>) -> Result<Ended, Error> {
         clock: context.clock,
         stop: context.stop,
         progress: context.progress,
+        note: &mut |cursor, next, clean| kept.note(cursor, next, clean),
     }
     .fill(&mut source)
     .doing(|| format!("fill topic {}", topic.name))

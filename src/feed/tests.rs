@@ -110,6 +110,7 @@ fn fill(
         clock: &Clock::system(),
         stop: &CancellationToken::new(),
         progress: &mut |_| {},
+        note: &mut |_, _, _| Ok(()),
     };
     filling.fill(&mut source)
 }
