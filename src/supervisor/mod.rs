@@ -9,6 +9,7 @@ pub mod attempt;
 mod carry;
 pub mod folder;
 pub mod launch;
+mod log;
 mod orphans;
 pub mod process;
 pub mod shim;

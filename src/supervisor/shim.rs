@@ -6,6 +6,7 @@
 
 use super::folder::{Claim, End, Folder, Spec, Status};
 use super::launch::OWN_PROGRAM;
+use super::log::{KEPT, Log};
 use super::process::ProcessId;
 use crate::clock::Clock;
 use crate::error::{Doing, Error, ErrorKind};
@@ -14,12 +15,16 @@ use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, setsid, wait,
 };
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::PipeWriter;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// What a pipe holds is written down in much less.
+const LOGGED_MAX: Duration = Duration::from_secs(2);
 
 /// Runs the attempt whose folder is `path` to its end, with the environment that we were given.
 pub fn run(path: &Path) -> Result<(), Error> {
@@ -34,10 +39,16 @@ pub fn run(path: &Path) -> Result<(), Error> {
         return Ok(()); // Too late: the attempt was given up, or is another shim's.
     }
     let end = match start(&folder) {
-        Ok(child) => wait_for(child)?,
+        Ok((child, logged)) => {
+            let end = wait_for(child)?;
+            end_what_is_left();
+            // With the last process the pipe has ended. One that handed it to a stranger, as to a
+            // daemon of its own, is not waited for.
+            logged.recv_timeout(LOGGED_MAX).ok();
+            end
+        }
         Err(error) => End::NotStarted(error.to_string()),
     };
-    end_what_is_left();
     folder.put_status(&Status { ended: Clock::system().now().into(), end })?;
     if let Some(home) = path.parent().and_then(Path::parent) {
         ping::send(home, ping::ENDED);
@@ -45,26 +56,32 @@ pub fn run(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn start(folder: &Folder) -> Result<Pid, Error> {
+/// The child, and who tells that all it has written is in the log.
+fn start(folder: &Folder) -> Result<(Pid, Receiver<()>), Error> {
     let spec = folder.spec()?;
-    let log = open_log(&folder.log())?;
-    spawn(&spec, &log, folder).inspect_err(|error| {
-        drop(writeln!(&log, "error: {error}"));
-    })
+    let mut log = Log::open(&folder.log(), KEPT)?;
+    let unavailable = |error| Error::new(ErrorKind::Unavailable, error);
+    let pipe = std::io::pipe().map_err(unavailable);
+    let (output, input) = pipe.doing(|| "open a pipe for the log".into())?;
+    let child = match spawn(&spec, input, folder) {
+        Ok(child) => child,
+        Err(error) => {
+            drop(log.write(format!("error: {error}\n").as_bytes()));
+            return Err(error);
+        }
+    };
+    let (done, logged) = channel();
+    let take = move || {
+        log.take(output);
+        done.send(()).ok(); // Whoever does not wait any more is about to exit.
+    };
+    let thread = std::thread::Builder::new().name("log".into()).spawn(take);
+    thread.map_err(unavailable).doing(|| "begin to write the log".into())?;
+    Ok((child, logged))
 }
 
-/// Only its owner may read the log: programs print secrets.
-fn open_log(path: &Path) -> Result<File, Error> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| Error::new(ErrorKind::Input, error))
-        .doing(|| format!("open the log {}", path.display()))
-}
-
-fn spawn(spec: &Spec, log: &File, folder: &Folder) -> Result<Pid, Error> {
+/// `log` is held by the child alone then, so that it ends with the last process that has it.
+fn spawn(spec: &Spec, log: PipeWriter, folder: &Folder) -> Result<Pid, Error> {
     let input = |error| Error::new(ErrorKind::Input, error);
     let (program, arguments) = spec
         .argv
@@ -79,7 +96,7 @@ fn spawn(spec: &Spec, log: &File, folder: &Folder) -> Result<Pid, Error> {
         .current_dir(&spec.cwd)
         .stdin(Stdio::null())
         .stdout(log.try_clone().map_err(input)?)
-        .stderr(log.try_clone().map_err(input)?)
+        .stderr(log)
         .process_group(0)
         .spawn()
         .map_err(input)
