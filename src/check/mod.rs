@@ -13,6 +13,7 @@ mod tests;
 
 use crate::config;
 use crate::config::Environment;
+use crate::config::problem::Place;
 use crate::config::problem::Problem;
 use crate::config::problem::Problems;
 use crate::config::problem::Severity;
@@ -20,6 +21,7 @@ use crate::config::sql::Role;
 use crate::config::sql::SqlText;
 use crate::sql::problem::SqlProblem;
 pub use report::Report;
+use std::ops::Range;
 use std::path::Path;
 
 /// Reads the project in `dir` as [`config::load`] does, and then its SQL.
@@ -38,13 +40,54 @@ pub fn run(dir: &Path, env: Option<&str>, environment: &Environment) -> Report {
 fn problem(found: &SqlProblem, text: &SqlText) -> Problem {
     let place = match &found.at {
         Some(at) => text.text.part(at.start, at.len()),
-        // A whole file is no finger.
-        None if matches!(text.role, Role::Query { .. }) => text.text.place.start(),
-        None => text.text.place.clone(),
+        None => likely(&found.message, text),
     };
     let problem = Problem::error(found.message.clone(), &place);
     match &found.help {
         Some(help) => problem.help(help.clone()),
         None => problem,
     }
+}
+
+/// Where a problem without a place most likely lies: at the first thing that it names, or else where
+/// the statement begins.
+fn likely(message: &str, text: &SqlText) -> Place {
+    let sql = &text.text.value;
+    let named = message.split('`').skip(1).step_by(2).find_map(|name| word(sql, name));
+    match named {
+        Some(at) => text.text.part(at.start, at.len()),
+        // A whole file is no finger.
+        None if matches!(text.role, Role::Query { .. }) => {
+            text.text.part(statement(sql), 0).start()
+        }
+        None => text.text.place.clone(),
+    }
+}
+
+/// `name` as a word of its own, whatever its case.
+fn word(sql: &str, name: &str) -> Option<Range<usize>> {
+    if name.is_empty() {
+        return None;
+    }
+    let (sql, name) = (sql.to_ascii_lowercase(), name.to_ascii_lowercase());
+    let joins =
+        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    let found = sql.match_indices(&name).find(|(at, _)| {
+        let before = at.checked_sub(1).and_then(|before| sql.as_bytes().get(before));
+        !joins(before) && !joins(sql.as_bytes().get(at + name.len()))
+    });
+    found.map(|(at, _)| at..at + name.len())
+}
+
+/// Behind the comments and blank lines above it.
+fn statement(sql: &str) -> usize {
+    let mut at = 0;
+    for line in sql.split_inclusive('\n') {
+        let code = line.trim_start();
+        if !code.is_empty() && !code.starts_with("--") {
+            return at + line.len() - code.len();
+        }
+        at += line.len();
+    }
+    0
 }

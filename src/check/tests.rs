@@ -111,3 +111,28 @@ fn columns_of_files_that_exist_can_not_move() {
         insta::assert_snapshot!(report.problems);
     }
 }
+
+#[test]
+fn a_problem_of_sql_without_a_place_points_at_what_it_names_or_at_the_statement() {
+    let by_hour = "jobs/recentchange_by_hour/query.sql";
+    let (_folder, report) =
+        shipped(&[(by_hour, "select ", "-- Counts.\n\nselect 1 as Hour_Start, ")]);
+    insta::assert_snapshot!(report.problems);
+    let (_folder, report) = shipped(&[(by_hour, "select ", "-- Counts.\n\nselect 1 + 'x', ")]);
+    insta::assert_snapshot!(report.problems);
+}
+
+#[test]
+fn a_replay_of_a_file_that_is_not_there_is_told_where_it_is_named() {
+    let job = "jobs/recentchange_collect/job.toml";
+    let (folder, _) = shipped(&[]);
+    let replay = r#"kind = "feed"
+from.replay.file = "events.jsonl"
+to.kafka.topic = "wikimedia.recentchange"
+"#;
+    fs::write(folder.path().join(job), replay).unwrap();
+    let report = || run(folder.path(), None, &Environment::default());
+    insta::assert_snapshot!(report().problems);
+    fs::write(folder.path().join("events.jsonl"), "").unwrap();
+    assert_eq!(report().problems.to_string(), "");
+}

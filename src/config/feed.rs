@@ -1,5 +1,6 @@
 //! Reads where a feed's events come from: in its job, or in `[feeds]` of an environment.
 
+use super::problem::At;
 use super::problem::Problem;
 use super::section::Section;
 use crate::model::job::FeedFrom;
@@ -14,8 +15,15 @@ const RATE: f64 = 37.0;
 /// A thousand years: more overflows event time.
 const HOURS_MAX: f64 = 8_766_000.0;
 
+/// Where events come from, and where that names a file.
+#[derive(Clone, Debug)]
+pub struct FeedSource {
+    pub from: FeedFrom,
+    pub file: Option<At<String>>,
+}
+
 /// Reads `{ replay = {…} }` or `{ simulate = {…} }`: in a job, or in `[feeds]` of an environment.
-pub fn read(mut from: Section<'_>) -> Option<FeedFrom> {
+pub fn read(mut from: Section<'_>) -> Option<FeedSource> {
     let replay = from.section("replay", "feed.from.replay").map(replay);
     let simulate = from.section("simulate", "feed.from.simulate").map(simulate);
     if replay.is_some() && simulate.is_some() {
@@ -26,20 +34,24 @@ pub fn read(mut from: Section<'_>) -> Option<FeedFrom> {
     }
     from.finish();
     match (replay, simulate) {
-        (Some(replay), None) => replay.map(FeedFrom::Replay),
-        (None, Some(simulate)) => simulate.map(FeedFrom::Simulate),
+        (Some(replay), None) => replay,
+        (None, Some(simulate)) => {
+            simulate.map(|simulate| FeedSource { from: FeedFrom::Simulate(simulate), file: None })
+        }
         _ => None,
     }
 }
 
-fn replay(mut section: Section<'_>) -> Option<Replay> {
+fn replay(mut section: Section<'_>) -> Option<FeedSource> {
     let file = section.text("file");
     if !section.has("file") {
         section.missing("file", "file = \"events.jsonl.gz\"");
     }
     let speed = section.positive("speed");
     section.finish();
-    Some(Replay { file: file?.value, speed })
+    let file = file?;
+    let from = FeedFrom::Replay(Replay { file: file.value.clone(), speed });
+    Some(FeedSource { from, file: Some(file) })
 }
 
 fn simulate(mut section: Section<'_>) -> Option<Simulate> {

@@ -5,7 +5,7 @@ use super::environment::{Environment, set_from};
 use super::job;
 use super::node::{self, Node, Table, Value};
 use super::problem::{At, Place, Problem, QUERY_FILE, Sink, Source, did_you_mean};
-use super::resolve::{Files, resolve};
+use super::resolve::{Files, replayed_files_exist, resolve};
 use super::settings;
 use super::sql::{self, SqlText};
 use super::topic;
@@ -68,6 +68,7 @@ fn read_into(
     }
     let resolved = resolve(files, sink);
     warehouse::check(settings.as_ref().map(|settings| &settings.warehouse), files, &resolved, sink);
+    replayed_files_exist(&root, files, sink);
     let topics =
         files.topics.iter().filter_map(|(name, file)| Some((name.clone(), file.topic.clone()?)));
     Some(Project {

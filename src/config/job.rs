@@ -1,12 +1,13 @@
 //! Reads `jobs/<job>/job.toml`: a feed, a stream or a batch.
 
 use super::feed;
+use super::feed::FeedSource;
 use super::node::{Node, Value};
 use super::problem::{At, Place, Problem, Sink, Source};
 use super::section::Section;
 use super::topic;
 use crate::model::hive::{Grain, PartitionBy};
-use crate::model::job::{FeedFrom, OnGap, Roll, Start, WarehouseTable};
+use crate::model::job::{OnGap, Roll, Start, WarehouseTable};
 use crate::model::name::{Name, TableName, TopicName};
 use crate::model::topic::Expect;
 use jiff::tz::TimeZone;
@@ -40,7 +41,7 @@ pub enum JobFileKind {
 
 #[derive(Clone, Debug)]
 pub struct FeedFile {
-    pub from: FeedFrom,
+    pub from: FeedSource,
     pub topic: At<TopicName>,
     pub unique: Option<Vec<String>>,
 }

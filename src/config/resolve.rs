@@ -4,7 +4,8 @@
 
 use super::cut::Cuts;
 use super::dag::{DagFile, OnCloseFile, ScheduleFile};
-use super::job::{BatchFile, JobFile, JobFileKind};
+use super::feed::FeedSource;
+use super::job::{BatchFile, FeedFile, JobFile, JobFileKind};
 use super::problem::{At, Place, Problem, Sink, did_you_mean};
 use super::settings::FeedOverride;
 use super::tasks;
@@ -13,6 +14,7 @@ use crate::model::dag::{Dag, OnClose, Schedule, Table, TableContent};
 use crate::model::job::{BatchJob, FeedJob, Job, JobKind, StreamJob};
 use crate::model::name::{Name, TableName, TopicName};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// All files of a project, read one by one.
 #[derive(Clone, Debug, Default)]
@@ -196,14 +198,11 @@ fn every_job_is_run(files: &Files, sink: &Sink) {
 
 fn job(file: &JobFile, files: &Files, cuts: &Cuts) -> Option<Job> {
     let kind = match file.kind.as_ref()? {
-        JobFileKind::Feed(feed) => {
-            let over = files.feeds.iter().find(|over| over.job.value == file.name.as_str());
-            JobKind::Feed(FeedJob {
-                from: over.map_or_else(|| feed.from.clone(), |over| over.from.clone()),
-                topic: feed.topic.value.clone(),
-                unique: feed.unique.clone(),
-            })
-        }
+        JobFileKind::Feed(feed) => JobKind::Feed(FeedJob {
+            from: source_of(file, feed, files).from.clone(),
+            topic: feed.topic.value.clone(),
+            unique: feed.unique.clone(),
+        }),
         JobFileKind::Stream(stream) => JobKind::Stream(StreamJob {
             topic: stream.topic.value.clone(),
             start: stream.start,
@@ -217,6 +216,26 @@ fn job(file: &JobFile, files: &Files, cuts: &Cuts) -> Option<Job> {
         JobFileKind::Batch(batch) => JobKind::Batch(batch_job(file, batch, cuts)?),
     };
     Some(Job { name: file.name.clone(), kind })
+}
+
+/// Where a feed's events come from, here.
+fn source_of<'a>(file: &JobFile, feed: &'a FeedFile, files: &'a Files) -> &'a FeedSource {
+    let over = files.feeds.iter().find(|over| over.job.value == file.name.as_str());
+    over.map_or(&feed.from, |over| &over.from)
+}
+
+/// A file that is replayed may yet come; a feed that begins without it waits for a person.
+pub fn replayed_files_exist(root: &Path, files: &Files, sink: &Sink) {
+    for job in files.jobs.values() {
+        let Some(JobFileKind::Feed(feed)) = &job.kind else { continue };
+        if let Some(file) = &source_of(job, feed, files).file
+            && !root.join(&file.value).is_file()
+        {
+            let title = format!("there is no file {}", file.value);
+            let help = "put it there before `up`; a relative path starts at the project's folder";
+            sink.push(Problem::warning(title, &file.place).help(help));
+        }
+    }
 }
 
 fn batch_job(file: &JobFile, batch: &BatchFile, cuts: &Cuts) -> Option<BatchJob> {

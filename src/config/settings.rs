@@ -3,13 +3,13 @@
 //! Every key may be left out; what is left out lives in the environment's own folder.
 
 use super::feed;
+use super::feed::FeedSource;
 use super::lake;
 use super::node::{Node, Value};
 use super::problem::{At, Place, Problem, Sink, names_a_secret};
 use super::section::Section;
 use super::warehouse;
 use crate::model::dag::EnvValue;
-use crate::model::job::FeedFrom;
 use crate::model::name::ProjectName;
 use crate::model::settings::{Kafka, Limits, Secret, Settings};
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ const KEEP_TOPICS_BYTES: u64 = 2 << 30;
 #[derive(Clone, Debug)]
 pub struct FeedOverride {
     pub job: At<String>,
-    pub from: FeedFrom,
+    pub from: FeedSource,
 }
 
 /// `None` with at least one problem in `sink`.
