@@ -27,6 +27,7 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::lake::Lake;
 use crate::lake::outputs::NewOutput;
+use crate::model::commit::OutputInput;
 use crate::model::dag::DagVersion;
 use crate::model::hive::PartitionKey;
 use crate::model::job::BatchJob;
@@ -125,6 +126,7 @@ pub async fn run(context: &Context<'_>, job: &Name) -> Result<Outcome, Error> {
             key: range.key,
             n: range.n,
             run: context.run.id.clone(),
+            input: input_of(context.run, batch, range),
             content: (rows > 0).then(|| (content.clone().into(), rows)),
         };
         let made = context.lake.replace_output(new).await.doing(doing)?;
@@ -138,6 +140,13 @@ pub async fn run(context: &Context<'_>, job: &Name) -> Result<Outcome, Error> {
     }
     info!(job.name = %job, run.id = context.run.id, rows, bytes, "`{job}` made {rows} rows of {files_read} files");
     Ok(Outcome { files_read, rows, bytes, load_job })
+}
+
+/// The closing that a run of this very hive partition is for: of the first table that the job reads.
+fn input_of(run: &Run, batch: &BatchJob, range: &Range) -> Option<OutputInput> {
+    let table = batch.reads.first()?;
+    let own = run.inputs.iter().find(|input| input.key == range.key && input.table == *table)?;
+    Some(OutputInput { table: own.table.clone(), n: own.n })
 }
 
 /// Runs a test: a query that must return no rows. Where it does, the error shows the first ones.

@@ -210,11 +210,21 @@ pub struct Output {
     pub format: u32,
     pub table: TableName,
     pub key: PartitionKey,
-    /// The number of the input's closing; an output with a lower one never replaces this one.
+    /// The number of the run; an output with a lower one never replaces this one.
     pub n: u32,
     pub run: String,
+    /// The closing of exactly this hive partition that it was made from; `None` for a coarser range,
+    /// and where an earlier version wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<OutputInput>,
     /// `None`: the result had no rows.
     pub file: Option<OutputFile>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputInput {
+    pub table: TableName,
+    pub n: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -307,7 +307,9 @@ impl Closer<'_> {
                 if is_wanted && tx.newest_closed(&table.table.name, (start, end)).await?.is_empty()
                 {
                     let (table, grain) = (table.table.name.clone(), schedule.grain);
-                    let of = Of { table, grain, key, n: 0, start, end, partial: false };
+                    let others = tx.newest_number_of_others(dag.name(), &table, &key).await?;
+                    let n = others.map_or(0, |newest| newest + 1);
+                    let of = Of { table, grain, key, n, start, end, partial: false };
                     let new = make::new_run(
                         dag,
                         RunKind::Close,

@@ -94,9 +94,14 @@ pub async fn after_closing(
                 tx.make_due(&DueRange { dag, key, start, end, asked, since: now }).await?;
             }
             Fate::Run { state, class } => {
-                let is_done = carried == Some(&Carried::This);
+                let is_done = matches!(carried, Some(Carried::This(_)));
                 let state = if is_done { RunState::Succeeded } else { state };
-                let mut new = new_run(dag, RunKind::Close, of_closed(closed), state, class, now);
+                let mut of = of_closed(closed);
+                // A schedule that waited for another table before has left numbers of that one.
+                let newest = tx.newest_number(dag.name(), &of.key).await?;
+                let after = newest.map_or(0, |newest| newest + 1);
+                of.n = of.n.max(after).max(carried.map_or(0, |carried| carried.next()));
+                let mut new = new_run(dag, RunKind::Close, of, state, class, now);
                 if is_done {
                     new.ended = Some(now);
                     new.marked_by = Some(FOUND.into());
@@ -108,13 +113,25 @@ pub async fn after_closing(
     Ok(())
 }
 
-/// Which closing of a hive partition all outputs of a DAG carry.
+/// Which closing of a hive partition all outputs of a DAG carry, and the highest number of a run that
+/// one of them does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carried {
     /// This one, or a newer one.
-    This,
-    Older,
+    This(u32),
+    Older(u32),
     Nothing,
+}
+
+impl Carried {
+    /// The lowest number that a run of the closing may have.
+    fn next(self) -> u32 {
+        match self {
+            Self::This(n) => n,
+            Self::Older(n) => n + 1,
+            Self::Nothing => 0,
+        }
+    }
 }
 
 /// Who has marked runs that a new store found to be done.

@@ -144,28 +144,29 @@ impl Outputs<'_> {
             if outputs.is_empty() {
                 continue;
             }
-            let its = match self.least_number(&outputs, &closing.key).await? {
-                Some(n) if n >= closing.n => Carried::This,
-                Some(_) => Carried::Older,
-                None => Carried::Nothing,
-            };
+            let its = self.carried_by(&outputs, closing).await?;
             carried.insert(dag.name().clone(), its);
         }
         Ok(carried)
     }
 
-    /// The lowest number that the outputs carry; `None` if one of them does not exist.
-    async fn least_number(
+    async fn carried_by(
         &self,
         outputs: &BTreeSet<TableName>,
-        key: &PartitionKey,
-    ) -> Result<Option<u32>, Error> {
-        let mut least = None;
+        closing: &Closing,
+    ) -> Result<Carried, Error> {
+        let (mut highest, mut all) = (0, true);
         for table in outputs {
-            let Some(output) = self.lake.output_at_once(table, key).await? else { return Ok(None) };
-            least = Some(least.map_or(output.n, |least: u32| least.min(output.n)));
+            let Some(output) = self.lake.output_at_once(table, &closing.key).await? else {
+                return Ok(Carried::Nothing);
+            };
+            highest = output.n.max(highest);
+            all &= match &output.input {
+                Some(input) => input.table == closing.table && input.n >= closing.n,
+                None => output.n >= closing.n,
+            };
         }
-        Ok(least)
+        Ok(if all { Carried::This(highest) } else { Carried::Older(highest) })
     }
 }
 

@@ -57,7 +57,7 @@ async fn run(
     let carried = highest_number(lake, &dag.version, &due.key).await?;
     let mut tx = store.begin().await?;
     // A run that a lost store has known is told of by its output.
-    let newest = tx.newest_number(&due.dag, &schedule.table, &due.key).await?;
+    let newest = tx.newest_number(&due.dag, &due.key).await?;
     let newest = newest.unwrap_or(0).max(carried);
     let cause = if due.asked { Cause::Asked } else { Cause::Frontier };
     match fate::of_range(schedule, Some(newest).filter(|newest| *newest > 0), cause) {

@@ -152,15 +152,10 @@ impl Scheduler {
                 ),
             ));
         }
-        let own = closed.iter().find(|closed| closed.key == *key).map(|closed| closed.n);
-        let n = if let Some(n) = own {
-            n
-        } else {
-            let mut tx = self.store.snapshot().await?;
-            let newest = tx.newest_number(dag.name(), &schedule.table, key).await?;
-            let carried = super::outputs::highest_number(&self.lake, &dag.version, key).await?;
-            newest.unwrap_or(0).max(carried).max(1)
-        };
+        let own = closed.iter().find(|closed| closed.key == *key).map_or(1, |closed| closed.n);
+        let newest = self.store.snapshot().await?.newest_number(dag.name(), key).await?;
+        let carried = super::outputs::highest_number(&self.lake, &dag.version, key).await?;
+        let n = own.max(newest.unwrap_or(0)).max(carried);
         let partial = closed.iter().any(|closed| closed.partial);
         Ok(Of { table: schedule.table.clone(), grain, key: *key, n, start, end, partial })
     }
@@ -186,7 +181,7 @@ impl Scheduler {
         let newest = self.current_of(dag).await?;
         let mut tx = self.store.begin().await?;
         if let Some(of) = &run.of {
-            let newest = tx.newest_number(dag, &of.table, &of.key).await?.unwrap_or(0);
+            let newest = tx.newest_number(dag, &of.key).await?.unwrap_or(0);
             if newest > of.n {
                 return Err(input(format!("{} has closed again since {id}", of.key)).remedy(
                     format!("clear the run of revision {newest}: tidemill runs list {dag}"),

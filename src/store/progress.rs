@@ -16,7 +16,6 @@ use crate::model::name::TableName;
 use crate::model::run::RunState;
 use crate::model::run::TaskState;
 use crate::model::time::Micros;
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 use std::collections::BTreeSet;
 
@@ -193,13 +192,12 @@ impl Tx {
         let and_queued = by.state != RunState::Held;
         sqlx::query(
             "UPDATE runs SET state = 'superseded', superseded_by = ?1, ended_us = ?2
-             WHERE dag = ?3 AND table_name = ?4 AND key = ?5 AND n < ?6 AND id <> ?1
-               AND (state = 'held' OR (state = 'queued' AND ?7))",
+             WHERE dag = ?3 AND key = ?4 AND n < ?5 AND id <> ?1
+               AND (state = 'held' OR (state = 'queued' AND ?6))",
         )
         .bind(&by.id)
         .bind(now.0)
         .bind(by.dag.as_str())
-        .bind(of.table.as_str())
         .bind(of.key.to_string())
         .bind(of.n)
         .bind(and_queued)
@@ -208,22 +206,32 @@ impl Tx {
         Ok(())
     }
 
-    /// The highest number that a run of this DAG has for the partition, if it has a run at all.
+    /// The highest number that a run of this DAG has for the partition, if it has a run at all,
+    /// whatever table the DAG waited for then: no output goes back.
     pub async fn newest_number(
+        &mut self,
+        dag: &Name,
+        key: &PartitionKey,
+    ) -> Result<Option<u32>, Error> {
+        let query = sqlx::query_scalar("SELECT max(n) FROM runs WHERE dag = ? AND key = ?")
+            .bind(dag.as_str())
+            .bind(key.to_string());
+        let n: Option<i64> = query.fetch_one(self.conn()).await?;
+        Ok(n.and_then(|n| u32::try_from(n).ok()))
+    }
+
+    /// The same of the runs that were made for other tables than this.
+    pub async fn newest_number_of_others(
         &mut self,
         dag: &Name,
         table: &TableName,
         key: &PartitionKey,
     ) -> Result<Option<u32>, Error> {
-        let row = sqlx::query(
-            "SELECT max(n) AS n FROM runs WHERE dag = ? AND table_name = ? AND key = ?",
-        )
-        .bind(dag.as_str())
-        .bind(table.as_str())
-        .bind(key.to_string())
-        .fetch_one(self.conn())
-        .await?;
-        let n: Option<i64> = row.try_get("n")?;
+        let query = sqlx::query_scalar(
+            "SELECT max(n) FROM runs WHERE dag = ? AND key = ? AND table_name <> ?",
+        );
+        let query = query.bind(dag.as_str()).bind(key.to_string()).bind(table.as_str());
+        let n: Option<i64> = query.fetch_one(self.conn()).await?;
         Ok(n.and_then(|n| u32::try_from(n).ok()))
     }
 

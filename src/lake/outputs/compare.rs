@@ -67,14 +67,14 @@ impl Lake {
         bucket: &Bucket,
         new: NewOutput,
     ) -> Result<Output, Error> {
-        let NewOutput { table, key, n, run, content } = new;
+        let NewOutput { table, key, n, run, input, content } = new;
         // Before anything is uploaded: the common refusal costs one read.
         fence(self.read_output(&table, &key).await?.as_ref(), n)?;
         let file = match content {
             Some((payload, rows)) => Some(self.stage_output(&table, &key, n, payload, rows).await?),
             None => None,
         };
-        let output = Output { format: FORMAT, table, key, n, run, file };
+        let output = Output { format: FORMAT, table, key, n, run, input, file };
         let replaced = match self.claim(&output).await {
             Ok(()) => self.settle_compared(bucket, &output).await,
             Err(error) => Err(error),

@@ -16,7 +16,7 @@ fn table() -> TableName {
 /// `None`: a result without rows.
 fn new(n: u32, text: Option<&'static str>) -> NewOutput {
     let content = text.map(|text| (PutPayload::from(text), 1));
-    NewOutput { table: table(), key: key(), n, run: format!("run-{n}"), content }
+    NewOutput { table: table(), key: key(), n, run: format!("run-{n}"), input: None, content }
 }
 
 /// What a plain lister finds of the table.

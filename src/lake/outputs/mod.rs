@@ -23,6 +23,7 @@ use crate::error::ErrorKind;
 use crate::model::commit::FORMAT;
 use crate::model::commit::Output;
 use crate::model::commit::OutputFile;
+use crate::model::commit::OutputInput;
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
 use object_store::ObjectStoreExt;
@@ -35,9 +36,12 @@ use std::time::Duration;
 pub struct NewOutput {
     pub table: TableName,
     pub key: PartitionKey,
-    /// The number of the input's closing.
+    /// The number of the run: most often that of the input's closing, and always above what any
+    /// earlier run had.
     pub n: u32,
     pub run: String,
+    /// The closing of exactly this hive partition, if it was made from one.
+    pub input: Option<OutputInput>,
     /// A Parquet file and its rows; `None`: no rows, so no object.
     pub content: Option<(PutPayload, u64)>,
 }
@@ -49,7 +53,7 @@ impl Lake {
     /// replace its own.
     pub async fn replace_output(&self, new: NewOutput) -> Result<Output, Error> {
         let doing = || format!("replace output {} of {} by closing {}", new.key, new.table, new.n);
-        let NewOutput { table, key, n, run, content } = new.clone();
+        let NewOutput { table, key, n, run, input, content } = new.clone();
         let folder = match &self.turns {
             Turns::Lock(folder) => folder,
             Turns::Compare(bucket) => {
@@ -65,7 +69,7 @@ impl Lake {
             }
             None => None,
         };
-        let output = Output { format: FORMAT, table, key, n, run, file };
+        let output = Output { format: FORMAT, table, key, n, run, input, file };
         self.write_number(&output).await.doing(doing)?;
         self.settle(&output).await.doing(doing)?;
         Ok(output)
@@ -209,7 +213,10 @@ pub(crate) fn fence(before: Option<&Output>, n: u32) -> Result<(), Error> {
     match before {
         Some(before) if before.n > n => {
             let problem = format!("it was made from closing {} by {}", before.n, before.run);
-            Err(Error::new(ErrorKind::Fenced, problem))
+            Err(Error::new(ErrorKind::Fenced, problem).remedy(
+                "the newest run of this hive partition stands: `tidemill runs list` names it; an older \
+                 one need not run again",
+            ))
         }
         Some(_) | None => Ok(()),
     }

@@ -15,7 +15,7 @@ fn table() -> TableName {
 /// `None`: a result without rows.
 fn new(n: u32, text: Option<&'static str>) -> NewOutput {
     let content = text.map(|text| (PutPayload::from(text), 1));
-    NewOutput { table: table(), key: key(), n, run: format!("run-{n}"), content }
+    NewOutput { table: table(), key: key(), n, run: format!("run-{n}"), input: None, content }
 }
 
 /// What a plain lister finds: file names and contents.
@@ -118,7 +118,15 @@ async fn who_must_not_wait_is_told_that_another_process_is_replacing_the_output(
     let locked = lake.lock_output(Duration::ZERO, folder.path(), &table(), &key()).await.unwrap();
     let file = lake.stage_output(&table(), &key(), 1, "one".into(), 1).await.unwrap();
     let run = "run-1".to_owned();
-    let output = Output { format: FORMAT, table: table(), key: key(), n: 1, run, file: Some(file) };
+    let output = Output {
+        format: FORMAT,
+        table: table(),
+        key: key(),
+        n: 1,
+        run,
+        input: None,
+        file: Some(file),
+    };
     lake.write_number(&output).await.unwrap();
     let began = tokio::time::Instant::now();
     let busy = lake.output_at_once(&table(), &key()).await.unwrap_err();

@@ -11,6 +11,7 @@ use crate::lake::testing::CrashingStore;
 use crate::model::commit::Counts;
 use crate::model::commit::FORMAT;
 use crate::model::commit::Members;
+use crate::model::commit::OutputInput;
 use crate::model::commit::Record;
 use crate::model::dag::Dag;
 use crate::model::dag::DagVersion;
@@ -124,6 +125,15 @@ impl Bed {
         for version in self.dags.iter_mut().filter(|version| version.dag.name == name(dag)) {
             let Schedule::OnClose(schedule) = &mut version.dag.schedule else { continue };
             schedule.on_late = on_late;
+        }
+        self.accept().await;
+    }
+
+    /// An edit lets `dag` wait for another table, or by another grain.
+    pub async fn waits_for(&mut self, dag: &str, of: &str, grain: Grain) {
+        for version in self.dags.iter_mut().filter(|version| version.dag.name == name(dag)) {
+            let Schedule::OnClose(schedule) = &mut version.dag.schedule else { continue };
+            (schedule.table, schedule.grain) = (table(of), grain);
         }
         self.accept().await;
     }
@@ -271,10 +281,13 @@ impl Bed {
             let run = self.store.run(run).await.unwrap().unwrap();
             if let (AttemptState::Succeeded, Some(of)) = (state, &run.of) {
                 let version = self.store.version(&run.version).await.unwrap();
+                let inputs = self.store.inputs(&run.id).await.unwrap();
+                let own = inputs.iter().find(|own| own.key == of.key && own.table == of.table);
+                let input = own.map(|own| OutputInput { table: own.table.clone(), n: own.n });
                 for table in make::outputs(&version) {
                     let content = Some((b"rows".to_vec().into(), 1));
-                    let (key, n, run) = (of.key, of.n, run.id.clone());
-                    let new = NewOutput { table, key, n, run, content };
+                    let (key, n, run, input) = (of.key, of.n, run.id.clone(), input.clone());
+                    let new = NewOutput { table, key, n, run, input, content };
                     self.lake.replace_output(new).await.unwrap();
                 }
             }

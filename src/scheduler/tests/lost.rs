@@ -8,6 +8,7 @@ use super::bed_with_a_day;
 use super::late;
 use crate::model::dag::Empty;
 use crate::model::dag::OnLate;
+use crate::model::hive::Grain;
 use crate::store::requests::Verb;
 
 #[tokio::test]
@@ -89,4 +90,35 @@ async fn a_day_that_has_run_before_the_store_was_lost_runs_again_only_as_its_sch
     bed.lose_store().await;
     bed.settle().await;
     Bed::same(&bed.runs("daily").await, &["01 r2 held"]);
+}
+
+/// `hourly` ignores late rows, so its own table closes less often than the one that it reads.
+#[tokio::test]
+async fn a_schedule_that_waits_for_another_table_numbers_its_runs_on() {
+    let mut bed = Bed::new(OnLate::Ignore, Empty::Skip).await;
+    bed.waits_for("daily", "raw.changes", Grain::Hour).await;
+    bed.commit_both(&[5], 24 * 60 + 10).await;
+    bed.settle().await;
+    for _ in 0..2 {
+        late(&mut bed, 5).await;
+        bed.settle().await;
+    }
+    let before = ["01T05 r1 succeeded", "01T05 r2 succeeded", "01T05 r3 succeeded"];
+    Bed::same(&bed.runs("daily").await, &before);
+    bed.waits_for("daily", "agg.by_hour", Grain::Hour).await;
+    let reopen = Verb::ReopenPartition { table: table("raw.changes"), key: key(5) };
+    assert_eq!(bed.ask(reopen).await.failure, None);
+    bed.settle().await;
+    let agg = bed.store.newest_closed_of(&table("agg.by_hour"), &key(5)).await.unwrap().unwrap();
+    assert_eq!(agg.n, 2);
+    Bed::same(&bed.runs("daily").await[3..], &["01T05 r4 succeeded"]);
+
+    // A new store knows by the output which closing it was made from.
+    bed.lose_store().await;
+    bed.step().await;
+    Bed::same(&bed.runs("daily").await, &["01T05 r4 succeeded"]);
+    let trigger = Verb::TriggerDag { dag: name("daily"), key: Some(key(5)) };
+    assert_eq!(bed.ask(trigger).await.failure, None);
+    bed.settle().await;
+    Bed::same(&bed.runs("daily").await[1..], &["01T05 r4 succeeded"]);
 }
