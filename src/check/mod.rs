@@ -64,12 +64,12 @@ fn likely(message: &str, text: &SqlText) -> Place {
     }
 }
 
-/// `name` as a word of its own, whatever its case.
+/// `name` as a word of its own, whatever its case, outside of comments.
 fn word(sql: &str, name: &str) -> Option<Range<usize>> {
     if name.is_empty() {
         return None;
     }
-    let (sql, name) = (sql.to_ascii_lowercase(), name.to_ascii_lowercase());
+    let (sql, name) = (without_comments(sql).to_ascii_lowercase(), name.to_ascii_lowercase());
     let joins =
         |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
     let found = sql.match_indices(&name).find(|(at, _)| {
@@ -90,4 +90,13 @@ fn statement(sql: &str) -> usize {
         at += line.len();
     }
     0
+}
+
+/// The same text with blanks in place of what stands behind `--`.
+fn without_comments(sql: &str) -> String {
+    let line = |line: &str| {
+        let code = line.find("--").unwrap_or(line.len());
+        format!("{}{}", &line[..code], " ".repeat(line.len() - code))
+    };
+    sql.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }

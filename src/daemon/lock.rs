@@ -27,6 +27,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
+use tracing::warn;
 
 /// How often a holder writes itself down.
 const BEAT_EVERY: Duration = Duration::from_secs(2);
@@ -118,7 +119,9 @@ impl Lock {
                 () = clock.sleep(BEAT_EVERY) => {}
             }
             self.check()?;
-            self.tell(|me| me.beat += 1)?;
+            if let Err(error) = self.tell(|me| me.beat += 1) {
+                warn!(%error, "could not write ourselves down; trying again");
+            }
         }
     }
 

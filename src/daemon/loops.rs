@@ -82,7 +82,7 @@ impl Files {
             match files::check(&self.project).await {
                 Ok(Verdict::Accepted) => {
                     info!("the project's files have changed and are accepted");
-                    self.compare_settings()?;
+                    self.compare_settings();
                     self.wakes.supervisor.notify_one();
                     self.wakes.scheduler.notify_one();
                 }
@@ -101,10 +101,10 @@ impl Files {
     }
 
     /// Says which settings wait for a restart, here and to `status`.
-    fn compare_settings(&self) -> Result<(), Error> {
+    fn compare_settings(&self) {
         let Project { root, settings, environment, .. } = &self.project;
         let env = Some(settings.env.as_str()).filter(|env| *env != config::DEFAULT_ENV);
-        let Ok(loaded) = config::load(root, env, environment) else { return Ok(()) };
+        let Ok(loaded) = config::load(root, env, environment) else { return };
         let changed = settings::changed(settings, &loaded.project.settings);
         if !changed.is_empty() {
             warn!(
@@ -112,7 +112,9 @@ impl Files {
                 changed.join(", ")
             );
         }
-        self.lock.tell(|me| me.restart_for = changed)
+        if let Err(error) = self.lock.tell(|me| me.restart_for = changed) {
+            warn!(%error, "could not write down which settings wait; the log has them");
+        }
     }
 }
 

@@ -130,7 +130,15 @@ impl Warehouse {
         let (n, _) = self.object;
         let key = "2026-11-20T05".parse().unwrap();
         let run = "run".into();
-        let made = Output { format: FORMAT, table: output(), key, n: n.into(), run, file: None };
+        let made = Output {
+            format: FORMAT,
+            table: output(),
+            key,
+            n: n.into(),
+            run,
+            input: None,
+            file: None,
+        };
         (n > 0).then_some(made)
     }
 
