@@ -183,7 +183,9 @@ mod tests {
     #[test]
     fn what_the_demo_writes_is_a_project_without_problems() {
         let dir = tempfile::tempdir().unwrap();
-        for input in [midnight(), Input::File("/a \"b\".gz".into(), Some((Micros(0), Micros(9))))] {
+        let file = dir.path().join("a \"b\".jsonl");
+        std::fs::write(&file, "").unwrap();
+        for input in [midnight(), Input::File(file, Some((Micros(0), Micros(9))))] {
             prepare(dir.path(), &input).unwrap();
             let loaded = config::load(dir.path(), None, &Environment::default()).unwrap();
             assert!(loaded.warnings.is_empty());
