@@ -65,6 +65,11 @@ pub fn batches(version: &DagVersion) -> impl Iterator<Item = &BatchJob> {
     })
 }
 
+/// Whether a DAG's own tasks load the warehouse.
+pub fn loads(version: &DagVersion) -> bool {
+    batches(version).any(|batch| batch.to_warehouse.is_some())
+}
+
 /// The lake tables that a DAG's own tasks write.
 pub fn outputs(version: &DagVersion) -> BTreeSet<TableName> {
     batches(version).filter_map(|batch| batch.to_lake.clone()).collect()
@@ -85,8 +90,9 @@ pub async fn after_closing(
     for dag in dags {
         let Some(schedule) = dag.waits_for(&closed.table) else { continue };
         let carried = carried.get(dag.name());
-        // To a DAG that has seen no closing before, this is the first.
-        let late = closed.late && carried != Some(&Carried::Nothing);
+        // To a DAG that has seen no closing before, this is the first; and what had begun goes on.
+        let is_first = matches!(carried, Some(Carried::Nothing | Carried::InLake(_)));
+        let late = closed.late && !is_first;
         match fate::of_closing(&Closed { late, ..closed.clone() }, schedule, cause) {
             Fate::Nothing => {}
             Fate::Due { key, start, end } => {
@@ -119,15 +125,26 @@ pub async fn after_closing(
 pub enum Carried {
     /// This one, or a newer one.
     This(u32),
+    /// Likewise, but the DAG loads the warehouse too, and only the lost store knew whether it had.
+    InLake(u32),
     Older(u32),
     Nothing,
 }
 
 impl Carried {
+    /// The same of a DAG that also loads the warehouse: a batch may have been killed between the two,
+    /// so it runs again, and loads the same.
+    pub fn unless_loaded(self) -> Self {
+        match self {
+            Self::This(n) => Self::InLake(n),
+            Self::InLake(_) | Self::Older(_) | Self::Nothing => self,
+        }
+    }
+
     /// The lowest number that a run of the closing may have.
     fn next(self) -> u32 {
         match self {
-            Self::This(n) => n,
+            Self::This(n) | Self::InLake(n) => n,
             Self::Older(n) => n + 1,
             Self::Nothing => 0,
         }

@@ -145,6 +145,7 @@ impl Outputs<'_> {
                 continue;
             }
             let its = self.carried_by(&outputs, closing).await?;
+            let its = if make::loads(&dag.version) { its.unless_loaded() } else { its };
             carried.insert(dag.name().clone(), its);
         }
         Ok(carried)

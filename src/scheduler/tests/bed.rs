@@ -29,6 +29,7 @@ use crate::model::hive::PartitionKey;
 use crate::model::job::BatchJob;
 use crate::model::job::Job;
 use crate::model::job::JobKind;
+use crate::model::job::WarehouseTable;
 use crate::model::name::Name;
 use crate::model::name::TableName;
 use crate::model::run::AttemptState;
@@ -115,6 +116,17 @@ impl Bed {
             for job in version.jobs.values_mut() {
                 let JobKind::Batch(batch) = &mut job.kind else { continue };
                 batch.reads.push(table(read));
+            }
+        }
+        self.accept().await;
+    }
+
+    /// An edit lets the batch of `dag` load its result into the warehouse.
+    pub async fn also_loads(&mut self, dag: &str) {
+        for version in self.dags.iter_mut().filter(|version| version.dag.name == name(dag)) {
+            for job in version.jobs.values_mut() {
+                let JobKind::Batch(batch) = &mut job.kind else { continue };
+                batch.to_warehouse = batch.to_lake.clone().map(WarehouseTable::of);
             }
         }
         self.accept().await;

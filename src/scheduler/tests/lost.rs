@@ -29,6 +29,17 @@ async fn a_lost_store_repeats_no_batch_whose_output_is_there() {
     assert_eq!(bed.runs("hourly").await[3], "02T00 r1 succeeded");
 }
 
+/// A batch may have been killed between the two.
+#[tokio::test]
+async fn an_output_in_the_lake_does_not_tell_that_the_warehouse_was_loaded() {
+    let mut bed = bed_with_a_day(OnLate::Hold).await;
+    bed.also_loads("hourly").await;
+    bed.lose_store().await;
+    bed.step().await;
+    let runs = bed.runs("hourly").await;
+    Bed::same(&runs, &["01T00 r1 running", "01T05 r1 running", "01T06 r1 running"]);
+}
+
 #[tokio::test]
 async fn a_lost_store_runs_no_late_rows_that_are_held_or_ignored() {
     for (on_late, of_hour) in [(OnLate::Hold, &["01T05 r2 held"][..]), (OnLate::Ignore, &[])] {
