@@ -182,8 +182,8 @@ mod tests {
 
     #[test]
     fn what_the_demo_writes_is_a_project_without_problems() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("a \"b\".jsonl");
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let file = elsewhere.path().join("a \"b\".jsonl");
         std::fs::write(&file, "").unwrap();
         for input in [midnight(), Input::File(file, Some((Micros(0), Micros(9))))] {
             prepare(dir.path(), &input).unwrap();
