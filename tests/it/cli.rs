@@ -92,6 +92,15 @@ fn what_terraform_made_becomes_an_environment() {
 }
 
 #[test]
+fn check_accepts_what_was_imported() {
+    for outputs in ["dev.json", "prod.json"] {
+        let dir = empty_project();
+        assert!(import(dir.path(), outputs, &[]).status.success());
+        check(dir.path(), &["--env", "gcp", "check"], 0, "no problems", "");
+    }
+}
+
+#[test]
 fn an_import_replaces_another_environment_only_when_told() {
     let dir = empty_project();
     assert!(import(dir.path(), "prod.json", &[]).status.success());
