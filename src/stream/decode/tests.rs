@@ -11,6 +11,7 @@ use arrow::array::RecordBatch;
 use proptest::prelude::*;
 use serde_json::Value;
 use serde_json::json;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 
 /// `name = path: type`, `!` behind the type where it is required; path `*` is the rest.
@@ -406,7 +407,8 @@ proptest! {
             bytes.truncate(at);
         }
         if decode(&columns, &bytes).is_ok() {
-            prop_assert!(serde_json::from_slice::<Value>(&bytes).is_ok());
+            // By its grammar: a number beyond what a `Value` holds is JSON, too.
+            prop_assert!(serde_json::from_slice::<&RawValue>(&bytes).is_ok());
         }
     }
 }
