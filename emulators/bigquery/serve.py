@@ -8,6 +8,7 @@ effect, or keeps a job running until `POST /release` or until it is cancelled.
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -346,7 +347,10 @@ async def serve(settings):
 
     threading.Thread(target=watch, daemon=True).start()
     await gone.wait()
-    await running.stop()
+    # A call that was made to hang would be waited for for ever.
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(running.stop(), 1)
+    os._exit(0)
 
 
 def main():

@@ -1,10 +1,17 @@
 //! Load jobs through crashes, lost answers and processes that wake up too late.
 
+use crate::project::Project;
+use crate::project::machine;
 use crate::servers;
+use crate::storage::Storage;
 use crate::warehouse::FIVE;
 use crate::warehouse::Memory;
 use crate::warehouse::Place;
 use crate::warehouse::SIX;
+use crate::wikimedia::await_day;
+use crate::wikimedia::check_day;
+use crate::wikimedia::made_up_day;
+use crate::wikimedia::watch;
 use async_trait::async_trait;
 use serde_json::json;
 use std::process::Command;
@@ -23,16 +30,48 @@ const CALLS_MAX: u32 = 30;
 #[test]
 fn googles_own_client_finds_the_emulators_rules() {
     let Some(address) = servers::bigquery() else { return };
+    script("check.py", &[address, servers::BUCKETS]);
+}
+
+/// Runs a script with Google's own client.
+fn script(name: &str, arguments: &[&str]) {
     let folder = env!("CARGO_MANIFEST_DIR");
     let python =
         Command::new("emulators/bigquery/serve").arg("client").current_dir(folder).output();
     let python = String::from_utf8(python.unwrap().stdout).unwrap();
     let asked = Command::new(python.trim())
-        .args(["emulators/bigquery/check.py", address, servers::BUCKETS])
+        .arg(format!("emulators/bigquery/{name}"))
+        .args(arguments)
         .current_dir(folder)
         .output()
         .unwrap();
     assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
+}
+
+#[test]
+fn a_made_up_day_goes_from_a_broker_through_a_bucket_into_bigquery() {
+    let Some(brokers) = servers::kafka() else { return };
+    let _machine = machine();
+    let storage = Storage::start();
+    let Some(bigquery) = servers::BigQuery::over(storage.folder.path()) else { return };
+    let (mut project, day) = (Project::shipped(), made_up_day());
+    project.on_brokers(brokers);
+    project.in_bucket(&storage);
+    project.in_bigquery(&bigquery.address);
+    project.feed_from(&format!("replay = {{ file = \"{}\" }}", day.file.display()));
+    let lister = watch(&project);
+    let daemon = project.up();
+    await_day(&project, &day);
+    daemon.stop();
+    let (_, _, _, run) = project.runs("wikimedia").pop().unwrap();
+    let shown = project.tidemill(&["runs", "show", "wikimedia", &run]);
+    let job = format!("by load job tidemill-wiki-wikimedia-{run}-by_hour-t1");
+    assert!(shown.out.contains(&job), "{}", shown.out);
+    // What the warehouse holds, as files, so that it is compared as any other day is.
+    let folder = project.warehouse();
+    let tables = ["agg.recentchange_by_hour", "agg.recentchange_by_day"];
+    script("export.py", &[&[&bigquery.address, folder.to_str().unwrap()], &tables[..]].concat());
+    check_day(&project, &day, lister);
 }
 
 /// Asks the emulator for a fault of the calls that are about the test's own data set.

@@ -150,6 +150,15 @@ impl Project {
         self.lake = Some(storage.folder.path().join("lake/wiki"));
     }
 
+    /// Loads into BigQuery's emulator.
+    pub fn in_bigquery(&self, address: &str) {
+        let text = fs::read_to_string(self.path("tidemill.toml")).unwrap();
+        let warehouse = format!(
+            "[warehouse]\nkind = \"bigquery\"\nproject = \"tidemill\"\nlocation = \"EU\"\nendpoint = \"{address}\"\n"
+        );
+        self.write("tidemill.toml", &format!("{text}\n{warehouse}"));
+    }
+
     /// The source of the shipped feed from now on: `replay = {…}` or `simulate = {…}`.
     pub fn feed_from(&self, source: &str) {
         let job = format!(

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 
@@ -96,19 +96,29 @@ pub fn kafka() -> Option<&'static str> {
 /// The BigQuery emulator's address, or `None` where there is no Python. `gs://bucket/name` is the
 /// file `name` in the folder `bucket` of [`BUCKETS`].
 pub fn bigquery() -> Option<&'static str> {
-    static BIGQUERY: OnceLock<Option<(String, Server)>> = OnceLock::new();
-    let server = BIGQUERY.get_or_init(|| {
-        if has("python3") {
-            let mut server = start("emulators/bigquery/serve", &["--gcs-root", BUCKETS]);
-            return Some((server.answer(), server));
+    static BIGQUERY: OnceLock<Option<BigQuery>> = OnceLock::new();
+    let server = BIGQUERY.get_or_init(|| BigQuery::over(Path::new(BUCKETS)));
+    server.as_ref().map(|server| server.address.as_str())
+}
+
+/// An emulator of BigQuery.
+pub struct BigQuery {
+    pub address: String,
+    _server: Server,
+}
+
+impl BigQuery {
+    /// One whose buckets are the folders in `buckets`; `None` where there is no Python.
+    pub fn over(buckets: &Path) -> Option<Self> {
+        if !has("python3") {
+            assert!(!in_ci(), "python3 is missing: apt-get install python3 python3-venv");
+            skipped("the BigQuery emulator: apt-get install python3 python3-venv");
+            return None;
         }
-        assert!(!in_ci(), "python3 is missing: apt-get install python3 python3-venv");
-        None
-    });
-    if server.is_none() {
-        skipped("the BigQuery emulator: apt-get install python3 python3-venv");
+        let buckets = buckets.to_str().unwrap();
+        let mut server = start("emulators/bigquery/serve", &["--gcs-root", buckets]);
+        Some(Self { address: server.answer(), _server: server })
     }
-    server.as_ref().map(|(address, _)| address.as_str())
 }
 
 /// Each folder in it is a bucket.
