@@ -134,6 +134,7 @@ pub enum Carried {
 impl Carried {
     /// The same of a DAG that also loads the warehouse: a batch may have been killed between the two,
     /// so it runs again, and loads the same.
+    #[must_use]
     pub fn unless_loaded(self) -> Self {
         match self {
             Self::This(n) => Self::InLake(n),
