@@ -123,6 +123,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         close_after: Duration::from_mins(10),
         late_quiet: Duration::from_mins(1),
         roll: Roll { every: Duration::from_mins(5), size_bytes: 128 << 20 },
+        instances: 1,
     };
     let group = stream::group(&project, &lake, &job.table);
     let (source_topic, source_clock) = (topic.name.clone(), clock.clone());

@@ -11,6 +11,7 @@ mod context;
 mod dags;
 mod demo;
 mod doctor;
+mod instances;
 mod lake;
 mod partitions;
 mod print;

@@ -3,6 +3,8 @@
 use super::context::Context;
 use super::context::block_on;
 use super::context::unknown;
+use super::instances;
+use super::instances::Instance;
 use super::request;
 use super::screen::Grid;
 use super::screen::Lean;
@@ -70,6 +72,8 @@ pub(super) struct Shown {
     note: Option<String>,
     produced: u64,
     counts: crate::model::commit::Counts,
+    /// Where it has several.
+    instances: Vec<Instance>,
     topic_partitions: Vec<Place>,
     watermark: Option<Stamp>,
     last_error: Option<String>,
@@ -134,7 +138,8 @@ pub(super) async fn facts(
     let version = store.version(&stream.version).await?;
     let source = source(project, store, &version, stream).await?;
     let (reads, writes) = ends(&version, stream);
-    let progress = stream.progress.clone().unwrap_or_default();
+    let all = instances::of(store, stream).await?;
+    let progress = instances::together(&all);
     let at_work = attempt.as_ref().filter(|attempt| !attempt.state.ended());
     let since = at_work.and_then(|attempt| attempt.started);
     Ok(Shown {
@@ -159,6 +164,7 @@ pub(super) async fn facts(
         note: progress.note.clone(),
         produced: progress.produced,
         counts: progress.counts,
+        instances: instances::each(store, &all).await?,
         topic_partitions: places(&progress),
         watermark: progress.watermark.or(progress.last_mark).map(Stamp),
         last_error: attempt.and_then(|attempt| attempt.failure).map(|failure| failure.error),
@@ -238,6 +244,9 @@ pub(super) fn screen(shown: &Shown, times: &Times) -> String {
     let group = group.map_or(String::new(), |group| format!(", group {group}"));
     let _ = writeln!(text, "reads     {}{topic_id}{group}", shown.reads);
     let _ = writeln!(text, "writes    {}{}", shown.writes, memory(shown));
+    if !shown.instances.is_empty() {
+        text += &instances::show(&shown.instances, times);
+    }
     if !shown.topic_partitions.is_empty() {
         text += &grid(shown, times);
     }

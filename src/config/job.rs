@@ -18,6 +18,8 @@ use std::time::Duration;
 const CLOSE_AFTER: Duration = Duration::from_mins(10);
 const LATE_QUIET: Duration = Duration::from_mins(1);
 const ROLL: Roll = Roll { every: Duration::from_mins(5), size_bytes: 128 << 20 };
+/// Each is a process with a memory of its own; a topic that needs more needs more machines.
+const INSTANCES_MAX: u32 = 64;
 /// The limit of `BigQuery`, kept locally too, so that a project can move there.
 const CLUSTER_BY_MAX: usize = 4;
 /// Of a label's key and of its value, in BigQuery.
@@ -51,6 +53,7 @@ pub struct StreamFile {
     pub topic: At<TopicName>,
     pub start: Start,
     pub on_gap: OnGap,
+    pub instances: At<u32>,
     pub to: StreamToLake,
 }
 
@@ -170,13 +173,16 @@ fn required_section<'a>(
 }
 
 fn stream(mut section: Section<'_>) -> Option<StreamFile> {
+    let place = section.take("instances").map_or(section.place.clone(), |it| it.node.place.clone());
+    let value = section.integer("instances", 1..=INSTANCES_MAX).unwrap_or(1);
+    let instances = At { value, place };
     let from = inner_section(&mut section, ["from", "kafka"], ["stream.from", "stream.from.kafka"])
         .and_then(from_kafka);
     let to = inner_section(&mut section, ["to", "lake"], ["stream.to", "stream.to.lake"])
         .and_then(to_lake);
     section.finish();
     let (topic, start, on_gap) = from?;
-    Some(StreamFile { topic, start, on_gap, to: to? })
+    Some(StreamFile { topic, start, on_gap, instances, to: to? })
 }
 
 fn from_kafka(mut kafka: Section<'_>) -> Option<(At<TopicName>, Start, OnGap)> {

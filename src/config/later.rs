@@ -3,11 +3,10 @@
 use super::problem::{Place, Problem, Sink};
 
 /// A section, a key of it, and what to do instead.
-const KEYS: [(&str, &str, &str); 14] = [
+const KEYS: [(&str, &str, &str); 13] = [
     ("settings.state", "password", "the state lives in a file: leave the key out"),
     ("feed.from", "wikimedia", "use [from.simulate] or [from.replay]"),
     ("feed.from", "exec", "use [from.simulate] or [from.replay]"),
-    ("stream", "instances", "one process reads all topic partitions: leave the key out"),
     ("stream.to", "search", "write to [to.lake]"),
     ("batch.to", "search", "write to [to.lake] or [to.warehouse]"),
     ("batch", "engine", "SQL runs in Tidemill itself: leave the key out"),

@@ -5,7 +5,7 @@
 use super::cut::Cuts;
 use super::dag::{DagFile, OnCloseFile, ScheduleFile};
 use super::feed::FeedSource;
-use super::job::{BatchFile, FeedFile, JobFile, JobFileKind};
+use super::job::{BatchFile, FeedFile, JobFile, JobFileKind, StreamFile};
 use super::problem::{At, Place, Problem, Sink, did_you_mean};
 use super::settings::FeedOverride;
 use super::tasks;
@@ -102,7 +102,10 @@ fn warehouse_tables_have_one_writer(files: &Files, sink: &Sink) {
 fn names_of_job(job: &JobFile, files: &Files, writers: &Writers<'_>, sink: &Sink) {
     match &job.kind {
         Some(JobFileKind::Feed(feed)) => topic_exists(&feed.topic, files, sink),
-        Some(JobFileKind::Stream(stream)) => topic_exists(&stream.topic, files, sink),
+        Some(JobFileKind::Stream(stream)) => {
+            topic_exists(&stream.topic, files, sink);
+            instances_have_work(stream, files, sink);
+        }
         Some(JobFileKind::Batch(batch)) => {
             for table in &batch.reads {
                 table_exists(table, files, writers, sink);
@@ -110,6 +113,20 @@ fn names_of_job(job: &JobFile, files: &Files, writers: &Writers<'_>, sink: &Sink
         }
         None => {}
     }
+}
+
+/// A topic partition is read by one process: more of them than that would only wait.
+fn instances_have_work(stream: &StreamFile, files: &Files, sink: &Sink) {
+    let topic = files.topics.get(&stream.topic.value).and_then(|file| file.topic.as_ref());
+    let Some(topic) = topic.filter(|topic| topic.partitions < stream.instances.value) else {
+        return;
+    };
+    let (instances, partitions) = (stream.instances.value, topic.partitions);
+    let title =
+        format!("{instances} instances share {partitions} topic partitions of {}", topic.name);
+    let help = "one without a topic partition waits until another ends; a topic that exists may have \
+                more of them than its file says";
+    sink.push(Problem::warning(title, &stream.instances.place).help(help));
 }
 
 fn topic_exists(topic: &At<TopicName>, files: &Files, sink: &Sink) {
@@ -212,6 +229,7 @@ fn job(file: &JobFile, files: &Files, cuts: &Cuts) -> Option<Job> {
             close_after: stream.to.close_after,
             late_quiet: stream.to.late_quiet,
             roll: stream.to.roll,
+            instances: stream.instances.value,
         }),
         JobFileKind::Batch(batch) => JobKind::Batch(batch_job(file, batch, cuts)?),
     };

@@ -93,6 +93,8 @@ pub struct StreamJob {
     /// Quiet time after the last late row before a partition closes again.
     pub late_quiet: Duration,
     pub roll: Roll,
+    /// Processes that share its topic partitions, as members of one consumer group.
+    pub instances: u32,
 }
 
 /// Where to begin while no commit exists.

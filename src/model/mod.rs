@@ -6,6 +6,7 @@ pub mod dag;
 pub mod duration;
 pub mod finding;
 pub mod hive;
+pub mod instance;
 pub mod job;
 pub mod name;
 pub mod run;

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::model::commit::Counts;
 use crate::model::dag::DagVersion;
 use crate::model::dag::content_hash;
+use crate::model::instance;
 use crate::model::job::JobKind;
 use crate::model::name::Name;
 use crate::model::run::Desired;
@@ -19,10 +20,10 @@ use serde::Deserialize;
 use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 
-/// A task without end.
+/// A task without end; one process of it, where it has several.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stream {
-    /// `dag.stream`.
+    /// `dag.stream`; `dag.stream.2` is its second process.
     pub id: String,
     pub dag: Name,
     pub name: Name,
@@ -190,15 +191,16 @@ impl Store {
 }
 
 impl Tx {
-    /// Writes down what a person wants; a start also ends waiting, retrying and an earlier end.
+    /// Writes down what a person wants of a stream, or of one of its processes; a start also ends
+    /// waiting, retrying and an earlier end.
     pub async fn set_desired(&mut self, id: &str, desired: Desired) -> Result<bool, Error> {
         let sql = match desired {
-            Desired::Stopped => "UPDATE streams SET desired = 'stopped' WHERE id = ?",
+            Desired::Stopped => "UPDATE streams SET desired = 'stopped' WHERE id = ?1 OR id GLOB ?1 || '.[0-9]*'",
             Desired::Running => {
                 "UPDATE streams SET desired = 'running', restarts = 0, next_start_us = NULL,
                    waiting_for = NULL,
                    state = CASE WHEN state IN ('waiting', 'retrying', 'ended') THEN 'stopped' ELSE state END
-                 WHERE id = ?"
+                 WHERE id = ?1 OR id GLOB ?1 || '.[0-9]*'"
             }
         };
         let done = sqlx::query(sql).bind(id).execute(self.conn()).await?;
@@ -211,28 +213,36 @@ impl Tx {
         hash: &str,
     ) -> Result<(), Error> {
         for (name, job) in &version.dag.streams {
-            let Some((kind, topic)) = version.jobs.get(job).and_then(|job| match &job.kind {
-                JobKind::Feed(feed) => Some(("feed", &feed.topic)),
-                JobKind::Stream(stream) => Some(("stream", &stream.topic)),
-                JobKind::Batch(_) => None,
-            }) else {
-                continue; // `check` refuses a batch job as a stream.
+            let Some(mut content) = version.jobs.get(job).cloned() else { continue };
+            let (kind, topic, instances) = match &mut content.kind {
+                JobKind::Feed(feed) => ("feed", feed.topic.clone(), 1),
+                JobKind::Stream(stream) => {
+                    // Those that run need no restart when their number changes.
+                    let instances = std::mem::replace(&mut stream.instances, 1);
+                    ("stream", stream.topic.clone(), instances)
+                }
+                JobKind::Batch(_) => continue, // `check` refuses a batch job as a stream.
             };
-            let content = content_hash(&(&version.jobs[job], version.topics.get(topic)));
-            sqlx::query(
-                "INSERT INTO streams (id, dag, name, job, kind, version, content, desired, state)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'running', 'stopped')
-                 ON CONFLICT DO UPDATE SET job = ?4, kind = ?5, version = ?6, content = ?7, present = 1",
-            )
-            .bind(format!("{}.{name}", version.dag.name))
-            .bind(version.dag.name.as_str())
-            .bind(name.as_str())
-            .bind(job.as_str())
-            .bind(kind)
-            .bind(hash)
-            .bind(content)
-            .execute(self.conn())
-            .await?;
+            let content = content_hash(&(content, version.topics.get(&topic)));
+            for instance in 1..=instances {
+                // A further process of a stream that a person has stopped is not wanted either.
+                sqlx::query(
+                    "INSERT INTO streams (id, dag, name, job, kind, version, content, desired, state)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,
+                       coalesce((SELECT desired FROM streams WHERE id = ?8), 'running'), 'stopped')
+                     ON CONFLICT DO UPDATE SET job = ?4, kind = ?5, version = ?6, content = ?7, present = 1",
+                )
+                .bind(instance::id(&version.dag.name, name, instance))
+                .bind(version.dag.name.as_str())
+                .bind(name.as_str())
+                .bind(job.as_str())
+                .bind(kind)
+                .bind(hash)
+                .bind(&content)
+                .bind(instance::id(&version.dag.name, name, 1))
+                .execute(self.conn())
+                .await?;
+            }
         }
         Ok(())
     }

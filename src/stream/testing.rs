@@ -270,6 +270,7 @@ pub fn job() -> StreamJob {
         late_quiet: Duration::ZERO,
         // Whatever comes is committed at once.
         roll: Roll { every: Duration::ZERO, size_bytes: 1 << 20 },
+        instances: 1,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::error::ErrorKind;
 use crate::kafka::Cluster;
 use crate::lake::Lake;
 use crate::model::dag::DagVersion;
+use crate::model::instance;
 use crate::model::job::Job;
 use crate::model::name::TopicName;
 use crate::model::run::AttemptKind;
@@ -155,7 +156,7 @@ impl Work {
         let Owner::Stream(id) = &self.attempt.owner else {
             return Err(bug(format!("{} belongs to no stream", self.attempt.id)));
         };
-        let name = id.rsplit('.').next().unwrap_or(id);
+        let name = instance::name(id);
         let streams = &self.version.dag.streams;
         let job = streams.iter().find(|(stream, _)| stream.as_str() == name);
         let job = job.and_then(|(_, job)| self.version.jobs.get(job));

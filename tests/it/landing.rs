@@ -89,6 +89,7 @@ impl Landing {
             late_quiet: Duration::ZERO,
             // Whatever comes is committed at once.
             roll: Roll { every: Duration::ZERO, size_bytes: 1 << 20 },
+            instances: 1,
         };
         let runtime = Runtime::new().unwrap();
         let folder = tempfile::tempdir().unwrap();

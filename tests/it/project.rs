@@ -258,6 +258,8 @@ impl Project {
         Some(match attempt {
             Some(id) if id.starts_with("wikimedia.collect-") => Role::Feed,
             Some(id) if id.starts_with("wikimedia.land-") => Role::Stream,
+            // Of several instances.
+            Some(id) if id.starts_with("wikimedia.land.") => Role::Stream,
             Some(_) => Role::Batch,
             None if says("up") => Role::Daemon,
             None => Role::Other,

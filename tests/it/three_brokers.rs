@@ -2,8 +2,12 @@
 
 use crate::conformance;
 use crate::landing::Landing;
-use crate::servers;
-use std::collections::BTreeMap;
+use crate::project::{Project, Role, kill, machine, wait_until};
+use crate::wikimedia::{RAW, await_day, check_day, made_up_day, watch};
+use crate::{servers, tables};
+use rustix::process::Signal;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::time::Duration;
 use tidemill::clock::Clock;
 use tidemill::kafka::{Cluster, Outgoing, Producer};
@@ -35,6 +39,7 @@ fn topic(servers: &str) -> (Cluster, TopicName) {
 #[test]
 fn brokers_that_die_while_rows_land_cost_none_and_double_none() {
     let Some(brokers) = servers::three_brokers() else { return };
+    let _machine = machine(); // Two brokers away at once are one too many.
     let (cluster, topic) = topic(&brokers.open);
     let landing = Landing::of(&cluster, &topic, &[]);
     let mut running = landing.start();
@@ -51,4 +56,73 @@ fn brokers_that_die_while_rows_land_cost_none_and_double_none() {
     running.stop();
     let all = (0..4).flat_map(|at| (0..400).map(move |offset| (at, offset)));
     assert_eq!(landing.origins(), all.collect::<Vec<_>>());
+}
+
+/// A day that two instances of one stream land together, while `disturb` does what it will.
+fn land_by_two(project: &Project, speed: u32, disturb: impl FnOnce(&[i32])) {
+    let day = made_up_day();
+    let file = day.file.display();
+    project.feed_from(&format!("replay = {{ file = \"{file}\", speed = {speed} }}"));
+    let job = "jobs/recentchange_land/job.toml";
+    project.edit(job, "every = \"5m\"", "every = \"1s\"");
+    project.edit(job, "kind = \"stream\"", "kind = \"stream\"\ninstances = 2");
+    let lister = watch(project);
+    let daemon = project.up();
+    wait_until("both write", || {
+        let writers = last_writers(project);
+        if writers.len() == 2 { Ok(()) } else { Err(format!("{writers:?}")) }
+    });
+    let shown = project.tidemill(&["streams", "show", "wikimedia.land"]).out;
+    assert!(shown.contains("INSTANCE") && shown.contains("wikimedia.land.2"), "{shown}");
+    disturb(&project.processes_of(Role::Stream));
+    await_day(project, &day);
+    daemon.stop();
+    check_day(project, &day, lister);
+}
+
+/// Who has written the last record of each topic partition.
+fn last_writers(project: &Project) -> BTreeSet<String> {
+    let records = tables::records(&project.lake(), RAW).into_iter();
+    let newest: BTreeMap<u32, _> = records.fold(BTreeMap::new(), |mut newest, record| {
+        let known = newest.entry(record.topic_partition).or_insert((0, String::new()));
+        *known = (record.seq, record.writer).max(std::mem::take(known));
+        newest
+    });
+    newest.into_values().map(|(_, writer)| writer).collect()
+}
+
+#[test]
+fn a_zombie_of_two_instances_loses_and_each_row_lands_once() {
+    let Some(brokers) = servers::three_brokers() else { return };
+    let _machine = machine();
+    let mut project = Project::shipped();
+    project.on_brokers(&brokers.open);
+    let session = Duration::from_secs(2);
+    let text = fs::read_to_string(project.path("tidemill.toml")).unwrap();
+    let properties = format!(
+        "[kafka.properties]\n\"session.timeout.ms\" = {}\n\"heartbeat.interval.ms\" = 500\n",
+        session.as_millis()
+    );
+    project.write("tidemill.toml", &format!("{text}{properties}"));
+    land_by_two(&project, 2400, |pids| {
+        let clock = Clock::system();
+        let stopped = clock.now();
+        assert!(kill(pids[0], Signal::STOP));
+        brokers.kill(3);
+        wait_until("the other has taken all over, and three session time-outs are gone", || {
+            let (writers, past) = (last_writers(&project), clock.now().duration_since(stopped));
+            let over = writers.len() == 1 && past.unwrap() > 3 * session;
+            if over { Ok(()) } else { Err(format!("{writers:?}")) }
+        });
+        assert!(kill(pids[0], Signal::CONT));
+        brokers.start(3);
+    });
+}
+
+#[test]
+fn two_instances_share_the_embedded_log_and_one_may_be_killed() {
+    let _machine = machine();
+    land_by_two(&Project::shipped(), 7200, |pids| {
+        assert!(kill(pids[0], Signal::KILL));
+    });
 }
