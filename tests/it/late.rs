@@ -111,7 +111,7 @@ fn changes_of_day(project: &Project) -> i64 {
 fn tide(project: &Project, hour: &str) -> serde_json::Value {
     let answer = project.tidemill(&["partitions", "list", RAW, "-o", "json"]);
     let told: serde_json::Value = serde_json::from_str(&answer.out).unwrap();
-    told["partitions"][format!("{DAY}T{hour}")].clone()
+    told["partitions"][format!("{DAY}T{hour}")]["state"].clone()
 }
 
 /// What tells whether an hour's results were written again.
