@@ -44,6 +44,7 @@ FULL = NEEDED | {
     "analysts": '["group:analysts@example.org"]',
     "billing_account": "012345-6789AB-CDEF01",
     "kms_key": "projects/p/locations/eu/keyRings/r/cryptoKeys/k",
+    "retention_days": "400",
 }
 
 
