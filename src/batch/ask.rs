@@ -64,7 +64,7 @@ async fn answer(
                 let files = visible(lake, &name, None).await?;
                 of_lake(lake, &declared, &name, files)?
             }
-            Catalog::Warehouse => of_warehouse(warehouse.local()?, &name, None)?,
+            Catalog::Warehouse => of_warehouse(warehouse, &name, None).await?,
         });
     }
     let session = Session::new(budget, &tables)?;

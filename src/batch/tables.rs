@@ -23,10 +23,15 @@ use crate::sql::schema::output_schema;
 use crate::sql::table::Catalog;
 use crate::sql::table::Table;
 use crate::sql::table::TableFile;
+use crate::warehouse::BigQuery;
 use crate::warehouse::Local;
+use crate::warehouse::Warehouse;
 use arrow::datatypes::SchemaRef;
+use object_store::ObjectStoreExt;
 use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
 use object_store::path::Path;
+use parquet::arrow::ArrowWriter;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -133,7 +138,7 @@ pub(super) async fn pinned(
                 };
                 of_lake(context.lake, &declared, name, files)?
             }
-            Catalog::Warehouse => of_warehouse(context.warehouse.local()?, name, key.as_ref())?,
+            Catalog::Warehouse => of_warehouse(context.warehouse, name, key.as_ref()).await?,
         };
         tables.push(table);
     }
@@ -151,7 +156,39 @@ pub(super) fn of_lake(
 }
 
 /// A warehouse table, or the part of it that lies within `key`.
-pub(super) fn of_warehouse(
+pub(super) async fn of_warehouse(
+    warehouse: &Warehouse,
+    name: &TableName,
+    key: Option<&PartitionKey>,
+) -> Result<Table, Error> {
+    match warehouse {
+        Warehouse::Local(local) => of_folders(local, name, key),
+        Warehouse::BigQuery(bigquery) => Box::pin(of_service(bigquery, name, key)).await,
+    }
+}
+
+/// The rows as they are now, as a file in memory: a query here reads files.
+async fn of_service(
+    warehouse: &BigQuery,
+    name: &TableName,
+    key: Option<&PartitionKey>,
+) -> Result<Table, Error> {
+    let rows = warehouse.read(name, key).await?;
+    let (schema, store) = (rows.schema(), Arc::new(InMemory::new()));
+    let mut files = Vec::new();
+    if rows.num_rows() > 0 {
+        let bug = |err| Error::new(ErrorKind::Bug, err);
+        let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), None).map_err(bug)?;
+        writer.write(&rows).map_err(bug)?;
+        let content = writer.into_inner().map_err(bug)?;
+        let (path, bytes) = (Path::from("rows.parquet"), content.len() as u64);
+        store.put(&path, content.into()).await?;
+        files.push(TableFile { path, bytes });
+    }
+    Ok(Table { catalog: Catalog::Warehouse, name: name.clone(), schema, store, files })
+}
+
+fn of_folders(
     warehouse: &Local,
     name: &TableName,
     key: Option<&PartitionKey>,

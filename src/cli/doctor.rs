@@ -12,10 +12,14 @@ use crate::kafka::Cluster;
 use crate::lake::Lake;
 use crate::model::finding::Finding;
 use crate::model::finding::Health;
+use crate::model::job::JobKind;
 use crate::model::settings::Project;
 use crate::model::settings::Settings;
+use crate::model::settings::Warehouse;
 use crate::store::Store;
+use crate::warehouse::BigQuery;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 use uuid::Uuid;
@@ -37,8 +41,9 @@ struct System {
 /// Exit code 1 where something that we rely on does not hold.
 pub fn run(context: &Context) -> Result<ExitCode, Error> {
     let project = context.project()?;
-    let systems =
+    let mut systems =
         vec![state(context, &project)?, kafka(context, &project), lake(context, &project)?];
+    systems.extend(warehouse(context, &project)?);
     context.show(&systems, |systems| screen(systems))?;
     let found = systems.iter().flat_map(|system| &system.findings);
     let worst = found.map(|finding| finding.health).max();
@@ -121,6 +126,34 @@ fn lake(context: &Context, project: &Project) -> Result<System, Error> {
         })
     })?;
     Ok(System { name: "lake", at: lake.to_string(), findings })
+}
+
+/// The local warehouse is a folder on the disk that was looked at.
+fn warehouse(context: &Context, project: &Project) -> Result<Option<System>, Error> {
+    let Settings { lake, project: name, warehouse, .. } = &project.settings;
+    let Warehouse::BigQuery(settings) = warehouse else { return Ok(None) };
+    let (clock, what) = (&context.clock, "its settings resolve");
+    let data_sets = project.jobs.values().filter_map(|job| match &job.kind {
+        JobKind::Batch(batch) => {
+            batch.to_warehouse.as_ref().map(|to| to.table.data_set().to_owned())
+        }
+        JobKind::Feed(_) | JobKind::Stream(_) => None,
+    });
+    let data_sets: BTreeSet<_> = data_sets.collect();
+    let findings = block_on(async {
+        Ok(match BigQuery::open(settings, name, clock.clone()).await {
+            Err(error) => vec![Finding::failed(what, &error)],
+            Ok(bigquery) => {
+                let bucket = match Lake::open(lake, name, clock.clone()).await {
+                    Ok(lake) => lake.location().await,
+                    Err(error) => Err(error),
+                };
+                Box::pin(bigquery.examine(&data_sets, bucket)).await
+            }
+        })
+    })?;
+    let at = format!("BigQuery, project {} in {}", settings.project, settings.location);
+    Ok(Some(System { name: "warehouse", at, findings }))
 }
 
 fn screen(systems: &[System]) -> String {

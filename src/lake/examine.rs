@@ -52,6 +52,16 @@ impl Lake {
     }
 }
 
+impl Lake {
+    /// Where the bucket lies, `EU` or `EUROPE-WEST1`; `None` for a folder.
+    pub async fn location(&self) -> Result<Option<String>, Error> {
+        match &self.turns {
+            Turns::Lock(_) => Ok(None),
+            Turns::Compare(bucket) => Ok(Some(bucket.location().await?)),
+        }
+    }
+}
+
 async fn told(what: &str, trial: impl Future<Output = Seen>) -> Finding {
     match tokio::time::timeout(ANSWER_WAIT, trial).await {
         Ok(Ok(None)) => Finding::good(what),

@@ -134,7 +134,8 @@ impl Lake {
             error.remedy = match error.kind {
                 ErrorKind::Data => Some("see that the bucket exists, and that `lake.url` names it".into()),
                 ErrorKind::Unavailable => Some(
-                    "see that the server answers, and that there are credentials: `lake.credentials`, \
+                    "see that the server answers as Cloud Storage does (of its emulators, the one that comes \
+                     with Tidemill does), and that there are credentials: `lake.credentials`, \
                      `gcloud auth application-default login`, or the account of the machine"
                         .into(),
                 ),

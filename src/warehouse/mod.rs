@@ -31,7 +31,6 @@ pub use schema::type_name;
 
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::error::ErrorKind;
 use crate::model::hive::Grain;
 use crate::model::hive::PartitionKey;
 use crate::model::job::WarehouseTable;
@@ -107,18 +106,6 @@ impl Warehouse {
         match self {
             Self::Local(local) => local.replace(load).await,
             Self::BigQuery(bigquery) => Box::pin(bigquery.replace(load, journal)).await,
-        }
-    }
-
-    /// The warehouse as folders that a query here can read.
-    pub fn local(&self) -> Result<&Local, Error> {
-        match self {
-            Self::Local(local) => Ok(local),
-            Self::BigQuery(_) => {
-                let problem = "tables of BigQuery are not read from here";
-                Err(Error::new(ErrorKind::Input, problem)
-                    .remedy("ask the lake's table, which has the same rows: `agg.by_hour` for `warehouse.agg.by_hour`"))
-            }
         }
     }
 }

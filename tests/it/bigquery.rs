@@ -23,6 +23,7 @@ use tidemill::warehouse::End;
 use tidemill::warehouse::Intent;
 use tidemill::warehouse::Journal;
 use tidemill::warehouse::Load;
+use tidemill::warehouse::Warehouse;
 
 /// More calls than a load of any kind makes.
 const CALLS_MAX: u32 = 30;
@@ -65,6 +66,9 @@ fn a_made_up_day_goes_from_a_broker_through_a_bucket_into_bigquery() {
     daemon.stop();
     let (_, _, _, run) = project.runs("wikimedia").pop().unwrap();
     let shown = project.tidemill(&["runs", "show", "wikimedia", &run]);
+    let text = "select sum(changes) as changes from warehouse.agg.recentchange_by_hour";
+    let asked = project.tidemill(&["sql", text]);
+    assert!(asked.out.contains(&day.events.to_string()), "{asked:?}");
     let job = format!("by load job tidemill-wiki-wikimedia-{run}-by_hour-t1");
     assert!(shown.out.contains(&job), "{}", shown.out);
     // What the warehouse holds, as files, so that it is compared as any other day is.
@@ -272,6 +276,31 @@ async fn a_table_is_made_as_its_job_describes_it() {
     load.to.expire = Some(std::time::Duration::from_hours(24));
     place.replace(&load).await.unwrap();
     assert_eq!(described(&place), "Counts of changes HOUR hour_start 86400000 n data wiki");
+}
+
+#[tokio::test]
+async fn a_table_is_read_back_whole_or_by_hive_partition() {
+    let Some(place) = Place::bigquery().await else { return };
+    // More than a page of an answer has.
+    let many: Vec<i64> = (0..12_000).collect();
+    for load in [place.load(FIVE, 1, &many), place.load(SIX, 1, &[9])] {
+        place.replace(&load).await.unwrap();
+    }
+    let Warehouse::BigQuery(bigquery) = &place.warehouse else { panic!("it is a folder") };
+    let table = place.to().table;
+    for (key, rows) in [
+        (None, 12_001),
+        (Some(FIVE), 12_000),
+        (Some("2026-11-20"), 12_001),
+        (Some("2026-11-21"), 0),
+    ] {
+        let key = key.map(|key| key.parse().unwrap());
+        let read = bigquery.read(&table, key.as_ref()).await.unwrap();
+        assert_eq!(read.num_rows(), rows, "{key:?}");
+    }
+    let nowhere = format!("{}.gone", place.set).parse().unwrap();
+    let missing = bigquery.read(&nowhere, None).await.unwrap_err();
+    assert!(missing.to_string().contains("has no such table"), "{missing}");
 }
 
 fn described(place: &Place) -> String {

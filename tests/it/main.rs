@@ -13,6 +13,7 @@ mod conformance;
 mod daemon;
 mod ddl;
 mod demo;
+mod doctor;
 mod golden;
 mod kills;
 mod landing;

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
@@ -119,6 +120,36 @@ impl BigQuery {
         let mut server = start("emulators/bigquery/serve", &["--gcs-root", buckets]);
         Some(Self { address: server.answer(), _server: server })
     }
+}
+
+/// The program of `fake-gcs-server`, or `None` where there is no Go.
+pub fn fake_gcs() -> Option<PathBuf> {
+    if !has("go") {
+        assert!(!in_ci(), "go is missing: apt-get install golang");
+        skipped("fake-gcs-server: apt-get install golang");
+        return None;
+    }
+    let script = "tests/servers/fake-gcs-server";
+    let mut find = Command::new(script);
+    find.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit());
+    let found = find.output().unwrap();
+    assert!(found.status.success(), "{script} fails; it says why above");
+    Some(PathBuf::from(String::from_utf8(found.stdout).unwrap().trim()))
+}
+
+/// Sends JSON to an emulator, which must take it.
+#[track_caller]
+pub fn post(address: &str, path: &str, body: &str) {
+    let host = address.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let answer = io::read_to_string(stream).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
 }
 
 /// Each folder in it is a bucket.

@@ -135,7 +135,8 @@ impl Place {
 
     fn local_rows(&self) -> Vec<(String, i64)> {
         let mut rows = Vec::new();
-        for partition in self.warehouse.local().unwrap().partitions(&self.to().table).unwrap() {
+        let Warehouse::Local(local) = &self.warehouse else { panic!("it is no folder") };
+        for partition in local.partitions(&self.to().table).unwrap() {
             let file = fs::File::open(&partition.file).unwrap();
             let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
             for batch in reader {

@@ -1,5 +1,6 @@
 //! What came of the demo, counted from what lies on the disk.
 
+use super::watch::look;
 use crate::batch;
 use crate::cli::context::Context;
 use crate::cli::screen::Grid;
@@ -17,7 +18,6 @@ use crate::model::settings::Project;
 use crate::model::time::Micros;
 use crate::model::topic::Otherwise;
 use crate::store::Store;
-use crate::warehouse::Warehouse;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -109,7 +109,8 @@ pub async fn reach(context: &Context, project: &Project, store: &Store) -> Resul
         let rows = self::rows(context, project, &text).await?;
         verdict.differing += rows.first().map_or(0, |row| number(row, "differing"));
     }
-    verdict.lines = lines(context, project).await?;
+    let counted = look(project, store).await?.counted;
+    verdict.lines = lines(context, project, &counted).await?;
     Ok(verdict)
 }
 
@@ -123,14 +124,11 @@ fn produced(project: &Project) -> Result<u64, Error> {
     Ok(events)
 }
 
-async fn lines(context: &Context, project: &Project) -> Result<Vec<HourLine>, Error> {
-    let name: TableName = TABLE.parse().expect("a table's name");
-    let settings = &project.settings;
-    let clock = context.clock.clone();
-    let warehouse = Warehouse::open(&settings.warehouse, &settings.project, clock).await?;
-    let partitions = warehouse.local()?.partitions(&name)?.into_iter();
-    let revisions: BTreeMap<PartitionKey, u32> =
-        partitions.map(|partition| (partition.key, partition.closing)).collect();
+async fn lines(
+    context: &Context,
+    project: &Project,
+    revisions: &BTreeMap<PartitionKey, u32>,
+) -> Result<Vec<HourLine>, Error> {
     let users = rows(context, project, USERS).await?;
     let users: BTreeMap<&str, u64> = users
         .iter()

@@ -34,6 +34,7 @@ use object_store::client::HttpClient;
 use object_store::client::HttpConnector;
 use object_store::client::HttpRequest;
 use object_store::client::HttpRequestBody;
+use object_store::client::HttpResponse;
 use object_store::client::ReqwestConnector;
 use object_store::gcp::GcpCredential;
 use object_store::gcp::GcpCredentialProvider;
@@ -87,6 +88,7 @@ struct Calls {
     root: String,
     /// `acme-lake/wiki%2F`: bucket and prefix, as part of a URL.
     place: String,
+    bucket: String,
 }
 
 impl Bucket {
@@ -126,6 +128,7 @@ impl Bucket {
                 "" => format!("{}/", bucket.name),
                 prefix => format!("{}/{}", bucket.name, encoded(&format!("{prefix}/"))),
             },
+            bucket: bucket.name.clone(),
         };
         let objects: Arc<dyn ObjectStore> = match bucket.prefix.as_str() {
             "" => Arc::new(store),
@@ -133,6 +136,19 @@ impl Bucket {
         };
         let uploads = Semaphore::new(UPLOAD_BYTES_MAX / PIECE_BYTES);
         Ok(Self { shown: bucket.to_string(), objects, uploads, calls })
+    }
+
+    /// Where the bucket lies: `EU`, `EUROPE-WEST1`.
+    pub async fn location(&self) -> Result<String> {
+        let Calls { root, bucket, .. } = &self.calls;
+        let url = format!("{root}storage/v1/b/{bucket}?fields=location");
+        let answer = self.calls.execute("GET", &url, &[]).await?;
+        if let Some(error) = refused(answer.status().as_u16(), &Path::from(bucket.as_str())) {
+            return Err(error);
+        }
+        let body = answer.into_body().bytes().await.map_err(broken)?;
+        let told: serde_json::Value = serde_json::from_slice(&body).map_err(broken)?;
+        Ok(told["location"].as_str().unwrap_or_default().to_uppercase())
     }
 
     /// Deletes the object if it is still of this generation; else `Precondition` or `NotFound`.
@@ -195,8 +211,17 @@ impl Calls {
         path: &Path,
         headers: &[(&'static str, &str)],
     ) -> Result<u16> {
-        let token = self.credentials.get_credential().await?;
         let url = format!("{}{}{}", self.root, self.place, encoded(path.as_ref()));
+        Ok(self.execute(method, &url, headers).await?.status().as_u16())
+    }
+
+    async fn execute(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<HttpResponse> {
+        let token = self.credentials.get_credential().await?;
         let bearer = format!("Bearer {}", token.bearer);
         let mut request = HttpRequest::new(HttpRequestBody::empty());
         *request.method_mut() = method.parse().map_err(broken)?;
@@ -206,8 +231,7 @@ impl Calls {
         for (name, value) in always.iter().chain(headers) {
             request.headers_mut().insert(*name, value.parse().map_err(broken)?);
         }
-        let answer = self.client.execute(request).await.map_err(broken)?;
-        Ok(answer.status().as_u16())
+        self.client.execute(request).await.map_err(broken)
     }
 }
 

@@ -7,6 +7,7 @@ use super::super::Intent;
 use crate::model::hive::Grain;
 use crate::model::hive::PartitionKey;
 use crate::model::name::ProjectName;
+use crate::model::time::Micros;
 use std::collections::HashMap;
 
 pub(super) type Labels = HashMap<String, String>;
@@ -75,6 +76,19 @@ pub(super) fn delete(project: &str, intent: &Intent) -> String {
     format!("DELETE FROM `{project}.{set}.{name}` WHERE {column} = {start}")
 }
 
+/// The rows of a table of this grain that lie within a hive partition of the same or a coarser one.
+pub(super) fn within(grain: Grain, key: &PartitionKey) -> String {
+    if grain > key.grain {
+        return "FALSE".to_owned();
+    }
+    let start = |key: &PartitionKey| match grain {
+        Grain::Hour => format!("DATETIME '{}'", key.start.strftime("%Y-%m-%d %H:%M:%S")),
+        Grain::Day | Grain::Month => format!("DATE '{}'", key.start.date()),
+    };
+    let column = grain.start_column();
+    format!("{column} >= {} AND {column} < {}", start(key), start(&key.next()))
+}
+
 /// A job as the service tells of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Job {
@@ -84,6 +98,8 @@ pub(super) struct Job {
     pub failure: Option<(String, String)>,
     /// Written by a load.
     pub rows: Option<u64>,
+    /// By the service's clock.
+    pub created: Option<Micros>,
 }
 
 /// What is to be made of a job that has our id.
@@ -127,7 +143,7 @@ mod tests {
 
     fn job(closing: u32, done: bool, failure: Option<&str>) -> Job {
         let failure = failure.map(|reason| (reason.to_owned(), "no".to_owned()));
-        Job { labels: ours(closing), done, failure, rows: Some(2) }
+        Job { labels: ours(closing), done, failure, rows: Some(2), created: None }
     }
 
     #[test]
@@ -167,6 +183,25 @@ mod tests {
             let allowed =
                 |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c);
             assert!(value.chars().all(allowed), "{value}");
+        }
+    }
+
+    #[test]
+    fn hours_are_read_by_themselves_or_by_the_day_that_they_lie_in() {
+        for (grain, key, told) in [
+            (
+                Grain::Hour,
+                "2026-11-20",
+                "hour_start >= DATETIME '2026-11-20 00:00:00' AND hour_start < DATETIME '2026-11-21 00:00:00'",
+            ),
+            (
+                Grain::Day,
+                "2026-11-20",
+                "day_start >= DATE '2026-11-20' AND day_start < DATE '2026-11-21'",
+            ),
+            (Grain::Day, "2026-11-20T05", "FALSE"),
+        ] {
+            assert_eq!(within(grain, &key.parse().unwrap()), told);
         }
     }
 

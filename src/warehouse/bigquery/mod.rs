@@ -7,6 +7,8 @@
 //! later finds it in use.
 
 mod decide;
+mod examine;
+mod read;
 mod rest;
 mod table;
 
@@ -306,13 +308,40 @@ fn loads(
 }
 
 fn warn_of_limits(intent: &Intent, begun: &Begun) {
+    for warning in near_limits(intent, begun) {
+        warn!(table = %intent.table, "{warning}");
+    }
+}
+
+fn near_limits(intent: &Intent, begun: &Begun) -> Vec<String> {
     let near = |count: u32, max: u32| count >= max / 100 * WARN_AT;
     let Intent { table, .. } = intent;
     let Begun { jobs_today, partitions, .. } = *begun;
-    if near(jobs_today, JOBS_A_DAY_MAX) {
-        warn!(%table, jobs_today, "{table} has taken {jobs_today} load jobs in 24 hours, and BigQuery takes {JOBS_A_DAY_MAX}: use a coarser grain");
-    }
-    if near(partitions, PARTITIONS_MAX) {
-        warn!(%table, partitions, "{partitions} partitions of {table} have been loaded, and BigQuery keeps {PARTITIONS_MAX}: set `expire` in its job, or use a coarser grain");
+    let jobs = near(jobs_today, JOBS_A_DAY_MAX).then(|| {
+        format!("{table} has taken {jobs_today} load jobs in 24 hours, and BigQuery takes {JOBS_A_DAY_MAX}: use a coarser grain")
+    });
+    let kept = near(partitions, PARTITIONS_MAX).then(|| {
+        format!("{partitions} partitions of {table} have been loaded, and BigQuery keeps {PARTITIONS_MAX}: set `expire` in its job, or use a coarser grain")
+    });
+    jobs.into_iter().chain(kept).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_warned_of_at_four_fifths() {
+        let (table, key) = ("agg.x".parse().unwrap(), "2026-11-20T05".parse().unwrap());
+        let intent = Intent { table, key, closing: 1, content: String::new() };
+        for (jobs_today, partitions, warned) in
+            [(1_199, 7_999, ""), (1_200, 1, "load jobs"), (1, 8_000, "partitions of")]
+        {
+            let begun =
+                Begun { job: String::new(), open: vec![], known: true, jobs_today, partitions };
+            let told = near_limits(&intent, &begun);
+            assert_eq!(told.len(), usize::from(!warned.is_empty()), "{told:?}");
+            assert!(told.iter().all(|told| told.contains(warned)), "{told:?}");
+        }
     }
 }

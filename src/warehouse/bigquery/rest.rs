@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::model::settings::BigQuery as Settings;
+use crate::model::time::Micros;
 use async_trait::async_trait;
 use futures::StreamExt;
 use gcp_bigquery_client::Client;
@@ -14,13 +15,19 @@ use gcp_bigquery_client::client_builder::ClientBuilder;
 use gcp_bigquery_client::error::BQError;
 use gcp_bigquery_client::error::NestedResponseError;
 use gcp_bigquery_client::model::dataset::Dataset;
+use gcp_bigquery_client::model::get_query_results_parameters::GetQueryResultsParameters;
+use gcp_bigquery_client::model::get_query_results_response::GetQueryResultsResponse;
 use gcp_bigquery_client::model::job::Job as ApiJob;
 use gcp_bigquery_client::model::job_configuration::JobConfiguration;
 use gcp_bigquery_client::model::job_list_jobs::JobListJobs;
 use gcp_bigquery_client::model::job_list_parameters::JobListParameters;
 use gcp_bigquery_client::model::job_list_parameters::Projection;
 use gcp_bigquery_client::model::job_reference::JobReference;
+use gcp_bigquery_client::model::query_request::QueryRequest;
+use gcp_bigquery_client::model::query_response::QueryResponse;
 use gcp_bigquery_client::model::table::Table;
+use gcp_bigquery_client::model::table_row::TableRow;
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::debug;
@@ -33,13 +40,17 @@ const TRIES: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(400);
 /// The most that one page of a list has.
 const PAGE: u32 = 1000;
+/// Rows of a page of an answer; the service ends a page at 10 MB itself.
+const PAGE_ROWS: i32 = 10_000;
+/// How long a call waits for the end of a query; then it asks again.
+const ANSWER_WAIT_MS: i32 = 10_000;
 
 /// One project of the service.
 #[derive(Clone)]
 pub(super) struct Rest {
     client: Client,
     pub project: String,
-    location: String,
+    pub location: String,
     clock: Clock,
 }
 
@@ -155,6 +166,18 @@ impl Rest {
         self.ask(&data_set, call).await.map(|_| ())
     }
 
+    pub async fn delete_table(&self, data_set: &str, name: &str) -> Result<(), Error> {
+        let call = || self.client.table().delete(&self.project, data_set, name);
+        self.ask(data_set, call).await.map(|_| ())
+    }
+
+    /// Where it lies: `EU`; `None` if there is none.
+    pub async fn data_set(&self, name: &str) -> Result<Option<String>, Error> {
+        let call = || self.client.dataset().get(&self.project, name);
+        let found = self.ask(name, call).await?.found();
+        Ok(found.map(|data_set| data_set.location.unwrap_or_default()))
+    }
+
     /// Makes sure that it exists.
     pub async fn create_data_set(&self, name: &str) -> Result<(), Error> {
         let data_set = Dataset::new(&self.project, name).location(&self.location);
@@ -220,6 +243,97 @@ impl Rest {
     }
 }
 
+impl Rest {
+    /// The rows of a query's answer, as many as `rows_max` at least if there are so many; each cell
+    /// as the text that the service makes of it.
+    pub async fn query(
+        &self,
+        data_set: &str,
+        text: &str,
+        rows_max: usize,
+    ) -> Result<Vec<Vec<Option<String>>>, Error> {
+        let request = QueryRequest {
+            location: Some(self.location.clone()),
+            max_results: Some(PAGE_ROWS),
+            timeout_ms: Some(ANSWER_WAIT_MS),
+            ..QueryRequest::new(text)
+        };
+        let call = || self.client.job().query(&self.project, request.clone());
+        let mut page = Page::from(self.answer(data_set, call).await?);
+        let mut rows = Vec::new();
+        loop {
+            rows.extend(page.rows.into_iter().map(cells));
+            if page.complete && (page.next.is_none() || rows.len() >= rows_max) {
+                return Ok(rows);
+            }
+            let id = page.job.ok_or_else(|| {
+                Error::new(ErrorKind::Unavailable, "it did not say where the rest of its answer is")
+            })?;
+            let parameters = || GetQueryResultsParameters {
+                location: Some(self.location.clone()),
+                max_results: Some(PAGE_ROWS),
+                page_token: page.next.clone(),
+                timeout_ms: Some(ANSWER_WAIT_MS),
+                ..GetQueryResultsParameters::default()
+            };
+            let call = || self.client.job().get_query_results(&self.project, &id, parameters());
+            page = Page { job: Some(id.clone()), ..Page::from(self.answer(data_set, call).await?) };
+        }
+    }
+
+    /// Calls for something that must be there.
+    async fn answer<T, F>(&self, data_set: &str, call: impl Fn() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, BQError>>,
+    {
+        match self.ask(data_set, call).await? {
+            Answer::Found(found) => Ok(found),
+            Answer::Missing(message) => Err(Error::new(ErrorKind::Input, message)),
+            Answer::Exists => Err(Error::new(ErrorKind::Unavailable, "BigQuery answered 409")),
+        }
+    }
+}
+
+/// A part of a query's answer.
+struct Page {
+    job: Option<String>,
+    complete: bool,
+    rows: Vec<TableRow>,
+    next: Option<String>,
+}
+
+impl From<QueryResponse> for Page {
+    fn from(answer: QueryResponse) -> Self {
+        Self {
+            job: answer.job_reference.and_then(|job| job.job_id),
+            complete: answer.job_complete != Some(false),
+            rows: answer.rows.unwrap_or_default(),
+            next: answer.page_token,
+        }
+    }
+}
+
+impl From<GetQueryResultsResponse> for Page {
+    fn from(answer: GetQueryResultsResponse) -> Self {
+        Self {
+            job: answer.job_reference.and_then(|job| job.job_id),
+            complete: answer.job_complete != Some(false),
+            rows: answer.rows.unwrap_or_default(),
+            next: answer.page_token,
+        }
+    }
+}
+
+fn cells(row: TableRow) -> Vec<Option<String>> {
+    let cells = row.columns.unwrap_or_default().into_iter();
+    let text = |value| match value {
+        Value::Null => None,
+        Value::String(text) => Some(text),
+        other => Some(other.to_string()),
+    };
+    cells.map(|cell| cell.value.and_then(text)).collect()
+}
+
 enum Answer<T> {
     Found(T),
     /// There is no such thing, as the service says it.
@@ -263,9 +377,11 @@ fn read_job(job: ApiJob) -> Job {
     let status = job.status.unwrap_or_default();
     let text = |text: Option<String>| text.unwrap_or_default();
     let failure = status.error_result.map(|error| (text(error.reason), text(error.message)));
-    let load = job.statistics.and_then(|statistics| statistics.load);
-    let rows = load.and_then(|load| load.output_rows?.parse().ok());
-    Job { labels, done: status.state.as_deref() == Some("DONE"), failure, rows }
+    let statistics = job.statistics.unwrap_or_default();
+    let rows = statistics.load.and_then(|load| load.output_rows?.parse().ok());
+    let created = statistics.creation_time.and_then(|ms| ms.parse().ok());
+    let created = created.map(|ms: i64| Micros(ms * 1000));
+    Job { labels, done: status.state.as_deref() == Some("DONE"), failure, rows, created }
 }
 
 fn read_listed(listed: JobListJobs) -> Option<(String, Job)> {

@@ -213,7 +213,7 @@ fn decimal_type(text: &str) -> Option<FieldType> {
 }
 
 /// One word for each type; the service has two for some.
-fn type_word(kind: &FieldType) -> String {
+pub(super) fn type_word(kind: &FieldType) -> String {
     let word = match kind {
         FieldType::String => "STRING",
         FieldType::Integer | FieldType::Int64 => "INT64",
