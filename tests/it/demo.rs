@@ -1,7 +1,10 @@
 //! The demo from its first line to its last, and Ctrl-C in between.
 
 use crate::project::is;
+use crate::project::machine;
 use crate::project::wait_until;
+use crate::servers;
+use crate::storage::Storage;
 use rustix::process::Pid;
 use rustix::process::Signal;
 use rustix::process::kill_process;
@@ -53,6 +56,47 @@ fn the_demo_agrees_with_itself_and_leaves_nothing_running() {
     assert!(err.contains("we kill -9 the landing process"), "{err}");
     assert_eq!(processes(dir.path()), Vec::<String>::new());
     an_ordinary_project_is_left(dir.path());
+}
+
+#[test]
+fn the_demo_agrees_with_itself_on_brokers_a_bucket_and_bigquery() {
+    let Some(brokers) = servers::kafka() else { return };
+    let _machine = machine();
+    let storage = Storage::start();
+    let Some(bigquery) = servers::BigQuery::over(storage.folder.path()) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_tidemill"))
+        .args(["--env", "emulators", "demo", "--dir"])
+        .arg(dir.path())
+        // The test's servers have ports and a bucket of their own.
+        .env("TIDEMILL_CONFIG__KAFKA__BROKERS", brokers)
+        .env("TIDEMILL_CONFIG__LAKE__URL", "gs://lake/demo")
+        .env("TIDEMILL_CONFIG__LAKE__ENDPOINT", &storage.address)
+        .env("TIDEMILL_CONFIG__WAREHOUSE__ENDPOINT", &bigquery.address)
+        .output()
+        .unwrap();
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{out}\n{err}");
+    assert!(out.contains("landed + quarantined + dropped = produced: yes"), "{out}");
+    assert!(out.contains("warehouse = SQL over the lake, hour by hour: yes"), "{out}");
+    assert!(!dir.path().join(".tidemill/lake").exists(), "something was written to a folder");
+    assert_eq!(processes(dir.path()), Vec::<String>::new());
+}
+
+#[test]
+fn without_the_emulators_the_demo_says_how_to_start_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_tidemill"))
+        .args(["--env", "emulators", "demo", "--dir"])
+        .arg(dir.path())
+        .env("TIDEMILL_CONFIG__KAFKA__BROKERS", "127.0.0.1:1")
+        .output()
+        .unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{err}");
+    assert!(err.contains("Kafka does not answer"), "{err}");
+    assert!(err.contains("emulators/up"), "{err}");
 }
 
 /// Every verb that reads answers as a table and as JSON with the keys that programs rely on.

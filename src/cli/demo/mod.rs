@@ -4,6 +4,7 @@
 //! end is counted from the files that are left.
 
 mod draw;
+mod place;
 mod project;
 mod script;
 mod stage;
@@ -13,8 +14,6 @@ mod watch;
 use super::context::Context;
 use super::context::block_on;
 use super::print;
-use crate::config;
-use crate::config::Environment;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -27,6 +26,7 @@ use crate::model::time::Micros;
 use crate::store::Store;
 use clap::Args;
 use draw::Drawing;
+use place::Place;
 use project::Input;
 use project::LATE_ROWS;
 use script::Act;
@@ -58,15 +58,18 @@ pub fn run(context: &Context, args: DemoArgs) -> Result<ExitCode, Error> {
     let here = context.dir.as_os_str() == ".";
     let default = PathBuf::from("tidemill-demo");
     let dir = args.dir.unwrap_or(if here { default } else { context.dir.join(default) });
-    let (project, script) = set_up(context, &dir, args.input.as_deref())?;
+    let place = Place::of(context.env.as_deref())?;
+    let (project, script) = set_up(context, &dir, &place, args.input.as_deref())?;
+    place.answers(&project)?;
     let what = if args.input.is_some() { "a file of" } else { "a day of simulated" };
+    let on = place.env().map_or(String::new(), |env| format!(" on the {env}"));
     print::text(&format!(
-        "Tidemill {}: {what} Wikimedia changes, in {}. Nothing leaves this machine; Ctrl-C stops it all.\n",
+        "Tidemill {}: {what} Wikimedia changes, in {}{on}. Nothing leaves this machine; Ctrl-C stops it all.\n",
         env!("CARGO_PKG_VERSION"),
         shown(&dir)
     ))?;
     block_on(async {
-        let mut stage = Stage::open(context, &dir, &project)?;
+        let mut stage = Stage::open(context, &dir, &place, &project)?;
         let played = tokio::select! {
             played = play(context, &project, script, &mut stage) => played.map(Some),
             () = stopped() => Ok(None),
@@ -74,7 +77,7 @@ pub fn run(context: &Context, args: DemoArgs) -> Result<ExitCode, Error> {
         match played {
             Ok(Some(store)) => {
                 stage.close(context).await?;
-                conclude(context, &dir, &project, &store).await
+                conclude(context, &dir, &place, &project, &store).await
             }
             Ok(None) => {
                 stage.clear(context).await?;
@@ -92,21 +95,30 @@ pub fn run(context: &Context, args: DemoArgs) -> Result<ExitCode, Error> {
 }
 
 /// Writes the project, and says which hours will close.
-fn set_up(context: &Context, dir: &Path, input: Option<&Path>) -> Result<(Project, Script), Error> {
+fn set_up(
+    context: &Context,
+    dir: &Path,
+    place: &Place,
+    input: Option<&Path>,
+) -> Result<(Project, Script), Error> {
+    let write = |input: &Input| {
+        project::prepare(dir, input, place)?;
+        place.load(dir, &context.environment)
+    };
     let Some(file) = input else {
         let yesterday = context.now().minus(Duration::from_hours(24));
         let day = PartitionBy::utc(Grain::Day);
         let midnight = day.range(&day.key_of(yesterday)).0;
         let hours = hours(midnight, midnight.plus(Duration::from_secs(86_399)));
         let late = Some((LATE_ROWS, hours[9..=10].to_vec()));
-        let project = write(dir, &Input::Simulated(midnight))?;
+        let project = write(&Input::Simulated(midnight))?;
         return Ok((project, Script::new(hours, late)));
     };
     let file = std::fs::canonicalize(file)
         .map_err(|err| Error::new(ErrorKind::Input, err))
         .doing(|| format!("open {}", file.display()))?;
     // The topic's file says where in an event its date is.
-    let project = write(dir, &Input::File(file.clone(), None))?;
+    let project = write(&Input::File(file.clone(), None))?;
     let topic = project.topics.values().next();
     let Some(span) = topic.map_or(Ok(None), |topic| feed::span(&file, topic, context.now()))?
     else {
@@ -114,13 +126,8 @@ fn set_up(context: &Context, dir: &Path, input: Option<&Path>) -> Result<(Projec
         return Err(Error::new(ErrorKind::Input, nothing)
             .remedy("name a file of recentchange events, a JSON object a line, with meta.dt"));
     };
-    let project = write(dir, &Input::File(file, Some(span)))?;
+    let project = write(&Input::File(file, Some(span)))?;
     Ok((project, Script::new(hours(span.0, span.1), None)))
-}
-
-fn write(dir: &Path, input: &Input) -> Result<Project, Error> {
-    project::prepare(dir, input)?;
-    Ok(config::load(dir, None, &Environment::default())?.project)
 }
 
 /// Every hour from that of `first` to that of `last`.
@@ -197,13 +204,14 @@ fn stuck(context: &Context, (since, facts): &(Micros, Facts), now: Micros) -> Op
 async fn conclude(
     context: &Context,
     dir: &Path,
+    place: &Place,
     project: &Project,
     store: &Store,
 ) -> Result<ExitCode, Error> {
     let verdict = verdict::reach(context, project, store).await?;
-    let warehouse = dir.join(".tidemill/warehouse");
-    let mut text = verdict::screen(&verdict, &warehouse.display().to_string());
-    let line = |verb: &str| format!("  {} -C {} {verb}\n", context.program, dir.display());
+    let mut text = verdict::screen(&verdict, &place.warehouse(dir));
+    let env = place.env().map_or(String::new(), |env| format!(" --env {env}"));
+    let line = |verb: &str| format!("  {} -C {}{env} {verb}\n", context.program, dir.display());
     text.push_str("Try next:\n");
     text += &line("partitions list raw.recentchange");
     text += &line(

@@ -1,5 +1,7 @@
 //! The demo's folder: the shipped pipeline with a feed of its own, an ordinary project afterwards.
 
+use super::place::EMULATORS;
+use super::place::Place;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -69,12 +71,15 @@ struct Marker {
 }
 
 /// Fills `dir` with the project. It must be new, empty, or an earlier demo's that nobody has edited.
-pub fn prepare(dir: &Path, input: &Input) -> Result<(), Error> {
+pub fn prepare(dir: &Path, input: &Input, place: &Place) -> Result<(), Error> {
     let doing = || format!("prepare {}", dir.display());
     clear(dir).doing(doing)?;
-    let mut files: BTreeMap<String, String> =
-        SHIPPED.iter().map(|(path, text)| ((*path).to_owned(), faster(text))).collect();
+    let mut files: BTreeMap<String, String> = SHIPPED
+        .iter()
+        .map(|(path, text)| (place.named(path), place.named(&faster(text))))
+        .collect();
     files.insert("tidemill.toml".to_owned(), settings(input));
+    files.extend(place.overlay());
     for (path, text) in &files {
         write(&dir.join(path), text).doing(doing)?;
     }
@@ -99,7 +104,8 @@ fn clear(dir: &Path) -> Result<(), Error> {
     let Some(marker) = marker else {
         return Err(Error::new(ErrorKind::Input, "the folder is not empty").remedy(another));
     };
-    if crate::daemon::holder(&dir.join(".tidemill")).is_some() {
+    let home = dir.join(".tidemill");
+    if [&home.join(EMULATORS), &home].iter().any(|home| crate::daemon::holder(home).is_some()) {
         return Err(Error::new(ErrorKind::Input, "the project in it is up").remedy(another));
     }
     for (path, hash) in &marker.files {
@@ -113,7 +119,7 @@ fn clear(dir: &Path) -> Result<(), Error> {
     for path in marker.files.keys() {
         let _ = fs::remove_file(dir.join(path)); // It is written anew.
     }
-    fs::remove_dir_all(dir.join(".tidemill")).map_err(|err| Error::new(ErrorKind::Input, err))
+    fs::remove_dir_all(home).map_err(|err| Error::new(ErrorKind::Input, err))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {
@@ -186,10 +192,14 @@ mod tests {
         let file = elsewhere.path().join("a \"b\".jsonl");
         std::fs::write(&file, "").unwrap();
         for input in [midnight(), Input::File(file, Some((Micros(0), Micros(9))))] {
-            prepare(dir.path(), &input).unwrap();
-            let loaded = config::load(dir.path(), None, &Environment::default()).unwrap();
-            assert!(loaded.warnings.is_empty());
-            assert_eq!(loaded.project.dags.len(), 2);
+            for place in [Place::Here, Place::Emulators("demo-1".into())] {
+                prepare(dir.path(), &input, &place).unwrap();
+                let nothing = Environment::default();
+                let loaded = config::load(dir.path(), place.env(), &nothing).unwrap();
+                // On BigQuery `check` says how many partitions a table may have.
+                assert!(place != Place::Here || loaded.warnings.is_empty());
+                assert_eq!(loaded.project.dags.len(), 2);
+            }
         }
     }
 
@@ -204,17 +214,20 @@ mod tests {
     fn a_folder_with_somebodys_work_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("thesis.txt"), "x").unwrap();
-        assert_eq!(prepare(dir.path(), &midnight()).unwrap_err().kind, ErrorKind::Input);
+        assert_eq!(
+            prepare(dir.path(), &midnight(), &Place::Here).unwrap_err().kind,
+            ErrorKind::Input
+        );
         assert!(dir.path().join("thesis.txt").exists());
     }
 
     #[test]
     fn an_earlier_demo_is_replaced_unless_it_was_edited() {
         let dir = tempfile::tempdir().unwrap();
-        prepare(dir.path(), &midnight()).unwrap();
-        prepare(dir.path(), &midnight()).unwrap();
+        prepare(dir.path(), &midnight(), &Place::Here).unwrap();
+        prepare(dir.path(), &midnight(), &Place::Here).unwrap();
         fs::write(dir.path().join("dags/wikimedia.toml"), "doc = \"mine\"").unwrap();
-        let error = prepare(dir.path(), &midnight()).unwrap_err();
+        let error = prepare(dir.path(), &midnight(), &Place::Here).unwrap_err();
         assert!(error.to_string().contains("dags/wikimedia.toml has been edited"), "{error}");
     }
 }

@@ -1,5 +1,6 @@
 //! The demo's own `tidemill up`: started, stopped, and never left behind.
 
+use super::place::Place;
 use crate::cli::context::Context;
 use crate::daemon;
 use crate::error::Doing;
@@ -34,18 +35,26 @@ pub struct Stage {
 
 impl Stage {
     /// Starts `up` for the project, in a process group of its own: Ctrl-C is ours to answer.
-    pub fn open(context: &Context, dir: &Path, project: &Project) -> Result<Self, Error> {
+    pub fn open(
+        context: &Context,
+        dir: &Path,
+        place: &Place,
+        project: &Project,
+    ) -> Result<Self, Error> {
         let home = project.settings.home.clone();
         let log = home.join("up.log");
         let doing = || format!("start `up` in {}", dir.display());
         let unavailable = |err| Error::new(ErrorKind::Unavailable, err);
+        std::fs::create_dir_all(&home).map_err(unavailable).doing(doing)?;
         let out = File::create(&log).map_err(unavailable).doing(doing)?;
         let err = out.try_clone().map_err(unavailable).doing(doing)?;
         let program = std::env::current_exe().map_err(unavailable).doing(doing)?;
         let mut command = Command::new(program);
         // The other end of its stdin is ours: it ends with us, however we do.
-        command.arg("-C").arg(dir).args(["up", "--while-stdin"]);
-        for (name, _) in context.environment.iter().filter(|(name, _)| is_ours(name)) {
+        command.arg("-C").arg(dir);
+        command.args(place.env().iter().flat_map(|env| ["--env", env]));
+        command.args(["up", "--while-stdin"]);
+        for (name, _) in context.environment.iter().filter(|(name, _)| is_ours(name, place)) {
             command.env_remove(name);
         }
         let up = command
@@ -125,7 +134,8 @@ pub fn kill(pid: i32) {
     }
 }
 
-/// The demo is the same whatever the caller's environment says.
-fn is_ours(name: &str) -> bool {
-    name == "TIDEMILL_ENV" || name.starts_with("TIDEMILL_CONFIG__")
+/// The demo here is the same whatever the caller's environment says; of the emulators it may say
+/// where they are.
+fn is_ours(name: &str, place: &Place) -> bool {
+    name == "TIDEMILL_ENV" || (*place == Place::Here && name.starts_with("TIDEMILL_CONFIG__"))
 }
