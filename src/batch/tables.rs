@@ -6,9 +6,12 @@ use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::lake::Lake;
+use crate::lake::tables::VisibleFile;
 use crate::model::dag::DagVersion;
 use crate::model::dag::Table as Declaration;
 use crate::model::dag::TableContent;
+use crate::model::hive::Grain;
+use crate::model::hive::PartitionBy;
 use crate::model::hive::PartitionKey;
 use crate::model::job::Job;
 use crate::model::job::JobKind;
@@ -16,6 +19,8 @@ use crate::model::name::Name;
 use crate::model::name::TableName;
 use crate::model::name::TopicName;
 use crate::model::settings::Project;
+use crate::model::time::EventTime;
+use crate::model::time::Micros;
 use crate::model::topic::Topic;
 use crate::sql::plan_schema;
 use crate::sql::schema::lake_schema;
@@ -35,6 +40,8 @@ use parquet::arrow::ArrowWriter;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+const DAY_MICROS: i64 = 86_400_000_000;
 
 /// What the project's files say of tables.
 #[derive(Clone, Copy)]
@@ -68,6 +75,12 @@ impl<'a> From<&'a Project> for Declared<'a> {
 }
 
 impl Declared<'_> {
+    /// The column by whose value a stream routes the rows of a table to its hive partitions.
+    fn routed_by(&self, name: &TableName) -> Option<String> {
+        let TableContent::Topic(topic) = &self.tables.get(name)?.content else { return None };
+        Some(self.topics.get(topic)?.event_time.column.clone())
+    }
+
     /// The columns of a lake table: its topic's, or those of the query that writes it.
     pub fn schema(&self, name: &TableName) -> Result<SchemaRef, Error> {
         self.schema_within(name, &mut Vec::new()).doing(|| format!("find the columns of {name}"))
@@ -152,7 +165,8 @@ pub(super) fn of_lake(
     files: Vec<TableFile>,
 ) -> Result<Table, Error> {
     let (schema, store) = (declared.schema(name)?, Arc::clone(lake.objects()));
-    Ok(Table { catalog: Catalog::Lake, name: name.clone(), schema, store, files })
+    let routed_by = declared.routed_by(name);
+    Ok(Table { catalog: Catalog::Lake, name: name.clone(), schema, store, files, routed_by })
 }
 
 /// A warehouse table, or the part of it that lies within `key`.
@@ -183,9 +197,10 @@ async fn of_service(
         let content = writer.into_inner().map_err(bug)?;
         let (path, bytes) = (Path::from("rows.parquet"), content.len() as u64);
         store.put(&path, content.into()).await?;
-        files.push(TableFile { path, bytes });
+        files.push(TableFile { path, bytes, times: None });
     }
-    Ok(Table { catalog: Catalog::Warehouse, name: name.clone(), schema, store, files })
+    let (catalog, name) = (Catalog::Warehouse, name.clone());
+    Ok(Table { catalog, name, schema, store, files, routed_by: None })
 }
 
 fn of_folders(
@@ -204,11 +219,12 @@ fn of_folders(
     let files = files.map(|partition| {
         let path = Path::from_absolute_path(&partition.file);
         let path = path.map_err(|err| Error::new(ErrorKind::Input, err))?;
-        Ok(TableFile { path, bytes: partition.bytes })
+        Ok(TableFile { path, bytes: partition.bytes, times: None })
     });
     let files = files.collect::<Result<Vec<_>, Error>>()?;
     let store = Arc::new(LocalFileSystem::new());
-    Ok(Table { catalog: Catalog::Warehouse, name: name.clone(), schema, store, files })
+    let (catalog, name) = (Catalog::Warehouse, name.clone());
+    Ok(Table { catalog, name, schema, store, files, routed_by: None })
 }
 
 /// The files that a plain reader sees now, within `key` if there is one.
@@ -219,7 +235,23 @@ pub(super) async fn visible(
 ) -> Result<Vec<TableFile>, Error> {
     let files = lake.visible_files(name).await?.into_iter();
     let files = files.filter(|file| lies_within(&file.key, key));
-    Ok(files.map(|file| TableFile { path: file.published, bytes: file.bytes }).collect())
+    let file = |file: VisibleFile| TableFile {
+        path: file.published,
+        bytes: file.bytes,
+        times: Some(times(&file.key)),
+    };
+    Ok(files.map(file).collect())
+}
+
+/// Where the event times of the rows in a hive partition lie.
+fn times(key: &PartitionKey) -> (EventTime, EventTime) {
+    let (from, until) = PartitionBy::utc(key.grain).range(key);
+    let aside = match key.grain {
+        Grain::Hour => 0,
+        // They may have been cut in any timezone, before its last edit, too: none is a day from UTC.
+        Grain::Day | Grain::Month => DAY_MICROS,
+    };
+    (Micros(from.0.saturating_sub(aside)), Micros(until.0.saturating_add(aside)))
 }
 
 fn lies_within(part: &PartitionKey, whole: Option<&PartitionKey>) -> bool {
@@ -262,6 +294,7 @@ async fn files_of(lake: &Lake, input: &Input) -> Result<Vec<TableFile>, Error> {
     let file = |file: crate::model::commit::ClosedFile| TableFile {
         path: file.published.into(),
         bytes: file.bytes,
+        times: Some(times(key)),
     };
     Ok(closing.files.into_iter().map(file).collect())
 }
@@ -276,6 +309,7 @@ async fn output_of(lake: &Lake, input: &Input) -> Result<Vec<TableFile>, Error> 
     let file = |file: crate::model::commit::OutputFile| TableFile {
         path: file.published.into(),
         bytes: file.bytes,
+        times: None,
     };
     Ok(output.file.map(file).into_iter().collect())
 }

@@ -9,6 +9,7 @@ pub mod expr;
 mod failure;
 mod percentile;
 pub mod problem;
+mod prune;
 pub mod query;
 pub mod schema;
 pub mod session;
@@ -45,6 +46,7 @@ pub fn plan_schema(text: &str, tables: &[(TableName, SchemaRef)]) -> Result<Sche
             schema: Arc::clone(schema),
             store: Arc::new(InMemory::new()),
             files: Vec::new(),
+            routed_by: None,
         })
         .collect();
     let session = Session::for_planning(&tables);

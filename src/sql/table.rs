@@ -3,7 +3,9 @@
 //! Nothing is listed: a closing says which files are the input, and a file that appears meanwhile
 //! belongs to the next closing. Columns that a file lacks, because it is older, are null.
 
+use super::prune::kept;
 use crate::model::name::TableName;
+use crate::model::time::EventTime;
 use arrow::datatypes::DataType;
 use arrow::datatypes::Field;
 use arrow::datatypes::Schema;
@@ -38,6 +40,8 @@ pub struct Table {
     pub schema: SchemaRef,
     pub store: Arc<dyn ObjectStore>,
     pub files: Vec<TableFile>,
+    /// The column by which rows were routed to hive partitions, where the table has it.
+    pub routed_by: Option<String>,
 }
 
 /// What stands before the data set in a query: nothing for the lake, `warehouse.` for the other.
@@ -52,6 +56,8 @@ pub enum Catalog {
 pub struct TableFile {
     pub path: Path,
     pub bytes: u64,
+    /// The half-open stretch in which `routed_by` lies in every row, where that is known.
+    pub times: Option<(EventTime, EventTime)>,
 }
 
 impl Catalog {
@@ -76,7 +82,8 @@ pub(super) fn provider(table: &Table, url: ObjectStoreUrl) -> Arc<dyn TableProvi
     if table.files.is_empty() {
         return Arc::new(EmptyTable::new(schema));
     }
-    Arc::new(FileTable { schema, url, files: table.files.clone() })
+    let (files, routed_by) = (table.files.clone(), table.routed_by.clone());
+    Arc::new(FileTable { schema, url, files, routed_by })
 }
 
 /// Strings are read as views: they point into the decoded page and are copied once less.
@@ -98,6 +105,7 @@ struct FileTable {
     schema: SchemaRef,
     url: ObjectStoreUrl,
     files: Vec<TableFile>,
+    routed_by: Option<String>,
 }
 
 #[async_trait]
@@ -114,15 +122,16 @@ impl TableProvider for FileTable {
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let files = self.files.iter();
+        let files = kept(&self.files, &self.schema, self.routed_by.as_deref(), state, filters)?;
+        let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+        let files = files.into_iter();
         let files =
             files.map(|file| PartitionedFile::new(file.path.as_ref(), file.bytes)).collect();
         let format = ParquetFormat::default().with_options(state.default_table_options().parquet);
         let source = format.file_source(Arc::clone(&self.schema).into());
-        let bytes: u64 = self.files.iter().map(|file| file.bytes).sum();
         let mut statistics = Statistics::new_unknown(&self.schema);
         statistics.total_byte_size =
             Precision::Inexact(usize::try_from(bytes).unwrap_or(usize::MAX));

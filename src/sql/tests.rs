@@ -10,9 +10,11 @@ use arrow::array::ArrayRef;
 use arrow::array::Int64Array;
 use arrow::array::RecordBatch;
 use arrow::array::StringArray;
+use arrow::array::TimestampMicrosecondArray;
 use arrow::datatypes::DataType;
 use arrow::datatypes::Field;
 use arrow::datatypes::Schema;
+use arrow::datatypes::TimeUnit;
 use arrow::util::pretty::pretty_format_batches;
 use futures::TryStreamExt;
 use object_store::ObjectStore;
@@ -35,7 +37,7 @@ async fn put(store: &dyn ObjectStore, name: &str, columns: Vec<(&str, ArrayRef)>
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     let bytes = writer.into_inner().unwrap();
-    let file = TableFile { path: name.into(), bytes: bytes.len() as u64 };
+    let file = TableFile { path: name.into(), bytes: bytes.len() as u64, times: None };
     store.put(&file.path, bytes.into()).await.unwrap();
     file
 }
@@ -61,7 +63,8 @@ async fn raw() -> Table {
     let files = vec![new.await, old.await];
     put(&store, "raw/recentchange/later.parquet", vec![("wiki", wikis(&["never"]))]).await;
     let name = RAW.parse().unwrap();
-    Table { catalog: Catalog::Lake, name, schema: raw_schema(), store: Arc::new(store), files }
+    let (schema, store) = (raw_schema(), Arc::new(store));
+    Table { catalog: Catalog::Lake, name, schema, store, files, routed_by: None }
 }
 
 fn budget(memory_bytes: u64) -> Budget {
@@ -256,4 +259,39 @@ fn the_tables_of_a_query_are_found_without_knowing_them() {
         .map(|(catalog, name)| format!("{}:{name}", catalog.as_str()))
         .collect();
     assert_eq!(tables, ["lake:raw.x", "warehouse:agg.by_day"]);
+}
+
+#[tokio::test]
+async fn files_of_hive_partitions_that_a_filter_excludes_are_not_opened() {
+    let hour = |hour: i64| hour * 3_600_000_000;
+    let store = InMemory::new();
+    let times = |times: Vec<i64>| {
+        Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC")) as ArrayRef
+    };
+    let mut first = put(&store, "a.parquet", vec![("at", times(vec![hour(0), hour(1) - 1]))]).await;
+    let mut second = put(&store, "b.parquet", vec![("at", times(vec![hour(1)]))]).await;
+    // Nobody can read it.
+    let mut third = TableFile { path: "gone.parquet".into(), bytes: 1, times: None };
+    for (at, file) in (0..).zip([&mut first, &mut second, &mut third]) {
+        file.times = Some((Micros(hour(at)), Micros(hour(at + 1))));
+    }
+    let kind = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let table = Table {
+        catalog: Catalog::Lake,
+        name: RAW.parse().unwrap(),
+        schema: schema(&[("at", kind)]),
+        store: Arc::new(store),
+        files: vec![first, second, third],
+        routed_by: Some("at".to_owned()),
+    };
+    let counted = |filter: &str| format!("select count(*) as n from {RAW} where {filter}");
+    for (filter, rows) in [
+        ("at < timestamp '1970-01-01 01:00:00'", "2"),
+        ("at <= timestamp '1970-01-01 01:00:00'", "3"),
+        ("at >= timestamp '1970-01-01 01:00:00' and at < timestamp '1970-01-01 02:00:00'", "1"),
+        ("at between timestamp '1970-01-01' and timestamp '1970-01-01 00:59:59.999999'", "2"),
+    ] {
+        check(run(std::slice::from_ref(&table), &counted(filter)).await, &[rows]);
+    }
+    assert!(run(&[table], &counted("at > timestamp '1970-01-01 02:00:00'")).await.is_err());
 }

@@ -51,10 +51,11 @@ async fn table(declared: &Declared<'_>, name: &TableName, folder: &Path) -> Tabl
         parquet.write(&batch.unwrap()).unwrap();
     }
     let content = parquet.into_inner().unwrap();
-    let file = TableFile { path: "input.parquet".into(), bytes: content.len() as u64 };
+    let file = TableFile { path: "input.parquet".into(), bytes: content.len() as u64, times: None };
     let store = Arc::new(InMemory::new());
     store.put(&file.path, content.into()).await.unwrap();
-    Table { catalog: Catalog::Lake, name: name.clone(), schema, store, files: vec![file] }
+    let (catalog, name, files) = (Catalog::Lake, name.clone(), vec![file]);
+    Table { catalog, name, schema, store, files, routed_by: None }
 }
 
 async fn csv(batch: &BatchJob, tables: &[Table]) -> String {
