@@ -6,6 +6,7 @@
 pub mod error;
 
 pub mod clock;
+pub mod crash;
 pub mod ping;
 pub mod services;
 pub mod telemetry;

@@ -22,6 +22,7 @@ pub use show::json;
 pub use show::table;
 pub use tables::Declared;
 
+use crate::crash;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -130,6 +131,7 @@ pub async fn run(context: &Context<'_>, job: &Name) -> Result<Outcome, Error> {
             content: (rows > 0).then(|| (content.clone().into(), rows)),
         };
         let made = context.lake.replace_output(new).await.doing(doing)?;
+        crash::point("output-written");
         source = made.file.and_then(|file| context.lake.address(&file.published));
     }
     let mut load_job = None;

@@ -12,6 +12,7 @@ use super::frontier::Facts;
 use super::frontier::Heard;
 use super::make;
 use super::make::Current;
+use crate::crash;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::lake::Created;
@@ -113,6 +114,7 @@ impl Closer<'_> {
             }
             passed = Some(self.advance(&mut tx, table, passed, until).await?);
             tx.commit().await?;
+            crash::point("run-created");
         }
         if plan.close.is_empty() && facts.frontier != Some(frontier) {
             let mut tx = self.store.begin().await?;
@@ -223,7 +225,9 @@ impl Closer<'_> {
             frontier,
             made_from: None,
         };
-        Ok(match self.lake.create_closing(&ours).await? {
+        let created = self.lake.create_closing(&ours).await?;
+        crash::point("closing");
+        Ok(match created {
             Created::Ours => Taken::Ours(ours),
             Created::Theirs(theirs) => Taken::Theirs(theirs),
         })

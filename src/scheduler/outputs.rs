@@ -7,6 +7,7 @@ use super::fate::Cause;
 use super::make;
 use super::make::Carried;
 use super::make::Current;
+use crate::crash;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::lake::Created;
@@ -89,7 +90,9 @@ impl Outputs<'_> {
             frontier: of.end,
             made_from: Some(made_from),
         };
-        Ok(Some(match self.lake.create_closing(&ours).await? {
+        let created = self.lake.create_closing(&ours).await?;
+        crash::point("output-closing");
+        Ok(Some(match created {
             Created::Ours => ours,
             Created::Theirs(theirs) => theirs,
         }))

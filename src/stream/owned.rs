@@ -14,6 +14,7 @@ use super::roll::OpenBytes;
 use super::roll::Policy;
 use super::route::Part;
 use super::watermark::Watermark;
+use crate::crash;
 use crate::error::Error;
 use crate::lake::commit::Append;
 use crate::lake::commit::Log;
@@ -274,6 +275,7 @@ impl Owned {
         match self.log.append(&self.tip, &record).await? {
             Append::Theirs(_) => Ok(Commit::Theirs),
             Append::Ours(unpublished) => {
+                crash::point("record");
                 self.tip = self.log.publish(&unpublished).await?;
                 self.committed(&record, now);
                 Ok(Commit::Ours(Box::new(record)))

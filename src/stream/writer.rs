@@ -18,6 +18,7 @@ use super::roll::Relief;
 use super::route::Router;
 use super::watermark::Others;
 use crate::clock::Clock;
+use crate::crash;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -257,6 +258,7 @@ impl Writing {
         }
         if let Some(owned) = self.owned.get_mut(&at) {
             owned.take(&batch, judged, parts, &self.table, now)?;
+            crash::point("fetch");
         }
         Ok(())
     }
@@ -336,6 +338,7 @@ impl Writing {
     fn commit(&mut self, at: u32, reason: Reason) -> Result<(), Error> {
         let now = self.now();
         let Some(owned) = self.owned.get_mut(&at) else { return Ok(()) };
+        crash::because(&reason.to_string());
         let commit = self.given.runtime.block_on(owned.commit(&self.table, now));
         let output = &self.table.output;
         match commit.doing(|| format!("commit topic partition {at} of {output}"))? {

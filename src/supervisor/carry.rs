@@ -16,6 +16,7 @@ use super::launch::Launch;
 use super::launch::OWN_PROGRAM;
 use super::process::ProcessId;
 use super::process::sweep;
+use crate::crash;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -141,6 +142,7 @@ impl Supervisor {
         };
         folder.prepare(&launch.spec)?;
         let shim = self.start_shim(attempt, folder, &launch)?;
+        crash::point("attempt-launched");
         if let Some(shim) = shim
             && let Err(error) = self.record(attempt, &shim).await
         {

@@ -13,6 +13,7 @@ mod task;
 
 use crate::clock::Clock;
 use crate::config::Environment;
+use crate::crash;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -127,6 +128,7 @@ async fn report(
     id: &str,
     outcome: Result<Option<Value>, Error>,
 ) -> Result<(), Error> {
+    crash::point("outcome");
     let failure = outcome.as_ref().err().map(Failure::from);
     if let Some(failure) = &failure {
         error!(remedy = failure.remedy, "{}", failure.error);

@@ -6,6 +6,7 @@
 
 use super::super::CALLS_MAX;
 use super::super::Lake;
+use crate::crash;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -96,6 +97,7 @@ impl Lake {
                     Heard::Closing { lists: self.is_closed_with(record, file).await.doing(doing)? }
                 }
                 Step::DeleteStaged => {
+                    crash::point("publish");
                     self.delete(&file.staged.as_str().into()).await.doing(doing)?;
                     Heard::StagedDeleted
                 }

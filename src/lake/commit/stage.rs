@@ -3,6 +3,7 @@
 use super::super::CALLS_MAX;
 use super::super::Lake;
 use super::log::Log;
+use crate::crash;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -51,6 +52,7 @@ impl Log {
         };
         let staged = self.lake.retry().run(call).await;
         let staged = staged.doing(|| format!("stage a file of {}", self.place.output()))?;
+        crash::point("stage");
         Ok(File {
             key,
             staged: staged.to_string(),

@@ -22,6 +22,7 @@ use super::journal::Intent;
 use super::journal::Journal;
 use super::journal::Open;
 use crate::clock::Clock;
+use crate::crash;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -122,6 +123,7 @@ impl BigQuery {
             loads(&self.rest.project, load, &wanted.schema, grows)?
         };
         let mut begun = journal.begin(&intent).await?;
+        crash::point("load-stored");
         warn_of_limits(&intent, &begun);
         if !begun.known {
             begun.open.extend(self.unknown_jobs(&begun.job, &intent, &labels).await?);
@@ -137,6 +139,7 @@ impl BigQuery {
             return Err(Error::new(ErrorKind::Data, problem));
         }
         let bytes = load.content.len() as u64;
+        crash::point("load-done");
         journal.end(&begun.job, End::Loaded { rows, bytes }).await?;
         info!(table = %intent.table, key = %intent.key, job = begun.job, rows, bytes,
             "loaded {} of {} by job {}", intent.key, intent.table, begun.job);
@@ -222,6 +225,7 @@ impl BigQuery {
         if !submitted.doing(|| format!("submit job {id}"))? {
             info!(job = id, "job {id} has been submitted before");
         }
+        crash::point("load-submitted");
         let mut pause = LOOK_FIRST;
         loop {
             let found = self.rest.job(set, id).await.doing(|| format!("ask for job {id}"))?;
