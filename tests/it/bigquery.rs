@@ -57,7 +57,7 @@ fn a_made_up_day_goes_from_a_broker_through_a_bucket_into_bigquery() {
     let Some(bigquery) = servers::BigQuery::over(storage.folder.path()) else { return };
     let (mut project, day) = (Project::shipped(), made_up_day());
     project.on_brokers(brokers);
-    project.in_bucket(&storage);
+    project.in_bucket(&storage, "wiki");
     project.in_bigquery(&bigquery.address);
     project.feed_from(&format!("replay = {{ file = \"{}\" }}", day.file.display()));
     let lister = watch(&project);

@@ -21,7 +21,7 @@ fn found(project: &Project, system: &str) -> (Option<i32>, Vec<String>) {
 
 fn on_emulators(storage: &Storage, bigquery: &servers::BigQuery, location: &str) -> Project {
     let mut project = Project::shipped();
-    project.in_bucket(storage);
+    project.in_bucket(storage, "wiki");
     project.in_bigquery(&bigquery.address);
     project.edit("tidemill.toml", "location = \"EU\"", &format!("location = \"{location}\""));
     project

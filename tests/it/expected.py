@@ -1,9 +1,13 @@
 """Computes with DuckDB what a day of recentchange events must have become, and compares.
 
 usage: expected.py INPUT LAKE WAREHOUSE; prints each difference and exits with 1 if there is one.
+WAREHOUSE is a folder, or `http://…/projects/P`: BigQuery.
 """
 
+import json
 import sys
+import urllib.error
+import urllib.request
 
 import duckdb
 
@@ -37,11 +41,38 @@ def aggregates(start):
         from event group by all"""
 
 
+def rows_of(table, start):
+    """What to select a loaded table's rows from."""
+    if not warehouse.startswith("http"):
+        return parquet(f"{warehouse}/agg/{table}")
+    text = f"select cast({start} as string), wiki, type, {', '.join(NUMBERS)} from agg.{table}"
+    body = json.dumps({"query": text, "useLegacySql": False, "maxResults": 100_000}).encode()
+    headers = {"Content-Type": "application/json"}
+    try:
+        answer = urllib.request.urlopen(urllib.request.Request(f"{warehouse}/queries", body, headers))
+        answer = json.load(answer)
+    except urllib.error.HTTPError as refused:
+        sys.exit(f"- no table agg.{table}: {refused.read().decode()}")
+    if not answer.get("jobComplete") or answer.get("pageToken"):
+        sys.exit(f"- not all rows of agg.{table}")
+    numbers = ", ".join(f"{name} double" for name in NUMBERS)
+    kind = "date" if start == "day_start" else "timestamp"
+    db.execute(f"create table bigquery_{table} ({start} {kind}, wiki varchar, type varchar, {numbers})")
+    rows = [[cell["v"] for cell in row["f"]] for row in answer.get("rows", [])]
+    if rows:
+        marks = ", ".join("?" * (3 + len(NUMBERS)))
+        db.executemany(f"insert into bigquery_{table} values ({marks})", rows)
+    return f"bigquery_{table}"
+
+
+NUMBERS = ["changes", "bot_changes", "users", "bytes_added", "bytes_removed", "size_change_p95"]
+
+
 def loaded(table, start):
     return f"""
-        select {start}, wiki, type, changes, bot_changes, users, bytes_added::bigint,
-               bytes_removed::bigint, round(size_change_p95, 6)
-        from {parquet(f"{warehouse}/agg/{table}")}"""
+        select {start}, wiki, type, changes::bigint, bot_changes::bigint, users::bigint,
+               bytes_added::bigint, bytes_removed::bigint, round(size_change_p95, 6)
+        from {rows_of(table, start)}"""
 
 
 COMPARED = {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tidemill::model::commit::Closing;
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -35,11 +36,14 @@ type Stamp = (u64, i64, i64, u64);
 struct Streamed {
     stamps: HashMap<PathBuf, Stamp>,
     origins: HashSet<Origin>,
+    /// Closings whose rows were there.
+    closings: HashSet<PathBuf>,
 }
 
 impl Lister {
-    /// `streamed` and `replaced` are the folders of tables; they need not exist yet.
-    pub fn watch(streamed: PathBuf, replaced: Vec<PathBuf>) -> Self {
+    /// `streamed` is a table of the lake, `replaced` are the folders of others; they need not exist
+    /// yet.
+    pub fn watch(lake: PathBuf, streamed: &'static str, replaced: Vec<PathBuf>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
@@ -47,7 +51,8 @@ impl Lister {
             let mut stamps = HashMap::new();
             loop {
                 let last = stopped.load(Ordering::Relaxed);
-                known.look(&streamed, &mut seen);
+                known.look_at_closings(&lake, streamed, &mut seen);
+                known.look(&lake.join(streamed.replace('.', "/")), &mut seen);
                 for table in &replaced {
                     look_at_replaced(table, &mut stamps, &mut seen);
                 }
@@ -93,6 +98,27 @@ impl Streamed {
                 }
                 there
             });
+        }
+    }
+
+    /// What a closing lists is visible when it is.
+    fn look_at_closings(&mut self, lake: &Path, table: &str, seen: &mut Seen) {
+        for file in tables::files(&lake.join("_tidemill").join(table).join("closed")) {
+            if self.closings.contains(&file) {
+                continue;
+            }
+            // On a local disk its name is there a moment before its text.
+            let Ok(closing) =
+                serde_json::from_slice::<Closing>(&fs::read(&file).unwrap_or_default())
+            else {
+                continue;
+            };
+            for rows in &closing.files {
+                if !lake.join(&rows.published).exists() {
+                    seen.wrong.push(format!("{} lists {}", file.display(), rows.published));
+                }
+            }
+            self.closings.insert(file);
         }
     }
 

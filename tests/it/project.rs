@@ -5,6 +5,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fmt::Debug;
 use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
@@ -34,13 +35,23 @@ pub fn machine() -> MutexGuard<'static, ()> {
 
 /// Waits until `look` returns something; its error is what was seen last.
 #[track_caller]
-pub fn wait_until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+pub fn wait_until<T>(what: &str, look: impl FnMut() -> Result<T, String>) -> T {
+    wait_so_long(WAIT_MAX, what, look)
+}
+
+/// Likewise, for what takes longer.
+#[track_caller]
+pub fn wait_so_long<T>(
+    most: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Result<T, String>,
+) -> T {
     let clock = Clock::system();
     let began = clock.now();
     loop {
         match look() {
             Ok(found) => return found,
-            Err(seen) if clock.now().duration_since(began).unwrap() > WAIT_MAX => {
+            Err(seen) if clock.now().duration_since(began).unwrap() > most => {
                 panic!("waited in vain until {what}; last seen: {seen}")
             }
             Err(_) => std::thread::sleep(LOOK_EVERY),
@@ -137,17 +148,20 @@ impl Project {
             self.edit(&format!("jobs/{job}/job.toml"), TOPIC, &topic);
         }
         self.topic = topic;
-        let text = fs::read_to_string(self.path("tidemill.toml")).unwrap();
-        self.write("tidemill.toml", &format!("{text}\n[kafka]\nbrokers = \"{address}\"\n"));
+        self.set(&format!("[kafka]\nbrokers = \"{address}\"\n"));
     }
 
-    /// Keeps the lake in a bucket, whose objects are files that any lister finds.
-    pub fn in_bucket(&mut self, storage: &Storage) {
+    /// Keeps the lake in a folder of a bucket, whose objects are files that any lister finds.
+    pub fn in_bucket(&mut self, storage: &Storage, folder: &str) {
+        let address = &storage.address;
+        self.set(&format!("[lake]\nurl = \"gs://lake/{folder}\"\nendpoint = \"{address}\"\n"));
+        self.lake = Some(storage.folder.path().join("lake").join(folder));
+    }
+
+    /// Adds a section to the project's settings.
+    pub fn set(&self, section: &str) {
         let text = fs::read_to_string(self.path("tidemill.toml")).unwrap();
-        let lake =
-            format!("[lake]\nurl = \"gs://lake/wiki\"\nendpoint = \"{}\"\n", storage.address);
-        self.write("tidemill.toml", &format!("{text}\n{lake}"));
-        self.lake = Some(storage.folder.path().join("lake/wiki"));
+        self.write("tidemill.toml", &format!("{text}\n{section}"));
     }
 
     /// Loads into BigQuery's emulator.
@@ -209,17 +223,28 @@ impl Project {
 
     /// Starts the daemon and waits until it takes requests.
     pub fn up(&self) -> Daemon<'_> {
+        self.try_up(&[]).expect("the daemon has ended")
+    }
+
+    /// Likewise, with more in its environment; `None` if it is killed meanwhile.
+    pub fn try_up(&self, environment: &[(&str, &Path)]) -> Option<Daemon<'_>> {
         let log = File::options().create(true).append(true).open(self.path("up.log")).unwrap();
         let child = self
             .command(&["up"])
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
         let mut daemon = Daemon { project: self, child: Some(child) };
-        wait_until("the daemon is ready", || daemon.ready());
-        daemon
+        let ready = wait_until("the daemon is ready", || {
+            if daemon.was_killed() {
+                return Ok(false);
+            }
+            daemon.ready().map(|()| true)
+        });
+        ready.then_some(daemon)
     }
 
     /// What works on this project now; `/proc` knows them by the folder in their arguments or, for
@@ -292,10 +317,16 @@ pub struct Daemon<'a> {
 }
 
 impl Daemon<'_> {
-    fn ready(&mut self) -> Result<(), String> {
-        if let Some(ended) = self.child.as_mut().unwrap().try_wait().unwrap() {
-            panic!("the daemon has ended: {ended}");
-        }
+    /// Whether `kill -9` has ended it; any other end fails the test.
+    pub fn was_killed(&mut self) -> bool {
+        let Some(child) = &mut self.child else { return true };
+        let Some(ended) = child.try_wait().unwrap() else { return false };
+        assert_eq!(ended.signal(), Some(Signal::KILL.as_raw()), "the daemon has ended: {ended}");
+        self.child = None;
+        true
+    }
+
+    fn ready(&self) -> Result<(), String> {
         let holder = fs::read_to_string(self.project.path(".tidemill/daemon.lock"));
         let holder: Value = holder
             .map_err(|err| err.to_string())
@@ -352,7 +383,7 @@ fn pids() -> impl Iterator<Item = i32> {
 }
 
 /// A zombie is not.
-fn is_alive(pid: i32) -> bool {
+pub fn is_alive(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
 }

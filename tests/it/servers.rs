@@ -140,16 +140,7 @@ pub fn fake_gcs() -> Option<PathBuf> {
 /// Sends JSON to an emulator, which must take it.
 #[track_caller]
 pub fn post(address: &str, path: &str, body: &str) {
-    let host = address.strip_prefix("http://").unwrap();
-    let mut stream = TcpStream::connect(host).unwrap();
-    let length = body.len();
-    write!(
-        stream,
-        "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
-    let answer = io::read_to_string(stream).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    ask(address, "POST", path, body);
 }
 
 /// Each folder in it is a bucket.
@@ -182,6 +173,21 @@ pub fn skipped(what: &str) {
     let test = std::thread::current().name().unwrap_or_default().to_owned();
     // Past the capture of the test harness, which shows nothing of a test that passes.
     let _ = writeln!(io::stderr(), "skipped: {test} needs {what}");
+}
+
+/// Asks a server on this machine for JSON; any other answer than 200 fails the test.
+pub fn ask(address: &str, method: &str, path: &str, body: &str) -> String {
+    let host = address.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(host).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let told = io::read_to_string(stream).unwrap();
+    assert!(told.starts_with("HTTP/1.1 200"), "{path}: {told}");
+    told.split_once("\r\n\r\n").unwrap().1.to_owned()
 }
 
 fn start(script: &str, arguments: &[&str]) -> Server {

@@ -1,9 +1,9 @@
 //! The shipped pipeline with its lake in a bucket, at the Cloud Storage emulator.
 
 use crate::project::{BINARY, Project, machine};
+use crate::servers::ask;
 use crate::wikimedia::{RAW, land, made_up_day, real_day};
-use std::io::{BufRead, BufReader, Write, read_to_string};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
@@ -33,15 +33,7 @@ impl Storage {
 
     /// Replaces the rules by which requests fail.
     pub fn faults(&self, rules: &str) {
-        let host = self.address.trim_start_matches("http://");
-        let mut stream = TcpStream::connect(host).unwrap();
-        let length = rules.len();
-        let head = format!(
-            "PUT /_emulator/faults HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
-        );
-        stream.write_all((head + rules).as_bytes()).unwrap();
-        let answer = read_to_string(stream).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        ask(&self.address, "PUT", "/_emulator/faults", rules);
     }
 }
 
@@ -54,7 +46,7 @@ impl Drop for Storage {
 
 fn in_bucket(storage: &Storage) -> Project {
     let mut project = Project::shipped();
-    project.in_bucket(storage);
+    project.in_bucket(storage, "wiki");
     project
 }
 

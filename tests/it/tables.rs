@@ -8,7 +8,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use tidemill::model::commit::{Closing, Record};
+use tidemill::model::commit::{Closing, LakeIdentity, Record, consumer_group};
 
 /// Every file below `folder`, in order.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
@@ -76,6 +76,17 @@ pub fn closings(lake: &Path, table: &str) -> BTreeMap<String, Vec<Closing>> {
         its.sort_by_key(|closing| closing.n);
     }
     closings
+}
+
+/// The consumer group of a streamed table, once the lake has an identity.
+pub fn group(lake: &Path, table: &str) -> Option<String> {
+    let identity = fs::read(lake.join("_tidemill/lake.json")).ok()?;
+    let identity: LakeIdentity = serde_json::from_slice(&identity).unwrap();
+    Some(consumer_group(
+        &identity.project.parse().unwrap(),
+        &identity.lake_id,
+        &table.parse().unwrap(),
+    ))
 }
 
 /// Every record of a streamed table.

@@ -17,9 +17,6 @@ use parquet::file::properties::WriterProperties;
 use serde_json::Value;
 use serde_json::json;
 use std::fs;
-use std::io::Read;
-use std::io::Write;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::Mutex;
 use tempfile::TempDir;
@@ -175,18 +172,7 @@ impl Place {
     }
 
     fn ask(&self, method: &str, path: &str, body: &str) -> String {
-        let host = self.address.unwrap().strip_prefix("http://").unwrap();
-        let mut stream = TcpStream::connect(host).unwrap();
-        let length = body.len();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-        )
-        .unwrap();
-        let mut told = String::new();
-        stream.read_to_string(&mut told).unwrap();
-        assert!(told.starts_with("HTTP/1.1 200"), "{path}: {told}");
-        told.split_once("\r\n\r\n").unwrap().1.to_owned()
+        servers::ask(self.address.unwrap(), method, path, body)
     }
 }
 

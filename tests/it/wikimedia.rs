@@ -5,7 +5,6 @@ use crate::lister::Lister;
 use crate::project::{Project, is, machine, wait_until};
 use crate::{servers, tables};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tidemill::model::commit::Record;
@@ -93,7 +92,8 @@ pub fn watch(project: &Project) -> Lister {
         ["recentchange_by_hour", "recentchange_by_day"].map(|table| format!("agg/{table}"));
     let (lake, warehouse) = (project.lake(), project.warehouse());
     let replaced = replaced.iter().flat_map(|table| [lake.join(table), warehouse.join(table)]);
-    Lister::watch(lake.join("raw/recentchange"), replaced.collect())
+    let replaced = replaced.collect();
+    Lister::watch(lake, RAW, replaced)
 }
 
 /// Waits until each hour of the day, and the day, have been counted, each once.
@@ -175,18 +175,20 @@ fn check_closings(project: &Project, day: &Day) {
 /// Compares lake and warehouse with what DuckDB computes from the day's file.
 fn check_aggregates(project: &Project, day: &Day) {
     let Some(python) = servers::python() else { return };
-    if let Err(told) = compare(&python, project, &day.file) {
+    let warehouse = project.warehouse();
+    if let Err(told) = compare(&python, &day.file, &project.lake(), warehouse.to_str().unwrap()) {
         panic!("DuckDB finds (- missing, + too many):\n{told}");
     }
 }
 
-/// The differences as an error.
-pub fn compare(python: &Path, project: &Project, events: &Path) -> Result<(), String> {
+/// The differences as an error. The warehouse is a folder, or the address of a BigQuery project.
+pub fn compare(python: &Path, events: &Path, lake: &Path, warehouse: &str) -> Result<(), String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/expected.py");
     let mut compare = Command::new(python);
-    compare.args([&script, events, &project.lake(), &project.warehouse()]);
+    compare.args([&script, events, lake]).arg(warehouse);
     let output = compare.output().unwrap();
-    std::io::stderr().write_all(&output.stderr).unwrap();
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let told =
+        [output.stdout, output.stderr].map(|told| String::from_utf8_lossy(&told).into_owned());
+    let told = told.concat();
     if output.status.success() { Ok(()) } else { Err(told) }
 }

@@ -1,0 +1,202 @@
+//! What may happen to a project and its servers, in which share, and how it is done.
+
+use crate::chaos_disk::Disk;
+use crate::chaos_servers::{SESSION, Share};
+use crate::project::{Daemon, Project, Role, kill};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rustix::process::Signal;
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, SystemTime};
+use tidemill::clock::Clock;
+
+/// A role that nobody plays for so long is not waited for.
+const MEET_MAX: Duration = Duration::from_millis(1500);
+const MEET_EVERY: Duration = Duration::from_millis(10);
+const PAUSE_MAX_MS: u64 = 900;
+const FULL_MAX_MS: u64 = 3000;
+
+/// What may happen, and how often beside the others.
+const FATES: [(Fate, u32); 12] = [
+    (Fate::Kill(Role::Stream), 10),
+    (Fate::Kill(Role::Batch), 10),
+    (Fate::Kill(Role::Shim), 8),
+    (Fate::Kill(Role::Daemon), 6),
+    (Fate::Kill(Role::Feed), 6),
+    (Fate::Sleep(Role::Stream), 2),
+    (Fate::Sleep(Role::Batch), 2),
+    (Fate::Sleep(Role::Daemon), 1),
+    (Fate::Sleep(Role::Feed), 1),
+    (Fate::Edit, 2),
+    (Fate::LoseStore, 2),
+    (Fate::FillDisk, 2),
+];
+
+/// What may happen besides where there are servers.
+const AT_SERVERS: [(Fate, u32); 4] =
+    [(Fate::KillBroker, 3), (Fate::Storm, 2), (Fate::StorageFaults, 6), (Fate::BigQueryFaults, 5)];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Kill(Role),
+    /// Stopped in the middle of anything, and woken when others have gone on.
+    Sleep(Role),
+    /// A killed stream comes back with another job.
+    Edit,
+    /// The daemon is killed, and its successor finds no state store.
+    LoseStore,
+    /// The disk of state and logs, and of what else is local, has no byte left for a while.
+    FillDisk,
+    /// Others lead what it led.
+    KillBroker,
+    /// Members come into the consumer group, and leave it.
+    Storm,
+    StorageFaults,
+    BigQueryFaults,
+}
+
+impl Fate {
+    /// Whether it is a `kill -9`.
+    pub fn kills(self) -> bool {
+        match self {
+            Self::Kill(_) | Self::Edit | Self::LoseStore | Self::KillBroker => true,
+            Self::Sleep(_)
+            | Self::FillDisk
+            | Self::Storm
+            | Self::StorageFaults
+            | Self::BigQueryFaults => false,
+        }
+    }
+}
+
+pub struct Nemesis<'a> {
+    project: &'a Project,
+    share: Option<Share<'a>>,
+    random: StdRng,
+    clock: Clock,
+    fates: Vec<(Fate, u32)>,
+    /// Where one can be mounted.
+    disk: Option<Disk>,
+    daemon: Option<Daemon<'a>>,
+    /// Who is stopped, and when it is woken.
+    asleep: Vec<(i32, SystemTime)>,
+}
+
+impl<'a> Nemesis<'a> {
+    /// Starts the daemon.
+    pub fn of(project: &'a Project, share: Option<Share<'a>>, random: StdRng) -> Self {
+        let mut fates = FATES.to_vec();
+        if share.is_some() {
+            fates.extend(AT_SERVERS);
+        }
+        let disk = Disk::mount(&project.path(".tidemill"));
+        let (daemon, asleep) = (Some(project.up()), Vec::new());
+        Self { project, share, random, clock: Clock::system(), fates, disk, daemon, asleep }
+    }
+
+    /// Does something, or nothing where nobody is there for it.
+    pub fn strike(&mut self) -> Option<Fate> {
+        sleep(Duration::from_millis(self.random.random_range(0..PAUSE_MAX_MS)));
+        let now = self.clock.now();
+        self.wake(|at| at <= now);
+        let (fate, _) =
+            *self.fates.choose_weighted(&mut self.random, |(_, weight)| *weight).unwrap();
+        let (project, random) = (self.project, &mut self.random);
+        let done = match (fate, &mut self.share) {
+            (Fate::Kill(Role::Daemon), _) => self.restart(|| {}),
+            (Fate::LoseStore, _) => self.restart(|| lose_store(project)),
+            (Fate::Kill(role), _) => meet(project, role, random, Signal::KILL).is_some(),
+            (Fate::Sleep(role), _) => self.lull(role),
+            (Fate::Edit, _) => edit(project, random),
+            (Fate::FillDisk, _) => self.fill_disk(),
+            (Fate::KillBroker, Some(share)) => share.kill_broker(random),
+            (Fate::Storm, Some(share)) => share.storm(project, random),
+            (Fate::StorageFaults, Some(share)) => share.storage_faults(random),
+            (Fate::BigQueryFaults, Some(share)) => share.bigquery_faults(random),
+            (Fate::KillBroker | Fate::Storm | Fate::StorageFaults | Fate::BigQueryFaults, None) => {
+                false
+            }
+        };
+        done.then_some(fate)
+    }
+
+    /// Peace: all are awake, and all servers work.
+    pub fn rest(mut self) -> (Daemon<'a>, Option<Share<'a>>, Option<Disk>) {
+        self.wake(|_| true);
+        if let Some(share) = &mut self.share {
+            share.calm();
+        }
+        (self.daemon.take().unwrap(), self.share, self.disk)
+    }
+
+    fn restart(&mut self, meanwhile: impl FnOnce()) -> bool {
+        self.daemon.take().unwrap().kill();
+        sleep(Duration::from_millis(self.random.random_range(0..PAUSE_MAX_MS / 2)));
+        meanwhile();
+        self.daemon = Some(self.project.up());
+        true
+    }
+
+    fn lull(&mut self, role: Role) -> bool {
+        let met = meet(self.project, role, &mut self.random, Signal::STOP);
+        let long = self.random.random_range(Duration::ZERO..SESSION * 4);
+        self.asleep.extend(met.map(|pid| (pid, self.clock.now() + long)));
+        met.is_some()
+    }
+
+    fn fill_disk(&mut self) -> bool {
+        let Some(disk) = &self.disk else { return false };
+        disk.fill();
+        sleep(Duration::from_millis(self.random.random_range(0..FULL_MAX_MS)));
+        disk.free();
+        true
+    }
+
+    fn wake(&mut self, due: impl Fn(SystemTime) -> bool) {
+        self.asleep.retain(|(pid, at)| {
+            if due(*at) {
+                kill(*pid, Signal::CONT); // It may have been given up meanwhile.
+            }
+            !due(*at)
+        });
+    }
+}
+
+/// Signals one that is met at work; returns its process.
+fn meet(project: &Project, role: Role, random: &mut StdRng, signal: Signal) -> Option<i32> {
+    let mut waited = Duration::ZERO;
+    loop {
+        if let Some(pid) = project.processes_of(role).choose(random).copied()
+            && kill(pid, signal)
+        {
+            return Some(pid);
+        }
+        if waited >= MEET_MAX {
+            return None;
+        }
+        sleep(MEET_EVERY);
+        waited += MEET_EVERY;
+    }
+}
+
+fn edit(project: &Project, random: &mut StdRng) -> bool {
+    let killed = meet(project, Role::Stream, random, Signal::KILL).is_some();
+    let land = "jobs/recentchange_land/job.toml";
+    let text = fs::read_to_string(project.path(land)).unwrap();
+    let (slow, fast) = ("every = \"1s\"", "every = \"600ms\"");
+    let (from, to) = if text.contains(slow) { (slow, fast) } else { (fast, slow) };
+    project.edit(land, from, to);
+    killed
+}
+
+/// What works goes on, and nobody knows it any more.
+fn lose_store(project: &Project) {
+    for end in ["", "-wal", "-shm"] {
+        let file = project.path(&format!(".tidemill/state.db{end}"));
+        if file.exists() {
+            fs::remove_file(file).unwrap();
+        }
+    }
+}
