@@ -103,10 +103,13 @@ fn kafka(context: &Context, project: &Project) -> System {
             // The rights of the streams' own groups go by this prefix.
             let doctor = Uuid::new_v4().simple().to_string();
             let group = format!("tidemill.{}.doctor.{doctor}", settings.project);
-            let findings = project.topics.iter().flat_map(|(name, topic)| {
-                cluster.examine(name, topic.partitions, &group, &context.clock)
-            });
-            (cluster.to_string(), findings.collect())
+            let mut findings = cluster.examine_brokers();
+            for (name, topic) in &project.topics {
+                let (partitions, retention) = (topic.partitions, topic.retention);
+                let found = cluster.examine(name, partitions, retention, &group, &context.clock);
+                findings.extend(found);
+            }
+            (cluster.to_string(), findings)
         }
     };
     System { name: "kafka", at, findings }

@@ -3,6 +3,7 @@
 use super::Change;
 use super::Cluster;
 use super::Source;
+use super::broker::Brokers;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -13,14 +14,25 @@ use std::time::Duration;
 const POLL_WAIT: Duration = Duration::from_millis(250);
 /// A group that is alone rebalances in about three seconds on a broker's default settings.
 const POLLS: usize = 80;
+/// Long enough for a broker to refuse.
+const READS: usize = 6;
 
 impl Cluster {
+    /// Asks each broker for what it can do; the embedded log has none.
+    pub fn examine_brokers(&self) -> Vec<Finding> {
+        match self {
+            Self::Embedded { .. } => Vec::new(),
+            Self::Brokers { servers, properties } => Brokers { servers, properties }.examine(),
+        }
+    }
+
     /// Tries a topic that was declared with so many topic partitions. Joins a group of its own,
-    /// `group`, and commits nothing.
+    /// `group`, reads a message and commits nothing.
     pub fn examine(
         &self,
         topic: &TopicName,
         partitions: u32,
+        retention: Duration,
         group: &str,
         clock: &Clock,
     ) -> Vec<Finding> {
@@ -28,6 +40,10 @@ impl Cluster {
         let facts = match self.facts(topic) {
             Err(error) => return vec![Finding::failed(what, &error)],
             Ok(None) => {
+                if let Self::Brokers { servers, properties } = self {
+                    let brokers = Brokers { servers, properties };
+                    return vec![brokers.examine_creation(topic, partitions, retention)];
+                }
                 let remedy = "`tidemill up` creates it when its feed or stream starts";
                 return vec![Finding::warning(what, remedy).seen("there is none yet")];
             }
@@ -42,6 +58,9 @@ impl Cluster {
             let seen = format!("{} instead of {partitions}", facts.partitions);
             found.push(Finding::warning(what, remedy).seen(seen));
         }
+        if let Self::Brokers { servers, properties } = self {
+            found.extend(Brokers { servers, properties }.examine_topic(topic, retention));
+        }
         let what = format!("topic {topic} can be read in a group of ours");
         found.push(match self.reads(topic, group, clock) {
             Ok(kept) => Finding::good(what).seen(format!("it keeps {kept} messages")),
@@ -50,7 +69,7 @@ impl Cluster {
         found
     }
 
-    /// Joins the group, and counts what the topic keeps.
+    /// Joins the group, counts what the topic keeps, and reads of it.
     fn reads(&self, topic: &TopicName, group: &str, clock: &Clock) -> Result<u64, Error> {
         let mut source = self.source(topic, group, clock)?;
         let members = assigned(source.as_mut())?;
@@ -58,6 +77,15 @@ impl Cluster {
         for &member in &members {
             let (first, end) = source.offsets(member)?;
             kept += end.saturating_sub(first).unsigned_abs();
+            source.start(member, first)?;
+        }
+        // The right to read is asked for by reading only, also where there is nothing.
+        let mut read = 0;
+        for _ in 0..READS {
+            source.poll(POLL_WAIT, 1, &mut |_| read += 1)?;
+            if read > 0 {
+                break;
+            }
         }
         source.release(&members)?;
         Ok(kept)
@@ -82,13 +110,16 @@ mod tests {
     use crate::model::finding::Health;
     use std::path::Path;
 
+    const HOUR: Duration = Duration::from_hours(1);
+
     fn cluster(dir: &Path) -> Cluster {
         Cluster::Embedded { dir: dir.to_owned(), keep_bytes: 1 << 20 }
     }
 
     fn healths(cluster: &Cluster, partitions: u32) -> Vec<Health> {
         let topic = "orders".parse().unwrap();
-        let found = cluster.examine(&topic, partitions, "tidemill.wiki.doctor", &Clock::system());
+        let found =
+            cluster.examine(&topic, partitions, HOUR, "tidemill.wiki.doctor", &Clock::system());
         found.iter().map(|finding| finding.health).collect()
     }
 
@@ -96,7 +127,7 @@ mod tests {
     fn a_topic_as_declared_is_well() {
         let dir = tempfile::tempdir().unwrap();
         let cluster = cluster(dir.path());
-        cluster.ensure_topic(&"orders".parse().unwrap(), 4, Duration::from_hours(1)).unwrap();
+        cluster.ensure_topic(&"orders".parse().unwrap(), 4, HOUR).unwrap();
         assert_eq!(healths(&cluster, 4), [Health::Good; 3]);
     }
 
@@ -104,7 +135,7 @@ mod tests {
     fn another_number_of_topic_partitions_is_a_warning() {
         let dir = tempfile::tempdir().unwrap();
         let cluster = cluster(dir.path());
-        cluster.ensure_topic(&"orders".parse().unwrap(), 4, Duration::from_hours(1)).unwrap();
+        cluster.ensure_topic(&"orders".parse().unwrap(), 4, HOUR).unwrap();
         assert_eq!(healths(&cluster, 8), [Health::Good, Health::Warning, Health::Good]);
     }
 

@@ -5,10 +5,12 @@ use crate::servers;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 use tidemill::clock::Clock;
 use tidemill::model::name::TopicName;
@@ -70,6 +72,61 @@ pub fn group_offset(servers: &str, topic: &TopicName, group: &str) -> Option<i64
         Offset::Offset(offset) => Some(offset),
         _ => None,
     }
+}
+
+/// Sets what [`group_offset`] tells; refused while the group has members.
+pub fn set_group_offset(
+    servers: &str,
+    topic: &TopicName,
+    group: &str,
+    offset: i64,
+) -> Result<(), String> {
+    let consumer: BaseConsumer = config(servers).set("group.id", group).create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic.as_str(), 0, Offset::Offset(offset)).unwrap();
+    consumer.commit(&list, CommitMode::Sync).map_err(|err| err.to_string())
+}
+
+/// What an ACL gives.
+pub enum Allowed<'a> {
+    Describe(&'a str),
+    Read(&'a str),
+    /// All groups whose names begin so.
+    ReadGroups(&'a str),
+}
+
+/// Gives `user` a right. librdkafka's Rust face has no call for it, so this is `CreateAcls` version
+/// 1 by hand.
+pub fn allow(server: &str, user: &str, what: &Allowed<'_>) {
+    // Kinds and operations by Kafka's own numbers: topic 2, group 3; literal 3, prefixed 4; read 3,
+    // describe 8.
+    let (kind, name, pattern, operation) = match what {
+        Allowed::Describe(topic) => (2, topic, 3, 8),
+        Allowed::Read(topic) => (2, topic, 3, 3),
+        Allowed::ReadGroups(prefix) => (3, prefix, 4, 3),
+    };
+    let text =
+        |text: &str| [&u16::try_from(text.len()).unwrap().to_be_bytes(), text.as_bytes()].concat();
+    let principal = format!("User:{user}");
+    let allow = 3;
+    let request = [
+        // CreateAcls, version 1, correlation 1, no client's name; one ACL.
+        vec![0, 30, 0, 1, 0, 0, 0, 1, 0xff, 0xff, 0, 0, 0, 1],
+        vec![kind],
+        text(name),
+        vec![pattern],
+        text(&principal),
+        text("*"),
+        vec![operation, allow],
+    ]
+    .concat();
+    let mut connection = TcpStream::connect(server).unwrap();
+    connection.write_all(&u32::try_from(request.len()).unwrap().to_be_bytes()).unwrap();
+    connection.write_all(&request).unwrap();
+    // Length, correlation, throttling, one result: its error first.
+    let mut answer = [0; 18];
+    connection.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[16..], [0, 0], "an ACL for {principal} is refused");
 }
 
 /// A message to topic partition 0 with all that Kafka lets it have.

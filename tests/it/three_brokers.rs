@@ -91,19 +91,45 @@ fn last_writers(project: &Project) -> BTreeSet<String> {
     newest.into_values().map(|(_, writer)| writer).collect()
 }
 
+/// After it the brokers give a silent member's topic partitions to the others.
+const SESSION: Duration = Duration::from_secs(2);
+
+fn on_brokers(servers: &str) -> Project {
+    let mut project = Project::shipped();
+    project.on_brokers(servers);
+    let text = fs::read_to_string(project.path("tidemill.toml")).unwrap();
+    let properties = format!(
+        "[kafka.properties]\n\"session.timeout.ms\" = {}\n\"heartbeat.interval.ms\" = 500\n",
+        SESSION.as_millis()
+    );
+    project.write("tidemill.toml", &format!("{text}{properties}"));
+    project
+}
+
+#[test]
+fn one_or_both_of_two_instances_may_be_killed() {
+    let Some(brokers) = servers::three_brokers() else { return };
+    let _machine = machine();
+    let project = on_brokers(&brokers.open);
+    land_by_two(&project, 2400, |first| {
+        let mut pids = first.to_vec();
+        for victims in [0..1, 1..2, 0..2] {
+            let killed = &pids[victims];
+            assert!(killed.iter().all(|pid| kill(*pid, Signal::KILL)));
+            pids = wait_until("both run again", || {
+                let now = project.processes_of(Role::Stream);
+                let again = now.len() == 2 && !killed.iter().any(|pid| now.contains(pid));
+                if again { Ok(now) } else { Err(format!("{now:?} after {killed:?}")) }
+            });
+        }
+    });
+}
+
 #[test]
 fn a_zombie_of_two_instances_loses_and_each_row_lands_once() {
     let Some(brokers) = servers::three_brokers() else { return };
     let _machine = machine();
-    let mut project = Project::shipped();
-    project.on_brokers(&brokers.open);
-    let session = Duration::from_secs(2);
-    let text = fs::read_to_string(project.path("tidemill.toml")).unwrap();
-    let properties = format!(
-        "[kafka.properties]\n\"session.timeout.ms\" = {}\n\"heartbeat.interval.ms\" = 500\n",
-        session.as_millis()
-    );
-    project.write("tidemill.toml", &format!("{text}{properties}"));
+    let project = on_brokers(&brokers.open);
     land_by_two(&project, 2400, |pids| {
         let clock = Clock::system();
         let stopped = clock.now();
@@ -111,7 +137,7 @@ fn a_zombie_of_two_instances_loses_and_each_row_lands_once() {
         brokers.kill(3);
         wait_until("the other has taken all over, and three session time-outs are gone", || {
             let (writers, past) = (last_writers(&project), clock.now().duration_since(stopped));
-            let over = writers.len() == 1 && past.unwrap() > 3 * session;
+            let over = writers.len() == 1 && past.unwrap() > 3 * SESSION;
             if over { Ok(()) } else { Err(format!("{writers:?}")) }
         });
         assert!(kill(pids[0], Signal::CONT));

@@ -1,17 +1,19 @@
-//! Creates topics.
+//! Creates topics, and asks how they are kept.
 
 use super::probe::Probe;
 use super::{ANSWER_WAIT, Brokers, failed, no_topic, number};
-use crate::error::{Doing, Error};
+use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::TopicFacts;
 use crate::model::name::TopicName;
 use rdkafka::admin::AdminClient;
 use rdkafka::admin::AdminOptions;
 use rdkafka::admin::NewTopic;
+use rdkafka::admin::ResourceSpecifier;
 use rdkafka::admin::TopicReplication;
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::error::RDKafkaErrorCode;
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
@@ -29,7 +31,7 @@ pub fn ensure_topic(
     if let Some(facts) = probe.facts()? {
         return Ok(facts);
     }
-    create(brokers, topic, partitions, retention).doing(|| format!("create topic {topic}"))?;
+    create(brokers, topic, partitions, retention, false)?;
     for _ in 0..APPEAR_TRIES {
         if let Some(facts) = probe.facts()? {
             return Ok(facts);
@@ -39,11 +41,13 @@ pub fn ensure_topic(
     Err(no_topic(topic))
 }
 
-fn create(
+/// `only_tried`: the brokers say whether they would, and do nothing.
+pub fn create(
     brokers: &Brokers<'_>,
     topic: &TopicName,
     partitions: u32,
     retention: Duration,
+    only_tried: bool,
 ) -> Result<(), Error> {
     let admin: AdminClient<DefaultClientContext> =
         brokers.config(&[], &[]).create().map_err(failed)?;
@@ -51,13 +55,37 @@ fn create(
     // -1: as many replicas as the cluster gives by default.
     let new = NewTopic::new(topic.as_str(), number(partitions), TopicReplication::Fixed(-1))
         .set("retention.ms", &retention_ms);
-    let options = AdminOptions::new().request_timeout(Some(ANSWER_WAIT));
-    let results =
-        futures::executor::block_on(admin.create_topics([&new], &options)).map_err(failed)?;
-    match results.into_iter().next() {
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_WAIT)).validate_only(only_tried);
+    let created = futures::executor::block_on(admin.create_topics([&new], &options));
+    let refused = match created.map_err(failed)?.into_iter().next() {
         Some(Err((_, code))) if code != RDKafkaErrorCode::TopicAlreadyExists => {
             Err(failed(KafkaError::Global(code)))
         }
         _ => Ok(()),
-    }
+    };
+    refused.doing(|| format!("create topic {topic}"))
+}
+
+/// What the brokers keep the topic by, `retention.ms` and the like.
+pub fn settings(
+    brokers: &Brokers<'_>,
+    topic: &TopicName,
+) -> Result<BTreeMap<String, String>, Error> {
+    let admin: AdminClient<DefaultClientContext> =
+        brokers.config(&[], &[]).create().map_err(failed)?;
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_WAIT));
+    let wanted = [ResourceSpecifier::Topic(topic.as_str())];
+    let told = futures::executor::block_on(admin.describe_configs(&wanted, &options));
+    let refused = match told.map_err(failed)?.into_iter().next() {
+        Some(Ok(told)) if !told.entries.is_empty() => {
+            let pairs = told.entries.into_iter();
+            Ok(pairs.filter_map(|entry| Some((entry.name, entry.value?))).collect())
+        }
+        // A refusal comes as a topic without a setting, which there is not.
+        Some(Ok(_)) | None => {
+            Err(Error::new(ErrorKind::Input, "the brokers tell this account none"))
+        }
+        Some(Err(code)) => Err(failed(KafkaError::Global(code))),
+    };
+    refused.doing(|| format!("ask for the settings of topic {topic}"))
 }

@@ -1,6 +1,8 @@
 //! Real Kafka, through librdkafka.
 
 mod admin;
+mod census;
+mod examine;
 mod group;
 mod probe;
 mod producer;
@@ -104,9 +106,12 @@ fn failed(err: KafkaError) -> Error {
         | Code::UnknownPartition
         | Code::MessageSizeTooLarge
         | Code::BadMessage => Error::new(ErrorKind::Data, err),
-        Code::TopicAuthorizationFailed
-        | Code::GroupAuthorizationFailed
-        | Code::ClusterAuthorizationFailed
+        Code::TopicAuthorizationFailed => Error::new(ErrorKind::Input, err).remedy(
+            "grant this account Describe and Read on the topic, for feeds Write and Create too",
+        ),
+        Code::GroupAuthorizationFailed => Error::new(ErrorKind::Input, err)
+            .remedy("grant this account Read on the groups that begin with `tidemill.<project>.`"),
+        Code::ClusterAuthorizationFailed
         | Code::SaslAuthenticationFailed
         | Code::Authentication
         | Code::SSL => Error::new(ErrorKind::Input, err)

@@ -21,6 +21,7 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 use rdkafka::error::KafkaResult;
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -105,6 +106,17 @@ fn hex_of_base64(text: &str) -> Option<String> {
     Some(format!("{:032x}", front << 2 | u128::from(digit(*last)? >> 4)))
 }
 
+/// The copies of one topic partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copies {
+    pub topic_partition: u32,
+    /// One of them takes writes.
+    pub led: bool,
+    pub all: usize,
+    /// Those that have all that was acknowledged.
+    pub in_step: usize,
+}
+
 /// A client that asks about one topic and joins nothing.
 pub struct Probe {
     client: BaseConsumer<IdWatch>,
@@ -157,33 +169,31 @@ impl Probe {
             }
         }
         Err(Error::new(ErrorKind::Unavailable, "the brokers tell no topic id")
-            .remedy("Tidemill needs Kafka 3.1 or newer"))
+            .remedy("Tidemill needs Kafka 2.8 or newer"))
     }
 
-    /// Asks until there is an answer, or word of why there is none.
     fn answered<T>(&self, ask: impl Fn(Duration) -> KafkaResult<T>) -> Result<T, Error> {
-        let refusal = &self.client.context().refusal;
-        let mut tries = 1;
-        loop {
-            let err = match ask(ANSWER_WAIT / TRIES) {
-                Ok(answer) => {
-                    refusal.forget();
-                    return Ok(answer);
-                }
-                Err(err) => err,
-            };
-            // What the brokers have said waits in the queue, behind other news.
-            for _ in 0..WORD_TRIES {
-                let _ = self.client.poll(LOG_WAIT);
-                if refusal.told().is_some() {
-                    break;
-                }
-            }
-            if tries == TRIES || !passes(&err) || refusal.told().is_some() {
-                return Err(refusal.explains(failed(err)));
-            }
-            tries += 1;
-        }
+        answered(&self.client, &self.client.context().refusal, ask)
+    }
+
+    /// How many copies each topic partition has, in order.
+    pub fn copies(&self) -> Result<Vec<Copies>, Error> {
+        let topic = self.topic.as_str();
+        let metadata = self
+            .answered(|wait| self.client.fetch_metadata(Some(topic), wait))
+            .doing(|| format!("ask the brokers for the copies of topic {topic}"))?;
+        let found = metadata.topics().iter().filter(|found| found.name() == topic);
+        let mut copies: Vec<_> = found
+            .flat_map(MetadataTopic::partitions)
+            .map(|part| Copies {
+                topic_partition: part.id().cast_unsigned(),
+                led: part.leader() >= 0,
+                all: part.replicas().len(),
+                in_step: part.isr().len(),
+            })
+            .collect();
+        copies.sort_unstable_by_key(|copies| copies.topic_partition);
+        Ok(copies)
     }
 
     /// The first offset kept and the high watermark.
@@ -207,6 +217,35 @@ impl Probe {
             Some(Offset::Offset(offset)) => Ok(offset),
             _ => Ok(self.offsets(topic_partition)?.1),
         }
+    }
+}
+
+/// Asks until there is an answer, or word of why there is none.
+pub fn answered<C: ConsumerContext, T>(
+    client: &BaseConsumer<C>,
+    refusal: &Refusal,
+    ask: impl Fn(Duration) -> KafkaResult<T>,
+) -> Result<T, Error> {
+    let mut tries = 1;
+    loop {
+        let err = match ask(ANSWER_WAIT / TRIES) {
+            Ok(answer) => {
+                refusal.forget();
+                return Ok(answer);
+            }
+            Err(err) => err,
+        };
+        // What the brokers have said waits in the queue, behind other news.
+        for _ in 0..WORD_TRIES {
+            let _ = client.poll(LOG_WAIT);
+            if refusal.told().is_some() {
+                break;
+            }
+        }
+        if tries == TRIES || !passes(&err) || refusal.told().is_some() {
+            return Err(refusal.explains(failed(err)));
+        }
+        tries += 1;
     }
 }
 
