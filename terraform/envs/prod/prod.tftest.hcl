@@ -37,7 +37,7 @@ run "the_daemon_may_do_this_and_nothing_else" {
   assert {
     condition = toset([for it in output.access : "${it.role} ${it.on}" if startswith(it.member, "serviceAccount:tidemill-daemon@")]) == toset([
       "roles/logging.logWriter project",
-      "roles/bigquery.jobUser project",
+      "projects/p-1/roles/tidemill_loads project",
       "roles/bigquery.dataEditor dataset agg",
       "roles/bigquery.dataEditor dataset sales",
       "roles/storage.objectUser bucket p-1-tidemill-lake",

@@ -17,8 +17,9 @@ resource "google_service_account" "machine" {
   display_name = each.value
 }
 
+# On a VM the log goes out as the VM's account; what Cloud Run prints, Cloud Run writes down.
 resource "google_project_iam_member" "writes_logs" {
-  for_each = google_service_account.machine
+  for_each = { for key, account in google_service_account.machine : key => account if contains(var.on_vms, key) }
   project  = var.project_id
   role     = "roles/logging.logWriter"
   member   = local.members[each.key]

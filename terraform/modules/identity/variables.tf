@@ -17,6 +17,15 @@ variable "brokers" {
   type        = bool
 }
 
+variable "on_vms" {
+  description = "Which accounts are those of VMs, and write their log themselves: daemon, kafka."
+  type        = set(string)
+  validation {
+    condition     = length(setsubtract(var.on_vms, ["daemon", "kafka"])) == 0
+    error_message = "daemon or kafka."
+  }
+}
+
 variable "operators" {
   description = "Who may log on to the VMs through the identity-aware proxy: user:…, group:…"
   type        = set(string)

@@ -52,6 +52,7 @@ resource "google_artifact_registry_repository" "mirror" {
 }
 
 resource "google_artifact_registry_repository_iam_member" "pulls" {
+  count      = var.daemon == null ? 0 : 1
   project    = var.project_id
   location   = var.region
   repository = google_artifact_registry_repository.images.name

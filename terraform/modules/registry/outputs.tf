@@ -12,7 +12,7 @@ output "grants" {
   description = "Who may do what, given here."
   value = [
     for it in concat(
-      [google_artifact_registry_repository_iam_member.pulls],
+      google_artifact_registry_repository_iam_member.pulls,
       google_artifact_registry_repository_iam_member.pulls_mirror,
       values(google_artifact_registry_repository_iam_member.publishes),
     ) : { member = it.member, role = it.role, on = "images" }

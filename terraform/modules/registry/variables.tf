@@ -14,8 +14,9 @@ variable "name" {
 }
 
 variable "daemon" {
-  description = "The daemon, as IAM names it: it pulls our images."
+  description = "The daemon on a VM, as IAM names it: it pulls our images. null: Cloud Run does, with its own account."
   type        = string
+  default     = null
 }
 
 variable "mirror" {

@@ -39,6 +39,7 @@ module "identity" {
   project_id = var.project_id
   name       = var.name
   brokers    = local.on_vms
+  on_vms     = setunion(local.on_vms ? ["kafka"] : [], var.runtime == "mig" ? ["daemon"] : [])
   operators  = var.operators
   depends_on = [module.project]
 }
@@ -63,6 +64,7 @@ module "lake" {
 module "warehouse" {
   source          = "../warehouse"
   project_id      = var.project_id
+  name            = var.name
   location        = var.location
   bucket          = module.lake.bucket
   datasets        = var.datasets
@@ -96,7 +98,7 @@ module "registry" {
   project_id      = var.project_id
   region          = var.region
   name            = var.name
-  daemon          = module.identity.members["daemon"]
+  daemon          = var.runtime == "mig" ? module.identity.members["daemon"] : null
   mirror          = local.on_vms
   broker          = lookup(module.identity.members, "kafka", null)
   publishers      = var.publishers

@@ -91,10 +91,22 @@ resource "google_bigquery_table" "exposed" {
   depends_on = [google_storage_bucket_iam_member.connection]
 }
 
+# Loads are jobs. A store that was lost asks the labels of the account's own jobs what still writes, and
+# roles/bigquery.jobUser cannot list them; roles/bigquery.user can, and can make data sets, which the
+# daemon need not.
+resource "google_project_iam_custom_role" "loads" {
+  project     = var.project_id
+  role_id     = "${replace(var.name, "-", "_")}_loads"
+  title       = "${var.name}: loads"
+  description = "Run jobs and list one's own"
+  permissions = ["bigquery.jobs.create", "bigquery.jobs.list"]
+}
+
 resource "google_project_iam_member" "runs_jobs" {
   project = var.project_id
-  role    = "roles/bigquery.jobUser"
-  member  = var.writer
+  # Put together from what is known before anything exists, so that a plan tells who may do what.
+  role   = "projects/${google_project_iam_custom_role.loads.project}/roles/${google_project_iam_custom_role.loads.role_id}"
+  member = var.writer
 }
 
 resource "google_bigquery_dataset_iam_member" "writer" {

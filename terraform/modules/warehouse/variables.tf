@@ -3,6 +3,11 @@ variable "project_id" {
   type        = string
 }
 
+variable "name" {
+  description = "Beginning of the names."
+  type        = string
+}
+
 variable "location" {
   description = "Where the datasets are: the same place as the bucket."
   type        = string

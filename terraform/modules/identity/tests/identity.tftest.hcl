@@ -4,6 +4,7 @@ variables {
   project_id = "p-1"
   name       = "tm"
   brokers    = true
+  on_vms     = ["daemon", "kafka"]
 }
 
 run "machines_may_write_logs_and_nothing_else_in_the_project" {
@@ -11,6 +12,17 @@ run "machines_may_write_logs_and_nothing_else_in_the_project" {
   assert {
     condition     = toset([for it in output.grants : "${it.member} ${it.role} ${it.on}"]) == toset([for who in ["daemon", "kafka"] : "serviceAccount:tm-${who}@p-1.iam.gserviceaccount.com roles/logging.logWriter project"])
     error_message = "One role each."
+  }
+}
+
+run "who_runs_on_no_vm_needs_no_right_to_write_logs" {
+  command = plan
+  variables {
+    on_vms = ["kafka"]
+  }
+  assert {
+    condition     = [for it in output.grants : it.member] == ["serviceAccount:tm-kafka@p-1.iam.gserviceaccount.com"]
+    error_message = "Cloud Run writes down what the daemon prints."
   }
 }
 

@@ -29,8 +29,19 @@ run "machines_pull_and_do_not_push" {
 run "brokers_cannot_read_our_images" {
   command = apply
   assert {
-    condition     = google_artifact_registry_repository_iam_member.pulls_mirror[0].repository == google_artifact_registry_repository.mirror[0].name && google_artifact_registry_repository_iam_member.pulls.member == var.daemon
+    condition     = google_artifact_registry_repository_iam_member.pulls_mirror[0].repository == google_artifact_registry_repository.mirror[0].name && google_artifact_registry_repository_iam_member.pulls[0].member == var.daemon
     error_message = "They pull Kafka, which is in the mirror."
+  }
+}
+
+run "a_daemon_on_cloud_run_pulls_nothing_itself" {
+  command = plan
+  variables {
+    daemon = null
+  }
+  assert {
+    condition     = [for it in output.grants : it.member] == [var.broker]
+    error_message = "Cloud Run's own account pulls."
   }
 }
 

@@ -2,6 +2,7 @@ mock_provider "google" {}
 
 variables {
   project_id      = "p-1"
+  name            = "t-m"
   location        = "EU"
   bucket          = "lake"
   writer          = "serviceAccount:daemon@p-1.iam.gserviceaccount.com"
@@ -19,8 +20,8 @@ run "the_daemon_writes_its_datasets_and_reads_no_other" {
     error_message = "Editor of what it writes, nothing on raw."
   }
   assert {
-    condition     = google_project_iam_member.runs_jobs.role == "roles/bigquery.jobUser"
-    error_message = "In the project it may only start jobs."
+    condition     = google_project_iam_member.runs_jobs.role == "projects/p-1/roles/t_m_loads" && google_project_iam_custom_role.loads.permissions == toset(["bigquery.jobs.create", "bigquery.jobs.list"])
+    error_message = "In the project it may only start jobs, and list its own."
   }
 }
 
