@@ -3,8 +3,10 @@
 
     tests/run.py plans       plans every environment with every Kafka and every runtime; rules of policy.py
     tests/run.py mutations   breaks each asserted property once and sees that its test fails
-    tests/run.py docs        compares the generated parts of docs/deploy-gcp.md; --write renews them
-    tests/run.py commands    runs the commands of docs/deploy-gcp.md that need no account
+    tests/run.py docs        compares the generated parts of docs/deploy-gcp.md (--write renews them), and
+                             reckons up docs/cost.md
+    tests/run.py commands    runs the commands of docs/deploy-gcp.md that need no account, and what a
+                             machine starts with
     tests/run.py all         these four
 
 TERRAFORM names the program (default: terraform), TIDEMILL the binary that `commands` runs. Nothing is
@@ -30,6 +32,7 @@ import policy
 ROOT = Path(__file__).resolve().parents[2]
 TERRAFORM = os.environ.get("TERRAFORM", "terraform")
 PAGE = ROOT / "docs" / "deploy-gcp.md"
+COST = ROOT / "docs" / "cost.md"
 OUTPUTS = ROOT / "terraform" / "tests" / "outputs"
 ENVS = ("dev", "prod")
 KAFKAS = ("vm", "managed")
@@ -161,9 +164,10 @@ def survived(tree: Path, mutation: dict) -> list[str]:
 # --- docs ----------------------------------------------------------------------------------------
 
 
-def docs(tally: "Tally", found: dict, write: bool) -> None:
+def docs(tally: "Tally", tree: Path, found: dict, write: bool) -> None:
     text = PAGE.read_text()
-    for name, table in generated(found).items():
+    full = {(env, *modes("vm", "mig")): planned(tree, env, FULL | modes("vm", "mig")) for env in ENVS}
+    for name, table in (generated(found) | {"deletion": deletion(found | full)}).items():
         part = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.S)
         assert part.search(text), f"{PAGE} has no part `{name}`"
         renewed = part.sub(lambda it: f"{it[1]}{table}{it[2]}", text)
@@ -180,6 +184,23 @@ def docs(tally: "Tally", found: dict, write: bool) -> None:
         tally.claim(f"recorded outputs of {env}", stale)
     if write:
         PAGE.write_text(text)
+
+
+def costs(tally: "Tally") -> None:
+    """Each line of a bill is its arithmetic, and each bill the sum of its lines."""
+    for title, bill in re.findall(r"^## ([^\n]*)\n((?:(?!^## ).*\n)*)", COST.read_text(), re.M):
+        rows = re.findall(r"^\| (.*?) \| (.*?) ?\| (?:\*\*)?\$([\d.]+)(?:\*\*)? \|$", bill, re.M)
+        if not rows:
+            continue
+        wrong = []
+        for name, arithmetic, told in rows[:-1]:
+            reckoned = re.sub(r"[^\d.+*() ]", "", arithmetic.replace("×", "*"))
+            if arithmetic != "as above" and f"{eval(reckoned):.2f}" != told:
+                wrong.append(f"{name}: {arithmetic} is {eval(reckoned):.2f}, not {told}")
+        total = sum(float(told) for _, _, told in rows[:-1])
+        if f"{total:.2f}" != rows[-1][2]:
+            wrong.append(f"the sum is {total:.2f}, not {rows[-1][2]}")
+        tally.claim(f"docs/cost.md: {title}", wrong)
 
 
 def generated(found: dict) -> dict[str, str]:
@@ -200,21 +221,21 @@ def generated(found: dict) -> dict[str, str]:
         "plans": table(head + rows + total),
         "resources": table([["module", "resource", "count"], *resources]),
         "access": table([["who", "may", "on"], *sorted(access)]),
-        "deletion": table([["module", "resource", "dev", "prod"], *deletion(found)]),
     }
 
 
-def deletion(found: dict) -> list[list[str]]:
+def deletion(found: dict) -> str:
     rows = {}
     for (env, _, _), plan in found.items():
         for change in created(plan):
             says = change["change"]["after"].get("deletion_policy")
             if says:
                 rows.setdefault((module(change), change["type"]), {}).setdefault(env, set()).add(says)
-    return [
+    lines = [
         [name, f"`{kind}`", *(", ".join(sorted(envs.get(env, {"–"}))) for env in ENVS)]
         for (name, kind), envs in sorted(rows.items())
     ]
+    return table([["module", "resource", "dev", "prod"], *lines])
 
 
 def created(plan: policy.Plan) -> list[dict]:
@@ -264,6 +285,33 @@ def commands(tally: "Tally") -> None:
             tally.claim(f"command: {title}", [ran.stdout[-1500:] + ran.stderr[-1500:]] if ran.returncode else [])
 
 
+def startup(tally: "Tally") -> None:
+    """What the image is started with, on a VM and on Cloud Run, and how a VM answers for it."""
+    module = ROOT / "terraform" / "modules" / "daemon"
+    unit, pool = (module / "daemon.yaml.tftpl").read_text(), (module / "worker_pool.tf").read_text()
+    on_vm = re.search(r"\$\{image\} (.*)", unit)[1].replace("${env}", "gcp").split()
+    on_run = json.loads(re.search(r"args += (\[.*\])", pool)[1].replace("var.env", '"gcp"'))
+    tally.claim("VM and Cloud Run start the same", [] if on_vm == on_run else [f"{on_vm}, {on_run}"])
+    # The flags before --help are read before it.
+    ran = subprocess.run([os.environ.get("TIDEMILL", "tidemill"), *on_vm, "--help"], capture_output=True, text=True)
+    tally.claim(f"tidemill {' '.join(on_vm)}", [ran.stderr] if ran.returncode else [])
+    home = re.search(r"^WORKDIR (.*)$", (ROOT / "terraform" / "image" / "Dockerfile").read_text(), re.M)[1]
+    mounted = [place for place in (unit, pool) if f"{home}/.tidemill" not in place]
+    tally.claim("state is where the image looks for it", mounted)
+    script = re.search(r"path: /etc/tidemill-health\n.*?content: \|\n(.*?)^\S", unit, re.M | re.S)[1]
+    with tempfile.TemporaryDirectory() as scratch:
+        systemctl = Path(scratch) / "systemctl"
+        for code, answer in ((0, "HTTP/1.1 200 OK\r\n"), (3, "HTTP/1.1 503 ")):
+            systemctl.write_text(f"#!/bin/sh\nexit {code}\n")
+            systemctl.chmod(0o755)
+            asked = subprocess.run(
+                ["bash", "-c", script], input=b"GET / HTTP/1.1\r\n\r\n", capture_output=True,
+                env={"PATH": f"{scratch}:{os.environ['PATH']}"},
+            )
+            told = asked.stdout.decode()
+            tally.claim(f"health: {answer.strip()}", [] if told.startswith(answer) else [told])
+
+
 # --- the rest ------------------------------------------------------------------------------------
 
 
@@ -300,8 +348,10 @@ def main() -> int:
         if chosen("mutations"):
             mutations(tally, tree)
         if chosen("docs"):
-            docs(tally, found, arguments.write)
+            docs(tally, tree, found, arguments.write)
+            costs(tally)
     if chosen("commands"):
+        startup(tally)
         commands(tally)
     print(f"{tally.passed} passed, {tally.failed} failed")
     return 1 if tally.failed else 0

@@ -14,6 +14,7 @@ run "the_daemon_may_do_this_and_nothing_else" {
       "projects/p-1/roles/tidemill_loads project",
       "roles/bigquery.dataEditor dataset agg",
       "roles/storage.objectUser bucket p-1-tidemill-lake",
+      "roles/storage.bucketViewer bucket p-1-tidemill-lake",
       "roles/artifactregistry.reader images",
     ])
     error_message = "A role more or less than the daemon needs."

@@ -41,6 +41,7 @@ run "the_daemon_may_do_this_and_nothing_else" {
       "roles/bigquery.dataEditor dataset agg",
       "roles/bigquery.dataEditor dataset sales",
       "roles/storage.objectUser bucket p-1-tidemill-lake",
+      "roles/storage.bucketViewer bucket p-1-tidemill-lake",
       "roles/artifactregistry.reader images",
     ])
     error_message = "A role more or less than the daemon needs."

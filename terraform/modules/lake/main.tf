@@ -68,6 +68,13 @@ resource "google_storage_bucket_iam_member" "writer" {
   member = var.writer
 }
 
+# `tidemill doctor` asks where the bucket lies.
+resource "google_storage_bucket_iam_member" "looks" {
+  bucket = google_storage_bucket.lake.name
+  role   = "roles/storage.bucketViewer"
+  member = var.writer
+}
+
 resource "google_storage_bucket_iam_member" "reader" {
   for_each = var.readers
   bucket   = google_storage_bucket.lake.name

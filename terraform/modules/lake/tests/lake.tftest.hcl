@@ -127,7 +127,7 @@ run "only_the_daemon_writes" {
     readers = ["group:analysts@example.org"]
   }
   assert {
-    condition     = toset([for it in output.grants : "${it.member} ${it.role}"]) == toset(["${var.writer} roles/storage.objectUser", "group:analysts@example.org roles/storage.objectViewer"])
+    condition     = toset([for it in output.grants : "${it.member} ${it.role}"]) == toset(["${var.writer} roles/storage.objectUser", "${var.writer} roles/storage.bucketViewer", "group:analysts@example.org roles/storage.objectViewer"])
     error_message = "The daemon makes and replaces objects, readers read; nobody administers."
   }
 }
