@@ -258,8 +258,19 @@ async fn a_refusal_names_the_roles_to_grant() {
         format!("{denied}\nhelp: {}", denied.remedy.as_deref().unwrap()).replace(&place.set, "agg");
     insta::assert_snapshot!(told, @r"
     load 1 file into agg.by_hour$2026112005: submit job tidemill-agg-2026-11-20T05-r1-t1: BigQuery answered 403: no permission bigquery.tables.updateData
-    help: grant roles/bigquery.dataEditor on dataset agg and roles/bigquery.jobUser on project tidemill to the account that tidemill runs as
+    help: grant roles/bigquery.dataEditor on dataset agg and roles/bigquery.user on project tidemill (of it bigquery.jobs.create and .list are used) to the account that tidemill runs as
     ");
+}
+
+#[tokio::test]
+async fn who_may_write_a_data_set_need_not_be_allowed_to_make_one() {
+    let Some(place) = Place::bigquery().await else { return };
+    let there = json!({ "datasetReference": { "datasetId": place.set }, "location": "EU" });
+    place.post("/bigquery/v2/projects/tidemill/datasets", &there.to_string());
+    fault(&place, "datasets.insert", "denied", 0);
+    place.replace(&place.load(FIVE, 1, &[1])).await.unwrap();
+    assert_eq!(place.rows(), "05: 1");
+    place.post("/clear", &place.set);
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ fn a_right_that_lacks_is_found_with_the_role_to_grant() {
     let (code, findings) = found(&project, "warehouse");
     assert_eq!(code, Some(1));
     assert_eq!(findings.len(), 1, "{findings:?}");
-    assert!(findings[0].contains("roles/bigquery.jobUser on project tidemill"), "{findings:?}");
+    assert!(findings[0].contains("roles/bigquery.user on project tidemill"), "{findings:?}");
 }
 
 /// The emulator of Cloud Storage that many use; its copies ignore preconditions.

@@ -140,7 +140,7 @@ impl Rest {
 
     pub fn grants(&self, data_set: &str) -> String {
         format!(
-            "grant roles/bigquery.dataEditor on dataset {data_set} and roles/bigquery.jobUser on project {} to the account that tidemill runs as",
+            "grant roles/bigquery.dataEditor on dataset {data_set} and roles/bigquery.user on project {} (of it bigquery.jobs.create and .list are used) to the account that tidemill runs as",
             self.project
         )
     }

@@ -48,7 +48,10 @@ impl Wanted<'_> {
         let found = if let Some(found) = rest.table(set, name).await? {
             found
         } else {
-            rest.create_data_set(set).await?;
+            // Whoever may make none is refused before the service looks whether there is one.
+            if rest.data_set(set).await?.is_none() {
+                rest.create_data_set(set).await?;
+            }
             if rest.create_table(self.table(rest)?).await? {
                 info!(table = %self.to.table, "made table {}", self.to.table);
             }
