@@ -39,7 +39,7 @@ module "identity" {
   project_id = var.project_id
   name       = var.name
   brokers    = local.on_vms
-  on_vms     = setunion(local.on_vms ? ["kafka"] : [], var.runtime == "mig" ? ["daemon"] : [])
+  on_vms     = var.runtime == "mig" ? ["daemon", "kafka"] : ["kafka"]
   operators  = var.operators
   depends_on = [module.project]
 }
