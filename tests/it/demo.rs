@@ -130,7 +130,7 @@ fn an_ordinary_project_is_left(dir: &Path) {
         ),
         (
             vec!["streams", "show", "wikimedia.land"],
-            "adopted consumer_group counts grain hive_partitions_open id job last_error \
+            "adopted consumer_group counts grain hive_partitions_open id instances job last_error \
              memory_bytes memory_max_bytes next_start note pid produced reads restarts since state \
              topic_id topic_partitions version waiting_for watermark writes",
         ),
