@@ -13,6 +13,7 @@ mod chaos_fates;
 mod chaos_servers;
 mod cli;
 mod conformance;
+mod crash_points;
 mod daemon;
 mod ddl;
 mod demo;

@@ -320,7 +320,11 @@ impl Daemon<'_> {
     /// Whether `kill -9` has ended it; any other end fails the test.
     pub fn was_killed(&mut self) -> bool {
         let Some(child) = &mut self.child else { return true };
-        let Some(ended) = child.try_wait().unwrap() else { return false };
+        if is_alive(i32::try_from(child.id()).unwrap()) {
+            return false;
+        }
+        // It may be asked for its end a moment later only: its threads end one by one.
+        let ended = child.wait().unwrap();
         assert_eq!(ended.signal(), Some(Signal::KILL.as_raw()), "the daemon has ended: {ended}");
         self.child = None;
         true
