@@ -18,6 +18,7 @@ use tidemill::kafka::Outgoing;
 use tidemill::lake::Lake;
 use tidemill::model::column::Column;
 use tidemill::model::column::Origin;
+use tidemill::model::commit::Publish;
 use tidemill::model::hive::Grain;
 use tidemill::model::hive::PartitionBy;
 use tidemill::model::job::OnGap;
@@ -124,6 +125,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         late_quiet: Duration::from_mins(1),
         roll: Roll { every: Duration::from_mins(5), size_bytes: 128 << 20 },
         instances: 1,
+        publish: Publish::OnCommit,
     };
     let group = stream::group(&project, &lake, &job.table);
     let (source_topic, source_clock) = (topic.name.clone(), clock.clone());

@@ -5,11 +5,15 @@
 //! comes next does the same again; both sides refuse a closing that is older than theirs.
 
 mod ask;
+pub mod compact;
 mod judge;
 mod output;
 mod show;
+mod sorted;
 mod tables;
 
+#[cfg(test)]
+mod compact_tests;
 #[cfg(test)]
 mod kill_tests;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use super::*;
 use crate::clock::Clock;
+use crate::lake::testing::TOPIC_ID;
 use crate::model::column::Column;
 use crate::model::column::ColumnType;
 use crate::model::column::Origin;
@@ -161,7 +162,7 @@ impl World {
         self.lake.objects().put(&published.as_str().into(), content.into()).await.unwrap();
         ClosedFile {
             published,
-            topic_id: String::new(),
+            topic_id: TOPIC_ID.into(),
             topic_partition: 0,
             seq: 1,
             rows: rows.len() as u64,
@@ -181,6 +182,7 @@ impl World {
             files,
             frontier: Micros(0),
             made_from: None,
+            compaction: None,
         };
         self.lake.create_closing(&closing).await.unwrap();
     }

@@ -15,7 +15,7 @@ use super::tide::chart;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::lake::Lake;
-use crate::model::commit::ClosedFile;
+use crate::model::commit::Closing;
 use crate::model::duration::show_duration;
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
@@ -24,6 +24,7 @@ use crate::model::run::StreamState;
 use crate::model::settings::Project;
 use crate::model::time::Micros;
 use crate::store::Store;
+use crate::store::attempts::Attempt;
 use crate::store::closings::Closed;
 use crate::store::requests::Verb;
 use crate::store::runs::Run;
@@ -93,6 +94,9 @@ pub(super) struct Shown {
     /// While somebody holds it: since when it could have closed, and the verb that closes it.
     past_end: Option<String>,
     close_it: Option<String>,
+    /// The attempt that sorts its rows, and how it stands; of a table that is published on close.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sorting: Option<String>,
     runs: Vec<String>,
 }
 
@@ -268,6 +272,8 @@ pub(super) async fn shown(
     let past = times.now.since(end);
     let close_it = format!("partitions close {name} {key} --force");
     let runs = runs_on(store, name).await?.remove(&key).unwrap_or_default();
+    let next = closed.as_ref().map_or(0, |closed| closed.n) + 1;
+    let sorting = store.newest_compaction(name, &key, next).await?;
     let closed_rows = closed.as_ref().map_or((0, 0, 0), |c| (c.rows, c.files, c.bytes));
     let more = open.as_ref().map_or((0, 0, 0), |o| (o.rows, o.files, o.bytes));
     Ok(Shown {
@@ -287,6 +293,7 @@ pub(super) async fn shown(
         held_by: held.by,
         past_end: (is_held && !past.is_zero()).then(|| show_duration(past)),
         close_it: is_held.then(|| context.command(&close_it)),
+        sorting: sorting.as_ref().map(sorted_by),
         runs: runs
             .iter()
             .map(|run| format!("{} {}: {}", run.dag, run.id, fate(run, times.now)))
@@ -315,15 +322,21 @@ async fn add_from_lake(
     let settings = &project.settings;
     let lake = Lake::open(&settings.lake, &settings.project, context.clock.clone()).await?;
     let closing = async |n| match n {
-        0 => Ok(Vec::new()),
-        n => lake.closing(name, &key, n).await.map(|found| found.map_or(Vec::new(), |it| it.files)),
+        0 => Ok(None),
+        n => lake.closing(name, &key, n).await,
     };
     let (first, newest) = (closing(shown.revision.min(1)).await?, closing(shown.revision).await?);
-    let rows = |files: &[ClosedFile]| files.iter().map(|file| file.rows).sum::<u64>();
+    let rows = |closing: &Option<Closing>| closing.as_ref().map_or(0, |closing| closing.rows);
     shown.late_rows = rows(&newest).saturating_sub(rows(&first)) + shown.waiting_rows;
-    files.extend(newest);
-    let records: BTreeSet<_> =
-        files.into_iter().map(|file| (file.topic_id, file.topic_partition, file.seq)).collect();
+    let mut records = BTreeSet::new();
+    if let Some(newest) = newest {
+        for its in newest.compaction.into_iter().flat_map(|compaction| compaction.records) {
+            let record = |seq| (its.topic_id.clone(), its.topic_partition, seq);
+            records.extend(its.seqs.iter().copied().map(record));
+        }
+        files.extend(newest.files.into_iter().filter(|file| !file.is_compacted()));
+    }
+    records.extend(files.into_iter().map(|file| (file.topic_id, file.topic_partition, file.seq)));
     let logs = records.into_iter().map(|(topic_id, topic_partition, seq)| {
         let log = lake.log(name, &topic_id, topic_partition);
         async move { log.read(seq).await }
@@ -333,6 +346,12 @@ async fn add_from_lake(
     let quarantined = records.into_iter().flatten().map(|record| record.counts.quarantined);
     shown.quarantined = Some(quarantined.sum());
     Ok(())
+}
+
+fn sorted_by(attempt: &Attempt) -> String {
+    let Attempt { id, state, failure, .. } = attempt;
+    let why = failure.as_ref().map_or(String::new(), |failure| format!(": {}", failure.error));
+    format!("{id}, {state}{why}")
 }
 
 #[derive(Default)]
@@ -405,6 +424,9 @@ pub(super) fn show_screen(shown: &Shown, times: &Times) -> String {
     }
     if let Some(close_it) = &shown.close_it {
         let _ = writeln!(text, "          as it is: {close_it}   (marked partial)");
+    }
+    if let Some(sorting) = &shown.sorting {
+        let _ = writeln!(text, "sorting   {sorting}");
     }
     for run in &shown.runs {
         let _ = writeln!(text, "run       {run}");

@@ -16,6 +16,9 @@ use crate::error::ErrorKind;
 use crate::lake::Lake;
 use crate::model::column::OFFSET_COLUMN;
 use crate::model::column::PARTITION_COLUMN;
+use crate::model::commit::Closing;
+use crate::model::commit::File;
+use crate::model::commit::Publish;
 use crate::model::commit::Record;
 use crate::model::dag::TableContent;
 use crate::model::hive::PartitionKey;
@@ -56,7 +59,7 @@ struct Traced {
     hive_partition: PartitionKey,
     /// Number of the record that committed it.
     record: u64,
-    /// Those of the record's files that the row may lie in; one, but for a record of many files.
+    /// Those files that the row may lie in, the record's own or what a closing sorted; mostly one.
     files: Vec<String>,
     closings: Vec<u32>,
     runs: Vec<Used>,
@@ -165,9 +168,9 @@ async fn trace(
     Ok(traced)
 }
 
-/// Who has used a hive partition: by the number of each closing its files, and its readers.
+/// Who has used a hive partition: its closings and its readers.
 struct Uses {
-    closings: Vec<(u32, Vec<String>)>,
+    closings: Vec<Closing>,
     runs: Vec<Used>,
 }
 
@@ -178,9 +181,6 @@ async fn uses(
     key: &PartitionKey,
 ) -> Result<Uses, Error> {
     let closings = lake.closings_of(table, key).await?;
-    let names = |closing: crate::model::commit::Closing| {
-        (closing.n, closing.files.into_iter().map(|file| file.published).collect())
-    };
     let mut runs = Vec::new();
     if let Some(store) = store {
         for (run, closing) in store.readers_of(table, key).await? {
@@ -188,14 +188,28 @@ async fn uses(
             runs.push(Used { dag, run: run.id, closing, state });
         }
     }
-    Ok(Uses { closings: closings.into_iter().map(names).collect(), runs })
+    Ok(Uses { closings, runs })
 }
 
 fn told(row: &Row, record: Record, key: PartitionKey, uses: &Uses) -> Traced {
-    let files = record.files.into_iter().filter(|file| file.key == Some(key));
-    let files: Vec<String> = files.map(|file| file.published).collect();
-    let lists = |(_, listed): &&(u32, Vec<String>)| files.iter().any(|file| listed.contains(file));
-    let closings: Vec<u32> = uses.closings.iter().filter(lists).map(|(n, _)| *n).collect();
+    let holds = |closing: &&Closing| {
+        closing.has_compacted(&record.topic_id, record.topic_partition, record.seq)
+    };
+    let (files, closings) = match record.publish {
+        Publish::OnCommit => {
+            let files = record.files.iter().filter(|file| file.key == Some(key));
+            let files: Vec<String> = files.map(|file| file.published.clone()).collect();
+            let lists = |closing: &&Closing| {
+                closing.files.iter().any(|closed| files.contains(&closed.published))
+            };
+            (files.clone(), uses.closings.iter().filter(lists).map(|its| its.n).collect())
+        }
+        Publish::OnClose => {
+            let first = uses.closings.iter().find(holds);
+            let files = first.map_or_else(Vec::new, |closing| sorted(closing, row.event_time));
+            (files, uses.closings.iter().filter(holds).map(|its| its.n).collect::<Vec<u32>>())
+        }
+    };
     let runs = uses.runs.iter().filter(|run| closings.contains(&run.closing)).cloned().collect();
     Traced {
         topic: record.topic.to_string(),
@@ -209,6 +223,16 @@ fn told(row: &Row, record: Record, key: PartitionKey, uses: &Uses) -> Traced {
         closings,
         runs,
     }
+}
+
+/// The sorted files, of those that the closing adds, that hold rows of this time.
+fn sorted(closing: &Closing, event_time: Micros) -> Vec<String> {
+    let added = closing.compaction.iter().flat_map(|compaction| &compaction.added);
+    let spans = |file: &&File| {
+        file.event_time_min.is_none_or(|low| low <= event_time)
+            && file.event_time_max.is_none_or(|high| event_time <= high)
+    };
+    added.filter(spans).map(|file| file.published.clone()).collect()
 }
 
 fn screen(traced: &[Traced], rows: u64) -> String {

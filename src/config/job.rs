@@ -6,6 +6,7 @@ use super::node::{Node, Value};
 use super::problem::{At, Place, Problem, Sink, Source};
 use super::section::Section;
 use super::topic;
+use crate::model::commit::Publish;
 use crate::model::hive::{Grain, PartitionBy};
 use crate::model::job::{OnGap, Roll, Start, WarehouseTable};
 use crate::model::name::{Name, TableName, TopicName};
@@ -64,6 +65,7 @@ pub struct StreamToLake {
     pub close_after: Duration,
     pub late_quiet: Duration,
     pub roll: Roll,
+    pub publish: Publish,
 }
 
 #[derive(Clone, Debug)]
@@ -204,9 +206,11 @@ fn to_lake(mut lake: Section<'_>) -> Option<StreamToLake> {
     let close_after = lake.duration("close_after").unwrap_or(CLOSE_AFTER);
     let late_quiet = lake.duration("late_quiet").unwrap_or(LATE_QUIET);
     let roll = lake.section("roll", "stream.to.lake.roll").map_or(ROLL, roll);
-    lake.word("publish", &[("on_commit", ())]);
+    let words = [("on_commit", Publish::OnCommit), ("on_close", Publish::OnClose)];
+    let publish = lake.word("publish", &words).unwrap_or_default();
     lake.finish();
-    Some(StreamToLake { table: table?, partition_by: partition_by?, close_after, late_quiet, roll })
+    let (table, partition_by) = (table?, partition_by?);
+    Some(StreamToLake { table, partition_by, close_after, late_quiet, roll, publish })
 }
 
 fn table_name(section: &mut Section<'_>, like: &str) -> Option<At<TableName>> {

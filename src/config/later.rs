@@ -24,11 +24,10 @@ const KEYS: [(&str, &str, &str); 13] = [
 ];
 
 /// A section, a key of it, how the refused value begins, and what to write instead.
-const VALUES: [(&str, &str, &str, &str); 11] = [
+const VALUES: [(&str, &str, &str, &str); 10] = [
     ("settings.state", "url", "postgres", "use \"sqlite:PATH\""),
     ("settings.lake", "url", "s3://", "use \"file:FOLDER\" or \"gs://BUCKET\""),
     ("topic", "format", "avro", "use \"json\""),
-    ("stream.to.lake", "publish", "on_close", "use \"on_commit\""),
     ("dag.task", "trigger_rule", "one_", ALL_SUCCESS),
     ("dag.task", "trigger_rule", "none_", ALL_SUCCESS),
     ("dag.task", "trigger_rule", "all_done", ALL_SUCCESS),

@@ -230,6 +230,7 @@ fn job(file: &JobFile, files: &Files, cuts: &Cuts) -> Option<Job> {
             late_quiet: stream.to.late_quiet,
             roll: stream.to.roll,
             instances: stream.instances.value,
+            publish: stream.to.publish,
         }),
         JobFileKind::Batch(batch) => JobKind::Batch(batch_job(file, batch, cuts)?),
     };

@@ -170,7 +170,7 @@ from.kafka = { topic = "click", start = "yesterday" }
 table = "clicks"
 partition_by = "hour"
 timezone = "Europe/Madrid"
-publish = "on_close"
+publish = "on_clse"
 roll = { every = 5, size = "many" }
 [to.search]
 index = "clicks"

@@ -49,7 +49,7 @@ impl Sweeping {
             match sweep_table(&self.lake, name).await {
                 Ok(0) => {}
                 Ok(swept) => {
-                    info!(table = %name, swept, "swept {swept} staged files of {name} that no record names");
+                    info!(table = %name, swept, "swept {swept} staged files of {name} that nothing needs");
                 }
                 Err(error) => {
                     warn!(table = %name, %error, "could not sweep the stage of {name}; trying again in ten minutes");
@@ -62,8 +62,9 @@ impl Sweeping {
 async fn sweep_table(lake: &Lake, table: &TableName) -> Result<usize, Error> {
     let mut swept = 0;
     for log in lake.logs(table).await? {
-        swept += log.sweep().await?;
+        swept += log.sweep(0).await? + log.retire_closed().await?;
     }
+    swept += lake.sweep_sorted(table).await?;
     Ok(swept)
 }
 

@@ -12,7 +12,9 @@ use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::model::commit::Closing;
+use crate::model::commit::Compacted;
 use crate::model::commit::FORMAT;
+use crate::model::commit::File;
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
 use futures::StreamExt;
@@ -21,7 +23,8 @@ use futures::TryStreamExt;
 impl Lake {
     /// Declares a hive partition complete for the `closing.n`-th time, unless that was done.
     ///
-    /// Safe to repeat. The caller has published every record that the closing lists.
+    /// Safe to repeat. The caller has published every record whose files the closing lists; sorted
+    /// files that it adds are staged, and published after it.
     pub async fn create_closing(&self, closing: &Closing) -> Result<Created<Closing>, Error> {
         let Closing { table, key, n, .. } = closing;
         let path = paths::closing(table, key, u64::from(*n));
@@ -90,9 +93,38 @@ pub(super) fn check(closing: &Closing, follows: bool) -> Result<(), Error> {
     } else if total != *rows {
         Some(format!("its files hold {total} rows, and it says {rows}"))
     } else {
-        None
+        compaction(closing)
     };
     broken.map_or(Ok(()), |rule| Err(Error::new(ErrorKind::Bug, rule)))
+}
+
+/// The rule that what was compacted breaks.
+fn compaction(closing: &Closing) -> Option<String> {
+    let sorted = || closing.files.iter().filter(|file| file.is_compacted());
+    let Some(compaction) = &closing.compaction else {
+        // A batch's own file belongs to no topic either.
+        let made = closing.made_from.is_some();
+        let stray = sorted().next().filter(|_| !made)?;
+        return Some(format!("{} holds the rows of no record", stray.published));
+    };
+    let taken: u64 = compaction.records.iter().map(|records| records.rows).sum();
+    let held: u64 = sorted().map(|file| file.rows).sum();
+    let listed = |file: &File| {
+        let File { published, bytes, checksum, rows, .. } = file;
+        let mut its = sorted().filter(|its| its.published == *published);
+        its.any(|its| (its.rows, its.bytes, &its.checksum) == (*rows, *bytes, checksum))
+    };
+    let place = |its: &Compacted| (its.topic_id.clone(), its.topic_partition);
+    let in_order = compaction.records.is_sorted_by(|a, b| place(a) < place(b))
+        && compaction.records.iter().all(|its| its.seqs.is_sorted_by(|a, b| a < b));
+    if taken != held {
+        Some(format!("its sorted files hold {held} rows, and its records {taken}"))
+    } else if !in_order {
+        Some("the records that it took are not in order, each once".into())
+    } else {
+        let lost = compaction.added.iter().find(|file| !listed(file))?;
+        Some(format!("it adds {}, and does not list it", lost.published))
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod bucket;
 pub mod closings;
 pub mod commit;
+pub mod compaction;
 pub mod create;
 pub mod disk;
 mod examine;

@@ -11,6 +11,8 @@ use uuid::Uuid;
 
 const OURS: &str = "_tidemill";
 
+const SUCCESS: &str = "_SUCCESS";
+
 /// Things that only a lake on local disk needs: half-written files and locks. Never listed.
 pub const LOCAL: &str = "_tidemill/local";
 
@@ -166,6 +168,38 @@ pub fn output_staged_for(staged: &Path) -> Option<u32> {
 /// The one object of a hive partition that a batch writes.
 pub fn output(table: &TableName, key: &PartitionKey) -> Path {
     format!("{}/part-0.parquet", hive_partition(table, key)).into()
+}
+
+/// Where the sorted files of closings wait, a folder for each hive partition.
+pub fn sorted_stage(table: &TableName) -> Path {
+    format!("{OURS}/{table}/sorted").into()
+}
+
+/// A name there that nobody has had before, for closing `n` of a hive partition.
+pub fn sorted_staged(table: &TableName, key: &PartitionKey, n: u32) -> Path {
+    format!("{}/{key}/{n}-{}", sorted_stage(table), Uuid::new_v4().simple()).into()
+}
+
+/// Of which closing of which hive partition a staged sorted file is to be a part.
+pub fn sorted_staged_for(staged: &Path) -> Option<(PartitionKey, u32)> {
+    let (folder, file) = staged.as_ref().rsplit_once('/')?;
+    let key = folder.rsplit_once('/')?.1.parse().ok()?;
+    Some((key, file.split_once('-')?.0.parse().ok()?))
+}
+
+/// The `index`-th sorted file that closing `n` adds.
+pub fn sorted(table: &TableName, key: &PartitionKey, n: u32, index: u32) -> Path {
+    format!("{}/closing-{n}-{index:05}.parquet", hive_partition(table, key)).into()
+}
+
+/// Says to Hive, Spark and those who wait for a file that a hive partition is complete.
+pub fn success(table: &TableName, key: &PartitionKey) -> Path {
+    format!("{}/{SUCCESS}", hive_partition(table, key)).into()
+}
+
+/// Whether an object of a table is such a sign, and no file of rows.
+pub fn is_success(object: &Path) -> bool {
+    object.filename() == Some(SUCCESS)
 }
 
 /// The lock file of a hive partition's output, from the lake's folder.

@@ -67,6 +67,9 @@ impl Lake {
     ) -> Result<Vec<VisibleFile>, Error> {
         let file = |meta: ObjectMeta| {
             let key = paths::key_of(table, &meta.location)?;
+            if paths::is_success(&meta.location) {
+                return None;
+            }
             Some(VisibleFile { key, published: meta.location, bytes: meta.size })
         };
         let listed = self.list(&folder).await?;

@@ -31,6 +31,9 @@ pub struct Record {
     /// Number of the table's schema in `schema/<k>.json`.
     pub schema: u32,
     pub partition_by: PartitionBy,
+    /// How its files become visible, whatever its job says later.
+    #[serde(default, skip_serializing_if = "Publish::is_on_commit")]
+    pub publish: Publish,
     pub files: Vec<File>,
     pub quarantine: Option<File>,
     /// Before this event time the topic partition expects no more rows. Never goes back.
@@ -46,6 +49,25 @@ pub struct Record {
     pub job: String,
     /// Random for each process, so that another writer's bytes differ from ours.
     pub writer: String,
+}
+
+/// When the rows of a record become visible.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Publish {
+    /// As soon as they are committed, in the record's own files.
+    #[default]
+    OnCommit,
+    /// When their hive partition closes, sorted together with those of other records. Until then the
+    /// record's files stay staged; only its quarantine file is published.
+    OnClose,
+}
+
+impl Publish {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+    fn is_on_commit(&self) -> bool {
+        *self == Self::OnCommit
+    }
 }
 
 /// `read = landed + quarantined + dropped + tombstones + marks`, checked before every create.
@@ -98,6 +120,9 @@ pub struct Closing {
     pub frontier: Micros,
     /// For a table written by a batch: the closing of its input that it was made from.
     pub made_from: Option<MadeFrom>,
+    /// What has become of records that are published on close; `None` where there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compaction: Option<Compaction>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -109,6 +134,49 @@ pub struct ClosedFile {
     pub rows: u64,
     pub bytes: u64,
     pub checksum: String,
+}
+
+/// The sorted files that closings have made of staged ones. Each closing adds those of the records that
+/// the one before it lacks, and repeats the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compaction {
+    /// The frontier had passed the hive partition: nothing but late rows can follow, and `_SUCCESS`
+    /// says so once all is visible. Not so where a person closed it ahead of time.
+    pub complete: bool,
+    /// The files that this closing adds: staged under one name, published under another once the
+    /// closing exists. They are listed among its files too.
+    pub added: Vec<File>,
+    /// Whose rows of the hive partition the sorted files of this closing and all before it hold, in
+    /// the order of topic and topic partition.
+    pub records: Vec<Compacted>,
+}
+
+/// Records of one topic partition whose staged files of a hive partition were compacted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compacted {
+    pub topic_id: String,
+    pub topic_partition: u32,
+    /// In order, each once.
+    pub seqs: Vec<u64>,
+    /// Their rows in the hive partition.
+    pub rows: u64,
+}
+
+impl Closing {
+    /// Whether the rows of record `seq` in the hive partition are among those that were compacted.
+    pub fn has_compacted(&self, topic_id: &str, topic_partition: u32, seq: u64) -> bool {
+        let records = self.compaction.iter().flat_map(|compaction| &compaction.records);
+        let mut its = records
+            .filter(|its| its.topic_id == topic_id && its.topic_partition == topic_partition);
+        its.any(|its| its.seqs.binary_search(&seq).is_ok())
+    }
+}
+
+impl ClosedFile {
+    /// Whether it holds the sorted rows of many records, and not one record's.
+    pub fn is_compacted(&self) -> bool {
+        self.topic_id.is_empty()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

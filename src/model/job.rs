@@ -1,5 +1,6 @@
 //! What a task does: `jobs/<job>/job.toml`, checked.
 
+use super::commit::Publish;
 use super::hive::PartitionBy;
 use super::name::{Name, TableName, TopicName};
 use super::time::Micros;
@@ -95,6 +96,9 @@ pub struct StreamJob {
     pub roll: Roll,
     /// Processes that share its topic partitions, as members of one consumer group.
     pub instances: u32,
+    /// Written into each record, which is treated so for ever.
+    #[serde(default)]
+    pub publish: Publish,
 }
 
 /// Where to begin while no commit exists.

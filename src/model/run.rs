@@ -120,6 +120,7 @@ states! {
         Batch = "batch",
         Exec = "exec",
         Test = "test",
+        Compact = "compact",
     }
 }
 

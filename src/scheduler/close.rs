@@ -5,6 +5,8 @@
 //! and goes on. The frontier moves no further than what has been closed, so that a failure in one
 //! hive partition makes no row of it late.
 
+use super::compact;
+use super::compact::Taken;
 use super::fate::Cause;
 use super::frontier;
 use super::frontier::Close;
@@ -19,6 +21,7 @@ use crate::lake::Created;
 use crate::lake::Lake;
 use crate::model::commit::ClosedFile;
 use crate::model::commit::Closing;
+use crate::model::commit::Compaction;
 use crate::model::commit::FORMAT;
 use crate::model::dag::Empty;
 use crate::model::hive::PartitionKey;
@@ -35,6 +38,7 @@ use crate::store::tables::LakeTable;
 use crate::store::tables::OpenPartition;
 use futures::StreamExt;
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tracing::info;
 use tracing::warn;
@@ -58,22 +62,32 @@ pub struct Closer<'a> {
     pub lake: &'a Lake,
     pub dags: &'a [Current],
     pub now: Micros,
+    /// Is set where an attempt was queued.
+    pub launched: &'a AtomicBool,
 }
 
-/// The closing that the lake has now.
-enum Taken {
-    Ours(Closing),
-    /// Made before, by an earlier life of this step or by another daemon.
-    Theirs(Closing),
+/// How a look at a table has left it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// When something is due even if its log has nothing new.
+    pub wake: Option<Micros>,
+    /// An attempt makes a closing, and its end is to be looked for.
+    pub pending: bool,
+}
+
+impl Looked {
+    fn at_latest(&mut self, at: Micros) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
 }
 
 impl Closer<'_> {
-    /// Closes what is due and returns when to look again.
-    pub async fn close_due(&self, table: &LakeTable) -> Result<Option<Micros>, Error> {
+    /// Closes what is due.
+    pub async fn close_due(&self, table: &LakeTable) -> Result<Looked, Error> {
         let facts = self.facts(table).await?;
         let plan = frontier::plan(&facts, self.now);
-        let Some(frontier) = plan.frontier else { return Ok(plan.wake) };
-        let mut wake = plan.wake;
+        let mut looked = Looked { wake: plan.wake, pending: false };
+        let Some(frontier) = plan.frontier else { return Ok(looked) };
         let mut until = frontier;
         let mut passed = match facts.frontier {
             Some(before) => Some(before),
@@ -86,25 +100,11 @@ impl Closer<'_> {
             let mut made = Vec::with_capacity(chunk.len());
             for (close, created) in chunk.iter().zip(self.create_all(table, chunk, frontier).await)
             {
-                match created {
-                    Ok(Taken::Ours(closing)) => made.push((closing, close.late)),
-                    // It may lack rows that we know of: they are late, and due after a while.
-                    Ok(Taken::Theirs(closing)) => {
-                        wake = Some(self.now);
-                        made.push((closing, close.late));
-                    }
-                    Err(error) => {
-                        // What is late lies behind the frontier already, and holds nothing.
-                        if !close.late {
-                            until = until.min(before_end(table, close));
-                        }
-                        let again = self.now.plus(RETRY_AFTER);
-                        wake = Some(wake.map_or(again, |wake| wake.min(again)));
-                        let Close { key, n, .. } = close;
-                        let name = &table.table.name;
-                        warn!(table = %name, hive_partition = %key, n, %error,
-                            "cannot close {key} of {name}; trying again");
-                    }
+                if let Some(closing) = self.taken(table, close, created, &mut looked) {
+                    made.push((closing, close.late));
+                } else if !close.late {
+                    // What is late lies behind the frontier already, and holds nothing.
+                    until = until.min(before_end(table, close));
                 }
             }
             let until = rest.first().map_or(until, |next| until.min(before_end(table, next)));
@@ -123,9 +123,42 @@ impl Closer<'_> {
         }
         // There are more ranges without rows than one step gives runs to.
         if passed.is_some_and(|passed| passed < until) {
-            wake = Some(self.now);
+            looked.at_latest(self.now);
         }
-        Ok(wake)
+        Ok(looked)
+    }
+
+    /// The closing that there is now, if there is one.
+    fn taken(
+        &self,
+        table: &LakeTable,
+        close: &Close,
+        created: Result<Taken, Error>,
+        looked: &mut Looked,
+    ) -> Option<Closing> {
+        match created {
+            Ok(Taken::Ours(closing)) => Some(closing),
+            // It may lack rows that we know of: they are late, and due after a while.
+            Ok(Taken::Theirs(closing)) => {
+                looked.at_latest(self.now);
+                Some(closing)
+            }
+            Ok(Taken::Pending { again, .. }) => {
+                looked.pending = true;
+                if let Some(again) = again {
+                    looked.at_latest(again);
+                }
+                None
+            }
+            Err(error) => {
+                looked.at_latest(self.now.plus(RETRY_AFTER));
+                let Close { key, n, .. } = close;
+                let name = &table.table.name;
+                warn!(table = %name, hive_partition = %key, n, %error,
+                    "cannot close {key} of {name}; trying again");
+                None
+            }
+        }
     }
 
     /// Where the table begins: ranges without rows before it are none that have passed. Only a
@@ -165,8 +198,13 @@ impl Closer<'_> {
         let partial = !passed || frontier::is_cut(&facts, key);
         let close = Close { key: *key, n, late: passed, partial };
         let frontier = facts.frontier.unwrap_or(Micros(0));
-        let (Taken::Ours(closing) | Taken::Theirs(closing)) =
-            self.create(table, &close, frontier).await?;
+        let closing = match self.create(table, &close, frontier).await? {
+            Taken::Ours(closing) | Taken::Theirs(closing) => closing,
+            Taken::Pending { failure: Some(failure), .. } => return Err(compact::failed(failure)),
+            Taken::Pending { failure: None, .. } => {
+                return Err(Error::new(ErrorKind::Unavailable, "its rows are being sorted"));
+            }
+        };
         let mut tx = self.store.begin().await?;
         self.mirror(&mut tx, table, &closing, close.late, cause).await?;
         Ok((tx, closing))
@@ -201,47 +239,69 @@ impl Closer<'_> {
         })
     }
 
-    /// Publishes what the closing lists, then makes it, or takes the one that is there.
+    /// Publishes what the closing lists, then makes it, or takes the one that is there. What is to be
+    /// sorted first is left to an attempt.
     async fn create(
         &self,
         table: &LakeTable,
         close: &Close,
         frontier: Micros,
     ) -> Result<Taken, Error> {
-        let files = self.files(table, close).await?;
+        let Close { key, n, .. } = close;
+        let name = &table.table.name;
+        if let Some(pending) = compact::at_work(self, table, close).await? {
+            return Ok(pending);
+        }
+        let before = match n.saturating_sub(1) {
+            0 => None,
+            before => self.lake.closing(name, key, before).await?,
+        };
+        let complete = table.table.partition_by.range(key).1 <= frontier;
+        if compact::is_needed(self, table, key, before.as_ref()).await? {
+            return compact::found_or_asked(self, table, close, (complete, frontier)).await;
+        }
+        let files = self.files(table, key, before.as_ref()).await?;
         if files.is_empty() {
             return Err(Error::new(ErrorKind::Input, "it has no rows")
                 .remedy("a hive partition without rows needs no closing"));
         }
         self.publish(table, &files).await?;
+        let compacted = before.and_then(|before| before.compaction);
         let ours = Closing {
             format: FORMAT,
-            table: table.table.name.clone(),
-            key: close.key,
-            n: close.n,
+            table: name.clone(),
+            key: *key,
+            n: *n,
             partial: close.partial,
             rows: files.iter().map(|file| file.rows).sum(),
             files,
             frontier,
             made_from: None,
+            compaction: compacted.map(|its| Compaction { complete, added: Vec::new(), ..its }),
         };
         let created = self.lake.create_closing(&ours).await?;
         crash::point("closing");
-        Ok(match created {
+        let taken = match created {
             Created::Ours => Taken::Ours(ours),
             Created::Theirs(theirs) => Taken::Theirs(theirs),
-        })
+        };
+        if let Taken::Ours(closing) | Taken::Theirs(closing) = &taken {
+            self.lake.publish_closing(closing).await?;
+        }
+        Ok(taken)
     }
 
-    /// What the closing lists: the files of the one before, and all that the mirror knows. It forgets
-    /// files that have been closed for long.
-    async fn files(&self, table: &LakeTable, close: &Close) -> Result<Vec<ClosedFile>, Error> {
-        let Close { key, n, .. } = close;
-        let mut files = self.store.files_of(&table.table.name, key).await?;
-        if *n > 1
-            && let Some(before) = self.lake.closing(&table.table.name, key, n - 1).await?
-        {
-            files.extend(before.files);
+    /// What the closing lists: the files of the one before, and all visible ones that the mirror knows.
+    /// It forgets files that have been closed for long.
+    async fn files(
+        &self,
+        table: &LakeTable,
+        key: &PartitionKey,
+        before: Option<&Closing>,
+    ) -> Result<Vec<ClosedFile>, Error> {
+        let mut files = self.store.shown_files_of(&table.table.name, key).await?;
+        if let Some(before) = before {
+            files.extend(before.files.iter().cloned());
             files.sort_unstable_by(|a, b| a.published.cmp(&b.published));
             files.dedup();
         }

@@ -6,6 +6,7 @@
 
 mod apply;
 mod close;
+mod compact;
 pub mod fate;
 pub mod frontier;
 pub mod make;
@@ -26,10 +27,13 @@ use crate::store::Store;
 use crate::store::tables::LakeTable;
 use apply::Versions;
 use close::Closer;
+use close::Looked;
 use make::Current;
 use outputs::Outputs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tracing::warn;
 
@@ -51,14 +55,15 @@ pub struct Scheduler {
     looks: BTreeMap<TableName, Look>,
     /// Whether the store is known to mirror this lake.
     bound: bool,
+    /// A compaction was queued, of which the supervisor is to be told.
+    launched: AtomicBool,
 }
 
 /// How a table was left by the last look at it.
 #[derive(Debug)]
 struct Look {
     table: LakeTable,
-    /// When something is due even if its log has nothing new.
-    wake: Option<Micros>,
+    looked: Looked,
 }
 
 /// What came of a step.
@@ -76,7 +81,8 @@ impl Scheduler {
     /// `parallelism`: attempts of tasks at once.
     pub fn new(store: Store, lake: Lake, parallelism: u32) -> Self {
         let (versions, looks) = (BTreeMap::new(), BTreeMap::new());
-        Self { store, lake, parallelism, versions, looks, bound: false }
+        let launched = AtomicBool::new(false);
+        Self { store, lake, parallelism, versions, looks, bound: false, launched }
     }
 
     /// Looks at everything once and does what is due.
@@ -93,6 +99,7 @@ impl Scheduler {
             self.bound = true;
         }
         self.apply_requests(now, &mut outcome).await?;
+        outcome.attempts_changed |= self.launched.swap(false, Ordering::Relaxed);
         let dags = self.current().await?;
         // What has ended comes first: the next attempt of a chain must not wait for the disk.
         self.plan(&dags, now, &mut outcome).await?;
@@ -100,6 +107,7 @@ impl Scheduler {
             return Ok(StepOutcome { next_wake: now, ..outcome });
         }
         self.close_tables(&dags, now, &mut outcome).await?;
+        outcome.attempts_changed |= self.launched.swap(false, Ordering::Relaxed);
         for _ in 0..PASSES_MAX {
             let closed = self.close_outputs(&dags, now).await?;
             let due = ranges::run_due(&self.store, &self.lake, &dags, now).await?;
@@ -178,19 +186,20 @@ impl Scheduler {
             return Ok(None);
         } else if let Some(look) =
             self.looks.get(&name).filter(|look| !is_new && look.table == table)
-            && look.wake.is_none_or(|at| now < at)
+            && !look.looked.pending
+            && look.looked.wake.is_none_or(|at| now < at)
         {
-            return Ok(look.wake);
+            return Ok(look.looked.wake);
         }
         let Some(table) = store.table(&name).await?.filter(LakeTable::is_streamed) else {
             return Ok(None);
         };
-        let closer = Closer { store, lake, dags, now };
-        let wake = closer.close_due(&table).await.doing(|| format!("close {name}"))?;
+        let closer = Closer { store, lake, dags, now, launched: &self.launched };
+        let looked = closer.close_due(&table).await.doing(|| format!("close {name}"))?;
         if let Some(table) = store.table(&name).await? {
-            self.looks.insert(name, Look { table, wake });
+            self.looks.insert(name, Look { table, looked });
         }
-        Ok(wake)
+        Ok(looked.wake)
     }
 
     /// Closes the outputs of runs that succeeded; says whether there were any.

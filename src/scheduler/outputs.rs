@@ -10,6 +10,7 @@ use super::make::Current;
 use crate::crash;
 use crate::error::Doing;
 use crate::error::Error;
+use crate::error::ErrorKind;
 use crate::lake::Created;
 use crate::lake::Lake;
 use crate::model::commit::ClosedFile;
@@ -30,6 +31,7 @@ use crate::store::tables::LakeTable;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use tracing::info;
+use tracing::warn;
 
 #[derive(Clone, Copy)]
 pub struct Outputs<'a> {
@@ -89,6 +91,7 @@ impl Outputs<'_> {
             files,
             frontier: of.end,
             made_from: Some(made_from),
+            compaction: None,
         };
         let created = self.lake.create_closing(&ours).await?;
         crash::point("output-closing");
@@ -104,6 +107,14 @@ impl Outputs<'_> {
         let found = self.lake.newest_closings(name).await.doing(|| format!("adopt {name}"))?;
         let mut known = Vec::with_capacity(found.len());
         for closing in &found {
+            // A compaction that was killed may have left it half published.
+            if let Err(error) = self.lake.publish_closing(closing).await {
+                if error.kind != ErrorKind::Data {
+                    return Err(error);
+                }
+                let Closing { key, n, .. } = closing;
+                warn!(table = %name, hive_partition = %key, n, %error, "cannot show all of closing {n} of {key}");
+            }
             let (start, end) = table.table.partition_by.range(&closing.key);
             let late = self.is_late(table, closing, end).await?;
             known.push((Circumstances { late, start, end }, self.carried(closing).await?));

@@ -252,7 +252,8 @@ impl Scheduler {
         }
         self.looks.remove(table);
         let dags = self.current().await?;
-        let closer = Closer { store: &self.store, lake: &self.lake, dags: &dags, now };
+        let (store, lake, launched) = (&self.store, &self.lake, &self.launched);
+        let closer = Closer { store, lake, dags: &dags, now, launched };
         let (tx, closing) = closer.close_asked(&found, key, cause).await?;
         let partial = if closing.partial { ", marked partial" } else { "" };
         let (n, rows, files) = (closing.n, closing.rows, closing.files.len());

@@ -42,6 +42,12 @@ impl Query {
         Arc::clone(&self.schema)
     }
 
+    /// The same rows in exactly these types, for files that are to be like others.
+    #[must_use]
+    pub fn typed(self, schema: SchemaRef) -> Self {
+        Self { schema, ..self }
+    }
+
     /// Sorts by all columns from the first on, unless the query orders its rows itself: the same
     /// input gives the same file again.
     pub fn in_fixed_order(self) -> Result<Self, SqlProblem> {

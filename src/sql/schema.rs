@@ -1,10 +1,13 @@
 //! The Arrow types of lake tables, and which types a query may hand on.
 
 use super::problem::SqlProblem;
+use super::types::arrow_type;
 use super::types::schema;
 use crate::model::column::Column;
 use crate::model::column::OFFSET_COLUMN;
 use crate::model::column::PARTITION_COLUMN;
+use crate::model::commit::Schema as Stored;
+use crate::model::commit::SchemaColumn;
 use crate::model::hive::Grain;
 use arrow::datatypes::DataType;
 use arrow::datatypes::Field;
@@ -16,7 +19,17 @@ use std::sync::Arc;
 
 /// What a stream's lake table holds: the topic's columns, then where each row came from.
 pub fn lake_schema(columns: &[Column]) -> SchemaRef {
-    let mut fields = schema(columns).fields().to_vec();
+    with_origin(schema(columns).fields().to_vec())
+}
+
+/// The same of files that were written under a schema of the lake, whatever the topic says now.
+pub fn stored_schema(stored: &Stored) -> SchemaRef {
+    let columns = stored.columns.iter();
+    let field = |column: &SchemaColumn| Field::new(&column.name, arrow_type(column.kind), true);
+    with_origin(columns.map(field).map(Arc::new).collect())
+}
+
+fn with_origin(mut fields: Vec<Arc<Field>>) -> SchemaRef {
     fields.push(Arc::new(Field::new(PARTITION_COLUMN, DataType::Int32, true)));
     fields.push(Arc::new(Field::new(OFFSET_COLUMN, DataType::Int64, true)));
     Arc::new(Schema::new(fields))

@@ -1,4 +1,4 @@
-//! Attempts: one try of a task, or one life of a stream, and the process that it is.
+//! Attempts: one try of a task or of a compaction, or one life of a stream, and the process that it is.
 //!
 //! The scheduler queues attempts, the supervisor starts and ends them, the process itself reports
 //! its result. Every change is guarded by the state that it expects, so that a second try of it, or
@@ -7,6 +7,8 @@
 use super::Store;
 use super::Tx;
 use super::columns::Columns;
+use super::compactions;
+use super::compactions::Compact;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::model::name::Name;
@@ -55,6 +57,8 @@ pub enum Owner {
         run: String,
         task: Name,
     },
+    /// It makes a closing of records that are published on close.
+    Closing(Compact),
 }
 
 /// What identifies a process for good: pids come again.
@@ -229,9 +233,12 @@ impl Tx {
 }
 
 pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, Error> {
-    let owner = match (row.text_opt("stream")?, row.text_opt("run")?) {
+    let owner = match (row.text_opt("stream")?, compactions::compact(row)?) {
         (Some(stream), _) => Owner::Stream(stream),
-        (None, run) => Owner::Task { run: run.unwrap_or_default(), task: row.parse("task")? },
+        (None, Some(compact)) => Owner::Closing(compact),
+        (None, None) => {
+            Owner::Task { run: row.text_opt("run")?.unwrap_or_default(), task: row.parse("task")? }
+        }
     };
     let process = match (row.text_opt("host")?, row.text_opt("boot_id")?) {
         (Some(host), Some(boot_id)) => Some(Process {

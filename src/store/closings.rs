@@ -8,6 +8,7 @@ use super::columns::to_json;
 use super::runs::Input;
 use crate::error::Error;
 use crate::model::commit::Closing;
+use crate::model::commit::Compacted;
 use crate::model::hive::PartitionKey;
 use crate::model::name::Name;
 use crate::model::name::TableName;
@@ -229,18 +230,28 @@ impl Tx {
         .fetch_optional(self.conn())
         .await?;
         let Some(row) = row else { return Ok(None) };
+        self.mark_closed(closing).await?;
+        closed(&row).map(Some)
+    }
+
+    /// Marks the files that the closing lists, or whose rows its sorted files hold.
+    async fn mark_closed(&mut self, closing: &Closing) -> Result<(), Error> {
         let names: Vec<_> = closing.files.iter().map(|file| &file.published).collect();
+        let records = closing.compaction.iter().flat_map(|compaction| &compaction.records);
+        let taken: Vec<String> = records.flat_map(taken).collect();
         sqlx::query(
             "UPDATE files INDEXED BY files_by_key SET closed = ? WHERE table_name = ? AND key = ? AND closed IS NULL
-               AND published IN (SELECT value FROM json_each(?))",
+               AND (published IN (SELECT value FROM json_each(?)) OR (on_close
+                 AND topic_id || '/' || topic_partition || '/' || seq IN (SELECT value FROM json_each(?))))",
         )
         .bind(closing.n)
         .bind(closing.table.as_str())
         .bind(closing.key.to_string())
         .bind(to_json(&names))
+        .bind(to_json(&taken))
         .execute(self.conn())
         .await?;
-        closed(&row).map(Some)
+        Ok(())
     }
 
     /// Notes that something closed in a range of a coarser schedule.
@@ -270,6 +281,12 @@ impl Tx {
             .await?;
         Ok(())
     }
+}
+
+/// Each record as the statement above puts its parts together.
+fn taken(records: &Compacted) -> impl Iterator<Item = String> {
+    let Compacted { topic_id, topic_partition, seqs, .. } = records;
+    seqs.iter().map(move |seq| format!("{topic_id}/{topic_partition}/{seq}"))
 }
 
 fn closed(row: &SqliteRow) -> Result<Closed, Error> {

@@ -7,6 +7,7 @@
 pub mod attempts;
 pub mod closings;
 mod columns;
+pub mod compactions;
 pub mod dags;
 pub mod holds;
 pub mod loads;
@@ -38,6 +39,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_retention.sql"),
     include_str!("migrations/0003_loads.sql"),
+    include_str!("migrations/0004_compactions.sql"),
 ];
 
 /// Longer than any of our transactions; a command line then says who holds the file.

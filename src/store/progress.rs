@@ -107,10 +107,10 @@ impl Tx {
         rows.iter().map(busy).collect()
     }
 
-    /// How many attempts of tasks are queued or running.
+    /// How many attempts, streams apart, are queued or running.
     pub async fn slots_taken(&mut self) -> Result<u32, Error> {
         let taken: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM attempts WHERE state IN ('queued', 'running') AND run IS NOT NULL",
+            "SELECT count(*) FROM attempts WHERE state IN ('queued', 'running') AND stream IS NULL",
         )
         .fetch_one(self.conn())
         .await?;

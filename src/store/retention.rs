@@ -26,10 +26,12 @@ const RUNS: &str = "SELECT id FROM (SELECT id, ended_us, key, row_number() OVER
   WHERE ended_us < ?1 AND (place > 1 OR key IS NULL) LIMIT ?2";
 
 /// Attempts that ended before `?1` and that nobody asks for any more: of streams all but the last, of
-/// kept runs those that led to no failure.
+/// compactions those whose closing is made, of kept runs those that led to no failure.
 const ATTEMPTS: &str = "SELECT id FROM attempts AS own WHERE ended_us < ?1 AND CASE
     WHEN stream IS NOT NULL THEN
       EXISTS (SELECT 1 FROM attempts WHERE stream = own.stream AND epoch > own.epoch)
+    WHEN table_name IS NOT NULL THEN EXISTS (SELECT 1 FROM closings
+      WHERE table_name = own.table_name AND key = own.key AND n = own.n)
     ELSE EXISTS (SELECT 1 FROM runs WHERE id = own.run AND ended_us < ?1
       AND state IN ('succeeded', 'superseded')) END
   LIMIT ?2";

@@ -7,6 +7,7 @@ use super::columns::sql;
 use crate::error::Error;
 use crate::model::commit::ClosedFile;
 use crate::model::commit::Members;
+use crate::model::commit::Publish;
 use crate::model::commit::Record;
 use crate::model::dag::Table;
 use crate::model::dag::TableContent;
@@ -140,7 +141,25 @@ impl Store {
         rows.iter().map(cut).collect()
     }
 
-    /// All mirrored files of a hive partition, in the order of their published names.
+    /// The mirrored files of a hive partition that are visible since they were committed, in the order
+    /// of their names.
+    pub async fn shown_files_of(
+        &self,
+        table: &TableName,
+        key: &PartitionKey,
+    ) -> Result<Vec<ClosedFile>, Error> {
+        let rows = sqlx::query(
+            "SELECT * FROM files WHERE table_name = ? AND key = ? AND NOT on_close ORDER BY published",
+        )
+        .bind(table.as_str())
+        .bind(key.to_string())
+        .fetch_all(&self.reader)
+        .await?;
+        rows.iter().map(closed_file).collect()
+    }
+
+    /// All mirrored files of a hive partition, in the order of their published names; those of records
+    /// that are published on close may never have been visible.
     pub async fn files_of(
         &self,
         table: &TableName,
@@ -252,8 +271,8 @@ impl Tx {
             let Some(key) = file.key else { continue };
             sqlx::query(
                 "INSERT INTO files (table_name, topic_id, topic_partition, seq, i, key, published,
-                   rows, bytes, checksum, event_time_min_us, event_time_max_us, seen_us)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                   rows, bytes, checksum, event_time_min_us, event_time_max_us, seen_us, on_close)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             )
             .bind(record.output.as_str())
             .bind(&record.topic_id)
@@ -268,6 +287,7 @@ impl Tx {
             .bind(file.event_time_min.map(|at| at.0))
             .bind(file.event_time_max.map(|at| at.0))
             .bind(now.0)
+            .bind(record.publish == Publish::OnClose)
             .execute(self.conn())
             .await?;
         }

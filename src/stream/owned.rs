@@ -23,6 +23,7 @@ use crate::lake::commit::Tip;
 use crate::model::commit::Counts;
 use crate::model::commit::FORMAT;
 use crate::model::commit::File;
+use crate::model::commit::Publish;
 use crate::model::commit::Record;
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
@@ -48,6 +49,7 @@ pub struct Table {
     pub judge: Judge,
     pub policy: Policy,
     pub out_of_order: Duration,
+    pub publish: Publish,
 }
 
 /// A topic partition that is ours, from one start to the next.
@@ -301,6 +303,7 @@ impl Owned {
             end: self.end,
             schema: table.schema,
             partition_by: table.policy.partition_by.clone(),
+            publish: table.publish,
             files,
             quarantine,
             watermark: self.watermark.now(),

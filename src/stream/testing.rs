@@ -13,6 +13,7 @@ use crate::kafka::TopicFacts;
 use crate::lake::Lake;
 use crate::model::column::Column;
 use crate::model::column::Origin;
+use crate::model::commit::Publish;
 use crate::model::commit::Record;
 use crate::model::hive::Grain;
 use crate::model::hive::PartitionBy;
@@ -271,6 +272,7 @@ pub fn job() -> StreamJob {
         // Whatever comes is committed at once.
         roll: Roll { every: Duration::ZERO, size_bytes: 1 << 20 },
         instances: 1,
+        publish: Publish::OnCommit,
     }
 }
 

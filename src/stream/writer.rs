@@ -27,6 +27,7 @@ use crate::lake::Lake;
 use crate::lake::members::OtherTopic;
 use crate::model::commit::FORMAT;
 use crate::model::commit::Members;
+use crate::model::commit::Publish;
 use crate::model::commit::Record;
 use crate::model::commit::Schema;
 use crate::model::job::StreamJob;
@@ -137,6 +138,7 @@ impl Writer {
                 partition_by: self.job.partition_by.clone(),
             },
             out_of_order: self.topic.event_time.out_of_order,
+            publish: self.job.publish,
         };
         Ok(Writing {
             router: Router::new(&self.job.partition_by),
@@ -225,7 +227,10 @@ impl Writing {
         let log = self.given.lake.log(output, topic_id, topic_partition);
         let tip = self.given.runtime.block_on(async {
             let tip = log.recover().await?;
-            log.sweep().await?;
+            // Of records that are published on close the stage holds all that has not closed yet: the
+            // daemon looks through it, a start would be slow.
+            let on_close = tip.last().filter(|last| last.publish == Publish::OnClose);
+            log.sweep(on_close.map_or(0, |last| last.seq)).await?;
             Ok::<_, Error>(tip)
         });
         let tip = tip.doing(|| format!("recover topic partition {topic_partition} of {output}"))?;

@@ -144,7 +144,9 @@ fn pressure(kind: AttemptKind, asked: Duration) -> Pressure {
 fn drain_max(kind: AttemptKind) -> Duration {
     match kind {
         AttemptKind::Stream | AttemptKind::Feed => DRAIN_MAX,
-        AttemptKind::Batch | AttemptKind::Exec | AttemptKind::Test => Duration::ZERO,
+        AttemptKind::Batch | AttemptKind::Exec | AttemptKind::Test | AttemptKind::Compact => {
+            Duration::ZERO
+        }
     }
 }
 
@@ -174,7 +176,10 @@ fn ended(attempt: &Attempt, end: &End) -> Ended {
         // A task of ours that was through before the request reached it is done. A stream never is, and
         // of a user's program nobody knows: many take a SIGTERM and exit with 0, half way through.
         (End::Exited(0), _, Some(_))
-            if matches!(attempt.kind, AttemptKind::Batch | AttemptKind::Test) =>
+            if matches!(
+                attempt.kind,
+                AttemptKind::Batch | AttemptKind::Test | AttemptKind::Compact
+            ) =>
         {
             (AttemptState::Succeeded, None)
         }
@@ -210,7 +215,11 @@ fn exited(attempt: &Attempt, code: i32) -> Failure {
     match attempt.kind {
         AttemptKind::Exec => failed(ErrorKind::Unavailable, &what, Some("see its log")),
         // A process of ours reports before it exits, unless it panicked.
-        AttemptKind::Feed | AttemptKind::Stream | AttemptKind::Batch | AttemptKind::Test => {
+        AttemptKind::Feed
+        | AttemptKind::Stream
+        | AttemptKind::Batch
+        | AttemptKind::Test
+        | AttemptKind::Compact => {
             failed(ErrorKind::Bug, &what, Some("see its log, and report this"))
         }
     }

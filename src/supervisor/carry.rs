@@ -136,7 +136,7 @@ impl Supervisor {
                 let context = Context { run: &run, task, version: &version, outputs: &outputs };
                 launch::exec(&self.around.setting, attempt, folder, &context)?
             }
-            Owner::Task { .. } | Owner::Stream(_) => {
+            Owner::Task { .. } | Owner::Closing(_) | Owner::Stream(_) => {
                 launch::worker(&self.around.setting, attempt, folder)
             }
         };

@@ -305,7 +305,7 @@ impl Supervisor {
 
 fn needs_slot(attempt: &Attempt) -> bool {
     match attempt.kind {
-        AttemptKind::Batch | AttemptKind::Exec | AttemptKind::Test => true,
+        AttemptKind::Batch | AttemptKind::Exec | AttemptKind::Test | AttemptKind::Compact => true,
         AttemptKind::Feed | AttemptKind::Stream => false,
     }
 }

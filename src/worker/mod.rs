@@ -5,12 +5,14 @@
 //! that finds a newer epoch stops it; a store that does not answer does not.
 
 pub mod accept;
+mod compact;
 mod feed;
 mod heartbeat;
 mod loads;
 mod stream;
 mod task;
 
+use crate::batch::Budget;
 use crate::clock::Clock;
 use crate::config::Environment;
 use crate::crash;
@@ -31,7 +33,9 @@ use crate::store::attempts::Attempt;
 use crate::store::attempts::Failure;
 use crate::store::attempts::Owner;
 use serde_json::Value;
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::thread::available_parallelism;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio_util::sync::CancellationToken;
@@ -146,6 +150,7 @@ impl Work {
             AttemptKind::Stream => stream::run(self).await.map(|()| None),
             AttemptKind::Feed => feed::run(self).await,
             AttemptKind::Batch | AttemptKind::Test => task::run(self).await,
+            AttemptKind::Compact => compact::run(self).await,
             AttemptKind::Exec => {
                 Err(Error::new(ErrorKind::Bug, "an exec task has no worker of ours"))
             }
@@ -175,6 +180,17 @@ impl Work {
     fn cluster(&self) -> Result<Cluster, Error> {
         let environment = &self.project.environment;
         Cluster::of(&self.project.settings.kafka, &|secret| environment.secret(secret))
+    }
+
+    /// What a batch or a compaction may use.
+    fn budget(&self) -> Budget {
+        let settings = &self.project.settings;
+        Budget {
+            memory_bytes: settings.limits.batch_memory_bytes,
+            // In the attempt's folder, so that what a kill leaves goes when the log goes.
+            spill: settings.home.join("attempts").join(&self.attempt.id).join("spill"),
+            threads: available_parallelism().map_or(1, NonZero::get),
+        }
     }
 
     async fn lake(&self) -> Result<Lake, Error> {

@@ -4,7 +4,6 @@ use super::Work;
 use super::heartbeat;
 use super::loads::Loads;
 use crate::batch;
-use crate::batch::Budget;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::model::dag;
@@ -13,8 +12,6 @@ use crate::store::runs;
 use crate::warehouse::Warehouse;
 use serde_json::Value;
 use serde_json::json;
-use std::num::NonZero;
-use std::thread::available_parallelism;
 
 /// Returns what the task made, for `runs show`.
 pub(super) async fn run(work: &Work) -> Result<Option<Value>, Error> {
@@ -30,12 +27,7 @@ pub(super) async fn run(work: &Work) -> Result<Option<Value>, Error> {
     let clock = work.clock.clone();
     let warehouse = Warehouse::open(&settings.warehouse, &settings.project, clock).await?;
     let journal = Loads::new(work, run, &task.name);
-    let budget = Budget {
-        memory_bytes: settings.limits.batch_memory_bytes,
-        // In the attempt's folder, so that what a kill leaves goes when the log goes.
-        spill: settings.home.join("attempts").join(&work.attempt.id).join("spill"),
-        threads: available_parallelism().map_or(1, NonZero::get),
-    };
+    let budget = work.budget();
     let context = batch::Context {
         version: &work.version,
         run: &pinned,

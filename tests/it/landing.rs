@@ -10,7 +10,7 @@ use tidemill::error::Error;
 use tidemill::kafka::Cluster;
 use tidemill::lake::Lake;
 use tidemill::model::column::{Column, Origin};
-use tidemill::model::commit::Record;
+use tidemill::model::commit::{Publish, Record};
 use tidemill::model::hive::{Grain, PartitionBy};
 use tidemill::model::job::{OnGap, Roll, Start, StreamJob};
 use tidemill::model::name::{ProjectName, TableName, TopicName};
@@ -90,6 +90,7 @@ impl Landing {
             // Whatever comes is committed at once.
             roll: Roll { every: Duration::ZERO, size_bytes: 1 << 20 },
             instances: 1,
+            publish: Publish::OnCommit,
         };
         let runtime = Runtime::new().unwrap();
         let folder = tempfile::tempdir().unwrap();

@@ -2,7 +2,7 @@
 
 use crate::project::{Project, is, wait_until};
 use crate::tables;
-use crate::wikimedia::RAW;
+use crate::wikimedia::{RAW, watch};
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use jiff::Timestamp;
@@ -177,6 +177,32 @@ fn late_rows_re_run_their_hours_and_the_day_and_nothing_else() {
         assert_eq!(answer.code, Some(0), "{answer:?}");
     }
     daemon.stop();
+}
+
+#[test]
+fn late_rows_of_an_hour_that_is_published_on_close_are_added_to_what_is_there() {
+    let project = project();
+    let land = "jobs/recentchange_land/job.toml";
+    project.edit(land, "partition_by = ", "publish      = \"on_close\"\npartition_by = ");
+    let lister = watch(&project);
+    let mut world = World::of(&project);
+    let daemon = project.up();
+    (0..3).for_each(|at| world.event(at, "00:30:00"));
+    world.mark(&format!("{DAY}T01:10:00Z"));
+    await_runs(&project, "wikimedia", &["00 1 succeeded"]);
+    (0..2).for_each(|at| world.event(at, "00:45:00"));
+    await_runs(&project, "wikimedia", &["00 1 succeeded", "00 2 succeeded"]);
+    assert_eq!(changes_of_hour(&project, 0), 5);
+    let shown = project.tidemill(&["partitions", "show", RAW, &format!("{DAY}T00")]);
+    assert!(shown.out.contains("5 rows, 2 files") && shown.out.contains("late 2"), "{shown:?}");
+    daemon.stop();
+    let seen = lister.finish();
+    assert_eq!(seen.wrong, Vec::<String>::new());
+    assert_eq!((seen.rows, seen.successes.len()), (5, 1));
+    let [first, second] = &tables::closings(&project.lake(), RAW)[&format!("{DAY}T00")][..] else {
+        panic!("the hour has two closings")
+    };
+    assert!(first.files.iter().all(|file| second.files.contains(file)));
 }
 
 #[test]

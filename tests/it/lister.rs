@@ -2,7 +2,7 @@
 //! it sees.
 
 use crate::tables::{self, Origin};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,8 @@ pub struct Seen {
     pub files: usize,
     pub rows: usize,
     pub wrong: Vec<String>,
+    /// Each `_SUCCESS`, and the files that lay beside it when it was first seen.
+    pub successes: BTreeMap<PathBuf, Vec<PathBuf>>,
 }
 
 /// Length, time of the last change, inode.
@@ -75,6 +77,11 @@ impl Lister {
 
 impl Streamed {
     fn look(&mut self, table: &Path, seen: &mut Seen) {
+        for success in tables::successes(table) {
+            // What a reader finds who looks because of it.
+            let beside = || tables::files(success.parent().unwrap());
+            seen.successes.entry(success.clone()).or_insert_with(beside);
+        }
         let listed = tables::files(table);
         for file in &listed {
             let shown = file.display();
@@ -101,7 +108,7 @@ impl Streamed {
         }
     }
 
-    /// What a closing lists is visible when it is.
+    /// What a closing lists is visible when it is, or waits to be published: what it adds itself.
     fn look_at_closings(&mut self, lake: &Path, table: &str, seen: &mut Seen) {
         for file in tables::files(&lake.join("_tidemill").join(table).join("closed")) {
             if self.closings.contains(&file) {
@@ -113,8 +120,13 @@ impl Streamed {
             else {
                 continue;
             };
+            let added = closing.compaction.iter().flat_map(|compaction| &compaction.added);
+            let staged: HashMap<_, _> =
+                added.map(|file| (&file.published, lake.join(&file.staged))).collect();
             for rows in &closing.files {
-                if !lake.join(&rows.published).exists() {
+                let waits = staged.get(&rows.published).is_some_and(|staged| staged.exists());
+                // In this order: its staged copy goes after it has been published.
+                if !waits && !lake.join(&rows.published).exists() {
                     seen.wrong.push(format!("{} lists {}", file.display(), rows.published));
                 }
             }

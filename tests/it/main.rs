@@ -24,6 +24,7 @@ mod kills;
 mod landing;
 mod late;
 mod lister;
+mod on_close;
 mod project;
 mod rights;
 mod secure;

@@ -85,6 +85,8 @@ pub enum Role {
     Shim,
     Feed,
     Stream,
+    /// Sorts the rows of an hour that closes.
+    Compaction,
     /// A task of a run, whatever its kind.
     Batch,
     /// A command, or what the daemon starts beside attempts.
@@ -285,6 +287,7 @@ impl Project {
             Some(id) if id.starts_with("wikimedia.land-") => Role::Stream,
             // Of several instances.
             Some(id) if id.starts_with("wikimedia.land.") => Role::Stream,
+            Some(id) if id.starts_with("compact-") => Role::Compaction,
             Some(_) => Role::Batch,
             None if says("up") => Role::Daemon,
             None => Role::Other,

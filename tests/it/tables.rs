@@ -10,12 +10,24 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use tidemill::model::commit::{Closing, LakeIdentity, Record, consumer_group};
 
-/// Every file below `folder`, in order.
+const SUCCESS: &str = "_SUCCESS";
+
+/// Every file below `folder`, in order, but for signs of completeness.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let all = all_files(folder).into_iter();
+    all.filter(|file| !file.ends_with(SUCCESS)).collect()
+}
+
+/// Every sign of completeness below `folder`.
+pub fn successes(folder: &Path) -> Vec<PathBuf> {
+    all_files(folder).into_iter().filter(|file| file.ends_with(SUCCESS)).collect()
+}
+
+fn all_files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
-    let below = |path: PathBuf| if path.is_dir() { files(&path) } else { vec![path] };
+    let below = |path: PathBuf| if path.is_dir() { all_files(&path) } else { vec![path] };
     paths.into_iter().flat_map(below).collect()
 }
 

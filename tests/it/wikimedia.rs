@@ -1,7 +1,7 @@
 //! A day of Wikimedia changes, from a file to the warehouse, compared with what another engine makes
 //! of the same file.
 
-use crate::lister::Lister;
+use crate::lister::{Lister, Seen};
 use crate::project::{Project, is, machine, wait_until};
 use crate::{servers, tables};
 use std::collections::BTreeMap;
@@ -119,13 +119,14 @@ fn keys(day: &Day) -> impl Iterator<Item = String> {
 }
 
 /// Everything that must hold of a day that has landed, however it came to that.
-pub fn check_day(project: &Project, day: &Day, lister: Lister) {
+pub fn check_day(project: &Project, day: &Day, lister: Lister) -> Seen {
     let seen = lister.finish();
     assert!(seen.wrong.is_empty(), "a plain lister saw: {:#?}", seen.wrong);
     check_lake(project, day);
     check_log(project, day);
     check_closings(project, day);
     check_aggregates(project, day);
+    seen
 }
 
 fn check_lake(project: &Project, day: &Day) {

@@ -12,6 +12,7 @@ use crate::model::commit::Counts;
 use crate::model::commit::FORMAT;
 use crate::model::commit::File;
 use crate::model::commit::Members;
+use crate::model::commit::Publish;
 use crate::model::commit::Record;
 use crate::model::hive::Grain;
 use crate::model::hive::PartitionBy;
@@ -207,6 +208,7 @@ impl Bed {
             end: 1_204_331,
             schema: 1,
             partition_by: PartitionBy::utc(Grain::Hour),
+            publish: Publish::OnCommit,
             files: vec![file],
             quarantine: None,
             watermark: None,
@@ -238,6 +240,7 @@ impl Bed {
             files,
             frontier: end,
             made_from: None,
+            compaction: None,
         };
         let about = Circumstances { late: n > 1, start, end };
         let mut tx = self.store.begin().await.unwrap();

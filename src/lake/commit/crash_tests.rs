@@ -74,7 +74,7 @@ async fn check_published(lake: &Lake, record: &Record) {
         let path = file.published.as_str().into();
         assert!(lake.holds(&path, file.bytes, &file.checksum).await.unwrap());
     }
-    log(lake).sweep().await.unwrap();
+    log(lake).sweep(0).await.unwrap();
     let stage = paths::Place::new(&output(), TOPIC_ID, 3).stage();
     let left: Vec<_> = lake.objects().list(Some(&stage)).try_collect().await.unwrap();
     assert!(left.is_empty(), "{left:?}");
@@ -114,9 +114,9 @@ async fn a_sweep_cut_short_anywhere_takes_nothing_of_a_record_and_is_finished_by
         assert_eq!(zombies.files.len(), ours.files.len());
         (lake, ours)
     };
-    let work = async |lake: Lake, _: Record| log(&lake).sweep().await.map(|_| ());
+    let work = async |lake: Lake, _: Record| log(&lake).sweep(0).await.map(|_| ());
     crash_at_every_call(make, work, async |lake, ours| {
-        log(&lake).sweep().await.unwrap();
+        log(&lake).sweep(0).await.unwrap();
         log(&lake).recover().await.unwrap();
         check_published(&lake, &ours).await;
     })
@@ -198,7 +198,7 @@ async fn a_number_taken_by_another_writer_is_theirs() {
     let ours = staged(&lake).await.unwrap();
     assert!(matches!(log.append(&tip, &theirs).await.unwrap(), Append::Ours(_)));
     assert_eq!(log.append(&tip, &ours).await.unwrap(), Append::Theirs(theirs));
-    assert_eq!(log.sweep().await.unwrap(), 3, "what we staged is garbage now");
+    assert_eq!(log.sweep(0).await.unwrap(), 3, "what we staged is garbage now");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ const READ_AHEAD_MAX: usize = 16;
 /// A handle to the log of one topic partition of one output; it remembers nothing.
 #[derive(Clone, Debug)]
 pub struct Log {
-    pub(super) lake: Lake,
+    pub(in super::super) lake: Lake,
     pub(in super::super) place: Place,
 }
 

@@ -14,6 +14,7 @@ pub use log::Append;
 pub use log::Log;
 pub use log::Tip;
 pub use log::Unpublished;
+pub(super) use publish::shown_on_commit;
 pub use stage::NewFile;
 pub(super) use stage::checksum;
 

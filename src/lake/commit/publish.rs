@@ -10,7 +10,9 @@ use crate::crash;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
+use crate::model::commit::Closing;
 use crate::model::commit::File;
+use crate::model::commit::Publish;
 use crate::model::commit::Record;
 use futures::StreamExt;
 use futures::TryStreamExt;
@@ -69,17 +71,47 @@ pub(crate) fn next(heard: Heard) -> Step {
     }
 }
 
+/// What says that a file counts.
+#[derive(Clone, Copy)]
+enum Named<'a> {
+    Record(&'a Record),
+    Closing(&'a Closing),
+}
+
+/// The files of a record that are visible as soon as it is published: those that wait for the closing
+/// of their hive partition are not among them.
+pub(crate) fn shown_on_commit(record: &Record) -> impl Iterator<Item = &File> {
+    let files = match record.publish {
+        Publish::OnCommit => record.files.as_slice(),
+        Publish::OnClose => &[],
+    };
+    files.iter().chain(&record.quarantine)
+}
+
 impl Lake {
-    /// Makes the files of a committed record visible. Anyone may, at any time, again and again.
+    /// Makes the files of a committed record visible, but for those that wait for a closing. Anyone
+    /// may, at any time, again and again.
     pub async fn publish(&self, record: &Record) -> Result<(), Error> {
-        let files = record.files.iter().chain(&record.quarantine);
         // Made beforehand: a closure held across `await` hides that the future may change threads.
-        let publish: Vec<_> = files.map(|file| self.publish_file(record, file)).collect();
+        let publish: Vec<_> = shown_on_commit(record)
+            .map(|file| self.publish_file(Named::Record(record), file))
+            .collect();
         futures::stream::iter(publish).buffer_unordered(CALLS_MAX).try_collect().await
     }
 
-    async fn publish_file(&self, record: &Record, file: &File) -> Result<(), Error> {
-        let doing = || format!("publish {} of record {}", file.published, record.seq);
+    /// Makes the sorted files that a closing adds visible, likewise.
+    pub(in super::super) async fn publish_added(&self, closing: &Closing) -> Result<(), Error> {
+        let added = closing.compaction.iter().flat_map(|compaction| &compaction.added);
+        let publish: Vec<_> =
+            added.map(|file| self.publish_file(Named::Closing(closing), file)).collect();
+        futures::stream::iter(publish).buffer_unordered(CALLS_MAX).try_collect().await
+    }
+
+    async fn publish_file(&self, named: Named<'_>, file: &File) -> Result<(), Error> {
+        let doing = || match named {
+            Named::Record(record) => format!("publish {} of record {}", file.published, record.seq),
+            Named::Closing(its) => format!("publish {} of closing {}", file.published, its.n),
+        };
         let mut heard = Heard::Nothing;
         loop {
             heard = match next(heard) {
@@ -94,7 +126,7 @@ impl Lake {
                     Heard::Final { there: there.is_some() }
                 }
                 Step::AskClosing => {
-                    Heard::Closing { lists: self.is_closed_with(record, file).await.doing(doing)? }
+                    Heard::Closing { lists: self.is_closed_with(named, file).await.doing(doing)? }
                 }
                 Step::DeleteStaged => {
                     crash::point("publish");
@@ -121,11 +153,18 @@ impl Lake {
         self.retry().run(call).await
     }
 
-    async fn is_closed_with(&self, record: &Record, file: &File) -> Result<bool, Error> {
+    /// Whether a closing tells that the file was visible once. Of the files that a closing adds only a
+    /// later one does.
+    async fn is_closed_with(&self, named: Named<'_>, file: &File) -> Result<bool, Error> {
         let Some(key) = &file.key else { return Ok(false) };
-        let newest = self.newest_closing(&record.output, key).await?;
-        let lists = |closing: crate::model::commit::Closing| {
-            closing.files.iter().any(|closed| closed.published == file.published)
+        let (output, after) = match named {
+            Named::Record(record) => (&record.output, 0),
+            Named::Closing(closing) => (&closing.table, closing.n),
+        };
+        let newest = self.newest_closing(output, key).await?;
+        let lists = |closing: Closing| {
+            closing.n > after
+                && closing.files.iter().any(|closed| closed.published == file.published)
         };
         Ok(newest.is_some_and(lists))
     }

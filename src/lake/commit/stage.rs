@@ -13,6 +13,8 @@ use crate::model::hive::PartitionKey;
 use crate::model::time::EventTime;
 use futures::StreamExt;
 use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use object_store::ObjectMeta;
 use object_store::ObjectStoreExt;
 use object_store::PutPayload;
 use object_store::path::Path;
@@ -21,9 +23,9 @@ use sha2::Sha256;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-/// How much of a stage one sweep looks at. It holds what a few lives left; should it ever hold more,
-/// the next sweep goes on.
-const SWEPT_MAX: usize = 10_000;
+/// How many staged objects, and their records, a sweep holds in memory at once. A stage holds what a
+/// few lives left, and all that waits for a closing.
+const STAGED_AT_ONCE: usize = 2_000;
 
 /// A file that is about to be staged.
 #[derive(Clone, Debug)]
@@ -65,42 +67,63 @@ impl Log {
         })
     }
 
-    /// Deletes what writers staged and never committed, and returns how many objects that were.
+    /// Deletes what writers staged for record `from` or a later one and never committed, and returns
+    /// how many objects that were.
     ///
     /// Safe beside writers at work: an object staged for record `seq` is garbage exactly when that
     /// record exists and does not name it.
-    pub async fn sweep(&self) -> Result<usize, Error> {
+    pub async fn sweep(&self, from: u64) -> Result<usize, Error> {
         let doing = || format!("sweep the stage of {}", self.place.output());
-        let listed: Vec<Path> = self
-            .lake
-            .objects()
-            .list(Some(&self.place.stage()))
-            .take(SWEPT_MAX)
-            .map_ok(|meta| meta.location)
-            .try_collect()
-            .await
-            .doing(doing)?;
+        let (mut swept, mut staged) = (0, self.staged(from));
+        while let Some(chunk) = staged.next().await.doing(doing)? {
+            for (record, objects) in chunk {
+                let garbage = garbage(&record, objects);
+                swept += garbage.len();
+                self.lake.delete_all(&garbage).await.doing(doing)?;
+            }
+        }
+        Ok(swept)
+    }
+
+    /// What is staged for each record that exists, from record `from` on.
+    pub(in super::super) fn staged(&self, from: u64) -> Staged<'_> {
+        let stage = self.place.stage();
+        let listed = self.lake.objects().list(Some(&stage)).chunks(STAGED_AT_ONCE).boxed();
+        Staged { log: self, from, listed }
+    }
+}
+
+/// A stage that is looked through chunk by chunk.
+pub(in super::super) struct Staged<'a> {
+    log: &'a Log,
+    from: u64,
+    listed: BoxStream<'static, Vec<object_store::Result<ObjectMeta>>>,
+}
+
+impl Staged<'_> {
+    /// The next records with what is staged for them; `None` at the end.
+    pub(in super::super) async fn next(
+        &mut self,
+    ) -> Result<Option<Vec<(Record, Vec<Path>)>>, Error> {
+        let Some(chunk) = self.listed.next().await else { return Ok(None) };
         let mut staged: BTreeMap<u64, Vec<Path>> = BTreeMap::new();
-        for path in listed {
-            if let Some(seq) = self.place.staged_for(&path) {
+        for meta in chunk {
+            let path = meta?.location;
+            if let Some(seq) = self.log.place.staged_for(&path).filter(|seq| *seq >= self.from) {
                 staged.entry(seq).or_default().push(path);
             }
         }
-        let mut swept = 0;
-        for (seq, objects) in staged {
-            // Records have no gaps: none of a later number exists either.
-            let Some(record) = self.read(seq).await? else { break };
-            let garbage = garbage(&record, objects);
-            swept += garbage.len();
-            // Made beforehand: a closure held across `await` hides that the future may change threads.
-            let delete: Vec<_> = garbage.iter().map(|path| self.lake.delete(path)).collect();
-            futures::stream::iter(delete)
-                .buffer_unordered(CALLS_MAX)
-                .try_collect::<()>()
-                .await
-                .doing(doing)?;
-        }
-        Ok(swept)
+        // Made beforehand: a closure held across `await` hides that the future may change threads.
+        let reads: Vec<_> = staged.keys().copied().map(|seq| self.log.read(seq)).collect();
+        let records: Vec<Option<Record>> =
+            futures::stream::iter(reads).buffered(CALLS_MAX).try_collect().await?;
+        // Records have no gaps: none of a later number exists either.
+        let records = records.into_iter().map_while(|record| record);
+        let with_staged = |record: Record| {
+            let objects = staged.remove(&record.seq).unwrap_or_default();
+            (record, objects)
+        };
+        Ok(Some(records.map(with_staged).collect()))
     }
 }
 
@@ -119,6 +142,14 @@ impl Lake {
             Some(found) => Ok(self::checksum(found.into()).await? == checksum),
             None => Ok(false),
         }
+    }
+}
+
+impl Lake {
+    pub(in super::super) async fn delete_all(&self, paths: &[Path]) -> Result<(), Error> {
+        // Made beforehand: a closure held across `await` hides that the future may change threads.
+        let delete: Vec<_> = paths.iter().map(|path| self.delete(path)).collect();
+        futures::stream::iter(delete).buffer_unordered(CALLS_MAX).try_collect().await
     }
 }
 

@@ -49,7 +49,7 @@ pub async fn land_all(
 async fn land(lake: &Lake, process: u64, offsets: i64, planted: Planted) -> Result<(), Error> {
     let log = log_of(lake);
     let mut tip = log.recover().await?;
-    log.sweep().await?;
+    log.sweep(0).await?;
     while tip.end().unwrap_or(0) < offsets {
         let record = stage(&log, &tip, process, offsets).await?;
         if planted == Planted::PublishFirst {
@@ -70,7 +70,7 @@ async fn land(lake: &Lake, process: u64, offsets: i64, planted: Planted) -> Resu
                 }
             },
         };
-        log.sweep().await?;
+        log.sweep(0).await?;
     }
     Ok(())
 }

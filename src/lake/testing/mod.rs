@@ -23,6 +23,7 @@ use crate::model::commit::Closing;
 use crate::model::commit::Counts;
 use crate::model::commit::FORMAT;
 use crate::model::commit::File;
+use crate::model::commit::Publish;
 use crate::model::commit::Record;
 use crate::model::hive::Grain;
 use crate::model::hive::PartitionBy;
@@ -125,6 +126,7 @@ pub fn record_of(seq: u64, start: i64, end: i64, files: Vec<File>) -> Record {
         end,
         schema: 1,
         partition_by: PartitionBy::utc(Grain::Hour),
+        publish: Publish::OnCommit,
         files,
         quarantine: None,
         watermark: None,
@@ -158,5 +160,6 @@ pub fn closing(n: u32, published: &[&str]) -> Closing {
         rows: 10 * published.len() as u64,
         frontier: Micros(0),
         made_from: None,
+        compaction: None,
     }
 }

@@ -6,6 +6,7 @@ use super::Report;
 use crate::model::commit::ClosedFile;
 use crate::model::commit::Closing;
 use crate::model::commit::File;
+use crate::model::commit::Publish;
 use crate::model::commit::Record;
 use crate::model::hive::PartitionKey;
 use serde::Serialize;
@@ -57,12 +58,14 @@ pub(super) struct Listed {
     pub bytes: u64,
     pub checksum: String,
     pub rows: u64,
+    /// Topic id, topic partition and number of its record, if that is published on close.
+    pub waits: Option<(String, u32, u64)>,
 }
 
-const FROM_A_COPY: &str =
+pub(super) const FROM_A_COPY: &str =
     "put the object back from a copy, and see that no lifecycle rule deletes in the lake";
 
-fn finding(severity: Severity, what: String, mend: &str) -> Finding {
+pub(super) fn finding(severity: Severity, what: String, mend: &str) -> Finding {
     Finding { severity, what, mend: mend.to_owned() }
 }
 
@@ -80,7 +83,9 @@ pub(super) fn add(record: &Record, files: &mut Files, report: &mut Report) {
         report.files += 1;
         report.bytes += file.bytes;
         let File { key, staged, bytes, checksum, rows, .. } = file.clone();
-        files.insert(file.published.clone(), Listed { key, staged, bytes, checksum, rows });
+        let waits = record.publish == Publish::OnClose && key.is_some();
+        let waits = waits.then(|| (record.topic_id.clone(), record.topic_partition, record.seq));
+        files.insert(file.published.clone(), Listed { key, staged, bytes, checksum, rows, waits });
     }
 }
 
@@ -153,8 +158,21 @@ pub(super) fn file(
 /// What is wrong with the closings of one hive partition of a streamed table.
 pub(super) fn closings(closings: &[Closing], files: &Files) -> Vec<Finding> {
     let mut found = order(closings);
+    let mut sorted = BTreeMap::new();
     for closing in closings {
-        let unknown = closing.files.iter().filter(|file| !is_listed(file, files));
+        let added = closing.compaction.iter().flat_map(|compaction| &compaction.added);
+        sorted.extend(added.map(|file| (file.published.as_str(), file)));
+        let is_added = |file: &ClosedFile| {
+            let its = sorted.get(file.published.as_str());
+            its.is_some_and(|its| {
+                (its.rows, its.bytes, &its.checksum) == (file.rows, file.bytes, &file.checksum)
+            })
+        };
+        let unknown = closing.files.iter().filter(|file| {
+            let is_known =
+                if file.is_compacted() { is_added(file) } else { is_listed(file, files) };
+            !is_known
+        });
         found.extend(unknown.map(|file| {
             let Closing { key, n, .. } = closing;
             let what = format!("closing {n} of {key} lists {}, as no record does", file.published);
@@ -186,7 +204,7 @@ pub(super) fn order(all: &[Closing]) -> Vec<Finding> {
 }
 
 fn is_listed(file: &ClosedFile, files: &Files) -> bool {
-    files.get(&file.published).is_some_and(|its| {
+    files.get(&file.published).filter(|its| its.waits.is_none()).is_some_and(|its| {
         (its.rows, its.bytes, &its.checksum) == (file.rows, file.bytes, &file.checksum)
     })
 }
@@ -195,9 +213,14 @@ fn is_listed(file: &ClosedFile, files: &Files) -> bool {
 pub(super) fn late_rows(closings: &[Closing], files: &Files) -> u64 {
     let Some(newest) = closings.last() else { return 0 };
     let listed: BTreeSet<&str> = newest.files.iter().map(|file| file.published.as_str()).collect();
-    let late = files
-        .iter()
-        .filter(|(name, file)| file.key == Some(newest.key) && !listed.contains(name.as_str()));
+    let is_held = |name: &str, file: &Listed| match &file.waits {
+        Some((topic_id, topic_partition, seq)) => {
+            newest.has_compacted(topic_id, *topic_partition, *seq)
+        }
+        None => listed.contains(name),
+    };
+    let late =
+        files.iter().filter(|(name, file)| file.key == Some(newest.key) && !is_held(name, file));
     late.map(|(_, file)| file.rows).sum()
 }
 

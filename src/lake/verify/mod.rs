@@ -5,6 +5,7 @@
 //! successors must already hold. So what a busy stream does in between is never taken for damage.
 
 mod judge;
+mod on_close;
 mod outputs;
 
 #[cfg(test)]
@@ -16,12 +17,14 @@ pub use judge::Severity;
 use super::Lake;
 use super::commit::Log;
 use super::commit::check;
+use super::commit::shown_on_commit;
 use super::paths;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::model::commit::Closing;
 use crate::model::commit::Counts;
 use crate::model::commit::File;
+use crate::model::commit::Publish;
 use crate::model::commit::Record;
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
@@ -77,10 +80,12 @@ impl Lake {
         let closings = self.closings(table).await.doing(doing)?;
         let mut files = Files::new();
         for log in self.logs(table).await.doing(doing)? {
-            self.verify_log(&log, &mut files, &mut report).await.doing(doing)?;
+            self.verify_log(&log, &visible, &mut files, &mut report).await.doing(doing)?;
         }
+        self.verify_sorted_stage(table, &mut report).await.doing(doing)?;
         let outputs = self.verify_outputs(table, &mut files, &mut report).await.doing(doing)?;
         let strangers = visible.union(&quarantined).filter(|name| !files.contains_key(*name));
+        let strangers = strangers.filter(|name| !on_close::is_of_closing(name, table, &closings));
         report.found(strangers.map(|name| judge::stranger(name)));
         for of_key in &closings {
             report.closings += of_key.len() as u64;
@@ -88,6 +93,8 @@ impl Lake {
                 report.found(judge::order(of_key));
             } else {
                 report.found(judge::closings(of_key, &files));
+                report.found(on_close::taken(of_key, &files));
+                self.verify_added(of_key, &mut report).await.doing(doing)?;
                 report.late_rows += judge::late_rows(of_key, &files);
             }
         }
@@ -98,6 +105,7 @@ impl Lake {
     async fn verify_log(
         &self,
         log: &Log,
+        visible: &BTreeSet<String>,
         files: &mut Files,
         report: &mut Report,
     ) -> Result<(), Error> {
@@ -117,6 +125,9 @@ impl Lake {
                 report.found(broken.err().map(|rule| judge::broken(&record, &rule.to_string())));
                 let place = if is_end && at + 1 == count { Held::Last } else { Held::Followed };
                 self.verify_record(&record, place, &staged, report).await?;
+                if record.publish == Publish::OnClose {
+                    self.verify_waiting(&record, &staged, visible, report).await?;
+                }
                 judge::add(&record, files, report);
                 last = Some(record);
             }
@@ -146,7 +157,7 @@ impl Lake {
         staged: &BTreeSet<String>,
         report: &mut Report,
     ) -> Result<(), Error> {
-        let files: Vec<&File> = record.files.iter().chain(&record.quarantine).collect();
+        let files: Vec<&File> = shown_on_commit(record).collect();
         // Made beforehand: a closure held across `await` hides that the future may change threads.
         let looks: Vec<_> = files
             .iter()

@@ -42,6 +42,7 @@ impl Lake {
                 bytes: file.bytes,
                 checksum: file.checksum.clone(),
                 rows: file.rows,
+                waits: None,
             };
             files.insert(file.published.clone(), listed);
         }

@@ -113,7 +113,7 @@ async fn garbage_and_a_half_published_record_finish_by_themselves() {
     let log = lake.log(&output(), TOPIC_ID, 3);
     stage(&log, 2, "of a zombie").await;
     is(&lake.verify(&output()).await.unwrap(), Severity::Unfinished, "record 2 does not name it");
-    log.sweep().await.unwrap();
+    log.sweep(0).await.unwrap();
     let (from, to) = (files[1].published.as_str().into(), files[1].staged.as_str().into());
     lake.objects().rename(&from, &to).await.unwrap();
     is(&lake.verify(&output()).await.unwrap(), Severity::Unfinished, "not visible yet");

@@ -6,6 +6,8 @@
 //! loops must be found, or the search would prove nothing.
 
 mod closer;
+mod compaction;
+mod compaction_promises;
 mod lake;
 mod loads;
 mod promises;

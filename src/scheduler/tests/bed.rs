@@ -1,5 +1,6 @@
 //! A store on disk, a lake in memory, three DAGs in a chain, and a clock that only the test moves.
 
+use crate::error::ErrorKind;
 use crate::lake::Lake;
 use crate::lake::commit::Append;
 use crate::lake::commit::NewFile;
@@ -12,6 +13,7 @@ use crate::model::commit::Counts;
 use crate::model::commit::FORMAT;
 use crate::model::commit::Members;
 use crate::model::commit::OutputInput;
+use crate::model::commit::Publish;
 use crate::model::commit::Record;
 use crate::model::dag::Dag;
 use crate::model::dag::DagVersion;
@@ -38,7 +40,9 @@ use crate::scheduler::Scheduler;
 use crate::scheduler::StepOutcome;
 use crate::scheduler::make;
 use crate::store::Store;
+use crate::store::attempts::Attempt;
 use crate::store::attempts::Ended;
+use crate::store::attempts::Failure;
 use crate::store::attempts::Owner;
 use crate::store::dags::Accepted;
 use crate::store::dags::AcceptedTable;
@@ -52,7 +56,7 @@ use std::time::Duration;
 
 pub const MINUTE: i64 = 60_000_000;
 pub const HOUR: i64 = 60 * MINUTE;
-const TOPIC_ID: &str = "0123456789abcdef0123456789abcdef";
+pub const TOPIC_ID: &str = "0123456789abcdef0123456789abcdef";
 
 pub struct Bed {
     folder: tempfile::TempDir,
@@ -80,6 +84,7 @@ impl Bed {
         let dags = vec![
             dag("hourly", "raw.changes", Grain::Hour, (on_late, empty), "agg.by_hour"),
             dag("daily", "agg.by_hour", Grain::Day, (OnLate::Refresh, Empty::Skip), "agg.by_day"),
+            ingest(),
         ];
         let store = Store::open(&folder.path().join("state-0.db")).await.unwrap();
         let scheduler = Scheduler::new(store.clone(), lake.clone(), 4);
@@ -185,7 +190,7 @@ impl Bed {
         self.append(topic_partition, &[], None, |record| record.cut = true).await;
     }
 
-    async fn append(
+    pub async fn append(
         &self,
         topic_partition: u32,
         hours: &[i64],
@@ -221,6 +226,7 @@ impl Bed {
             end: start + i64::try_from(landed).unwrap(),
             schema: 1,
             partition_by: PartitionBy::utc(Grain::Hour),
+            publish: Publish::OnCommit,
             files,
             quarantine: None,
             watermark: watermark.map(|minutes| Micros(minutes * MINUTE)),
@@ -289,7 +295,19 @@ impl Bed {
     pub async fn end_attempts(&self, state: AttemptState) -> usize {
         let open = self.store.open_attempts().await.unwrap();
         for attempt in &open {
-            let Owner::Task { run, .. } = &attempt.owner else { continue };
+            let run = match &attempt.owner {
+                Owner::Task { run, .. } => run,
+                Owner::Closing(compact) if state == AttemptState::Succeeded => {
+                    // It is killed before it publishes: the scheduler finishes that.
+                    self.compact(compact).await;
+                    self.end(attempt, state).await;
+                    continue;
+                }
+                Owner::Closing(_) | Owner::Stream(_) => {
+                    self.end(attempt, state).await;
+                    continue;
+                }
+            };
             let run = self.store.run(run).await.unwrap().unwrap();
             if let (AttemptState::Succeeded, Some(of)) = (state, &run.of) {
                 let version = self.store.version(&run.version).await.unwrap();
@@ -303,11 +321,20 @@ impl Bed {
                     self.lake.replace_output(new).await.unwrap();
                 }
             }
-            let exit_code = Some(i32::from(state != AttemptState::Succeeded));
-            let ended = Ended { state, exit_code, signal: None, failure: None, result: None };
-            self.store.attempt_ended(&attempt.id, &ended, self.now).await.unwrap();
+            self.end(attempt, state).await;
         }
         open.len()
+    }
+
+    async fn end(&self, attempt: &Attempt, state: AttemptState) {
+        let exit_code = Some(i32::from(state != AttemptState::Succeeded));
+        let failure = (state == AttemptState::Failed).then(|| Failure {
+            kind: ErrorKind::Unavailable,
+            error: "no room".into(),
+            remedy: None,
+        });
+        let ended = Ended { state, exit_code, signal: None, failure, result: None };
+        self.store.attempt_ended(&attempt.id, &ended, self.now).await.unwrap();
     }
 
     pub async fn ask(&mut self, verb: Verb) -> Request {
@@ -380,6 +407,20 @@ fn dag(
     };
     let jobs = BTreeMap::from([(job.name.clone(), job)]);
     DagVersion { dag, jobs, topics: BTreeMap::new(), tables: BTreeMap::new() }
+}
+
+/// Whose stream writes the table.
+fn ingest() -> DagVersion {
+    let dag = Dag {
+        name: name("ingest"),
+        doc: String::new(),
+        owner: String::new(),
+        streams: BTreeMap::new(),
+        schedule: Schedule::Manual,
+        tasks: vec![],
+    };
+    let (jobs, topics, tables) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    DagVersion { dag, jobs, topics, tables }
 }
 
 pub fn key(hour: i64) -> PartitionKey {

@@ -1,5 +1,7 @@
 mod bed;
+mod compactor;
 mod lost;
+mod on_close;
 mod random;
 
 use crate::error::ErrorKind;
@@ -330,6 +332,7 @@ async fn a_crash_between_the_closing_and_the_store_makes_no_second_one() {
         rows,
         frontier: Micros(HOUR),
         made_from: None,
+        compaction: None,
     };
     assert_eq!(bed.lake.create_closing(&closing).await.unwrap(), Created::Ours);
     bed.commit_both(&[], 75).await;
@@ -358,6 +361,7 @@ async fn rows_that_another_closing_of_the_same_number_lacks_are_late() {
         rows: 10,
         frontier: Micros(HOUR),
         made_from: None,
+        compaction: None,
     };
     bed.lake.create_closing(&closing).await.unwrap();
     bed.commit(1, &[0], 70).await;

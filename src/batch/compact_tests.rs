@@ -1,0 +1,327 @@
+use super::Budget;
+use super::compact::Made;
+use super::compact::Wanted;
+use super::compact::compact;
+use crate::error::Error;
+use crate::lake::Lake;
+use crate::lake::commit::Append;
+use crate::lake::commit::NewFile;
+use crate::lake::testing::TOPIC_ID;
+use crate::lake::testing::crash_at_every_call;
+use crate::lake::testing::memory;
+use crate::lake::testing::output;
+use crate::lake::testing::record_of;
+use crate::model::column::ColumnType;
+use crate::model::commit::Closing;
+use crate::model::commit::FORMAT;
+use crate::model::commit::Publish;
+use crate::model::commit::Schema;
+use crate::model::commit::SchemaColumn;
+use crate::model::hive::PartitionKey;
+use crate::model::time::Micros;
+use arrow::array::AsArray;
+use arrow::array::Int32Array;
+use arrow::array::Int64Array;
+use arrow::array::RecordBatch;
+use arrow::array::TimestampMicrosecondArray;
+use arrow::datatypes::Int32Type;
+use arrow::datatypes::Int64Type;
+use arrow::datatypes::TimestampMicrosecondType;
+use object_store::ObjectStoreExt;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+const HOUR: &str = "2026-11-20T05";
+
+fn key() -> PartitionKey {
+    HOUR.parse().unwrap()
+}
+
+/// Commits rows of topic partition 3, dated backwards.
+async fn commit(lake: &Lake, publish: Publish, rows: i64, columns: usize) {
+    commit_saying(lake, publish, rows, columns, rows).await;
+}
+
+/// The same, with a record that speaks of another number of rows.
+async fn commit_saying(lake: &Lake, publish: Publish, rows: i64, columns: usize, said: i64) {
+    let log = lake.log(&output(), TOPIC_ID, 3);
+    let tip = log.recover().await.unwrap();
+    let (seq, start) = (tip.next_seq(), tip.end().unwrap_or(0));
+    let offsets = start..start + rows;
+    let times = TimestampMicrosecondArray::from_iter_values(offsets.clone().map(|at| 1_000 - at));
+    let mut cells = vec![("at", Arc::new(times.with_timezone("UTC")) as _)];
+    if columns > 1 {
+        cells.push(("n", Arc::new(Int64Array::from_iter_values(offsets.clone())) as _));
+    }
+    let partitions = Int32Array::from_iter_values(offsets.clone().map(|_| 3));
+    cells.push(("_partition", Arc::new(partitions) as _));
+    cells.push(("_offset", Arc::new(Int64Array::from_iter_values(offsets)) as _));
+    let batch = RecordBatch::try_from_iter(cells).unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    let file = NewFile {
+        key: Some(key()),
+        index: 0,
+        payload: writer.into_inner().unwrap().into(),
+        rows: said.unsigned_abs(),
+        event_time_min: Some(Micros(1_000 - start - rows + 1)),
+        event_time_max: Some(Micros(1_000 - start)),
+    };
+    let staged = log.stage(seq, file).await.unwrap();
+    let mut record = record_of(seq, start, start + said, vec![staged]);
+    record.publish = publish;
+    record.schema = lake.schema_number(&output(), &schema(columns)).await.unwrap();
+    let Append::Ours(committed) = log.append(&tip, &record).await.unwrap() else {
+        panic!("nobody else writes")
+    };
+    log.publish(&committed).await.unwrap();
+}
+
+fn schema(columns: usize) -> Schema {
+    let columns =
+        [("at", ColumnType::Timestamp), ("n", ColumnType::Int64)].into_iter().take(columns);
+    let columns = columns.map(|(name, kind)| SchemaColumn { name: name.into(), kind }).collect();
+    Schema { format: FORMAT, columns }
+}
+
+/// Closing `n` of records 1 to `records`.
+fn wanted(n: u32, records: u64) -> Wanted {
+    Wanted {
+        table: output(),
+        key: key(),
+        n,
+        partial: false,
+        complete: true,
+        frontier: Micros(0),
+        records: (1..=records).map(|seq| (TOPIC_ID.to_owned(), 3, seq)).collect(),
+        event_time: "at".into(),
+    }
+}
+
+async fn close(lake: &Lake, n: u32, records: u64) -> Result<Made, Error> {
+    close_with(lake, &wanted(n, records), 64 << 20).await
+}
+
+async fn close_with(lake: &Lake, wanted: &Wanted, memory_bytes: u64) -> Result<Made, Error> {
+    let folder: TempDir = tempfile::tempdir().unwrap();
+    let budget = Budget { memory_bytes, spill: folder.path().join("spill"), threads: 2 };
+    compact(lake, wanted, &budget).await
+}
+
+async fn closing(lake: &Lake, n: u32) -> Closing {
+    lake.closing(&output(), &key(), n).await.unwrap().unwrap()
+}
+
+/// The offsets that a plain reader sees, file by file in the order of names.
+async fn visible(lake: &Lake) -> Vec<Vec<i64>> {
+    let mut all = Vec::new();
+    for file in lake.visible_files(&output()).await.unwrap() {
+        let bytes = lake.objects().get(&file.published).await.unwrap().bytes().await.unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
+        let mut offsets = Vec::new();
+        for batch in reader {
+            let batch = batch.unwrap();
+            let times = batch.column_by_name("at").unwrap();
+            let times = times.as_primitive::<TimestampMicrosecondType>();
+            assert!(times.values().is_sorted(), "{}", file.published);
+            let origin = batch.column_by_name("_partition").unwrap();
+            assert!(origin.as_primitive::<Int32Type>().values().iter().all(|at| *at == 3));
+            let column = batch.column_by_name("_offset").unwrap();
+            offsets.extend_from_slice(column.as_primitive::<Int64Type>().values());
+        }
+        all.push(offsets);
+    }
+    all
+}
+
+async fn is_success(lake: &Lake) -> bool {
+    let path = format!("raw/recentchange/{}/_SUCCESS", key().path());
+    lake.objects().head(&path.into()).await.is_ok()
+}
+
+/// Nothing is wrong, and nothing is left staged.
+async fn check_sound(lake: &Lake, late_rows: u64) {
+    let report = lake.verify(&output()).await.unwrap();
+    assert_eq!((report.findings, report.staged, report.late_rows), (vec![], 0, late_rows));
+}
+
+#[tokio::test]
+async fn what_waits_is_visible_only_when_it_has_closed_and_then_sorted() {
+    let lake = memory().await;
+    commit(&lake, Publish::OnClose, 3, 2).await;
+    commit(&lake, Publish::OnClose, 2, 2).await;
+    assert_eq!(visible(&lake).await, Vec::<Vec<i64>>::new());
+    check_sound(&lake, 0).await;
+    let made = close(&lake, 1, 2).await.unwrap();
+    assert_eq!((made.files_read, made.files, made.rows), (2, 1, 5));
+    assert_eq!(visible(&lake).await, [[4, 3, 2, 1, 0]]);
+    assert!(is_success(&lake).await);
+    check_sound(&lake, 0).await;
+}
+
+#[tokio::test]
+async fn late_rows_are_added_and_what_was_visible_stays_as_it_is() {
+    let lake = memory().await;
+    commit(&lake, Publish::OnClose, 3, 2).await;
+    close(&lake, 1, 1).await.unwrap();
+    let before = lake.visible_files(&output()).await.unwrap();
+    commit(&lake, Publish::OnClose, 2, 2).await;
+    check_sound(&lake, 2).await;
+    let made = close(&lake, 2, 2).await.unwrap();
+    assert_eq!((made.files_read, made.rows), (1, 2));
+    assert_eq!(visible(&lake).await, [vec![2, 1, 0], vec![4, 3]]);
+    let after = lake.visible_files(&output()).await.unwrap();
+    assert_eq!(after[..1], before);
+    let listed = closing(&lake, 2).await;
+    assert_eq!((listed.rows, listed.files.len()), (5, 2));
+    check_sound(&lake, 0).await;
+}
+
+#[tokio::test]
+async fn what_was_published_on_commit_is_listed_as_it_is() {
+    let lake = memory().await;
+    commit(&lake, Publish::OnCommit, 1, 2).await;
+    commit(&lake, Publish::OnClose, 2, 2).await;
+    let made = close(&lake, 1, 2).await.unwrap();
+    assert_eq!((made.files_read, made.rows), (1, 2));
+    assert_eq!((closing(&lake, 1).await.rows, closing(&lake, 1).await.files.len()), (3, 2));
+    assert_eq!(visible(&lake).await, [vec![0], vec![2, 1]]);
+    check_sound(&lake, 0).await;
+}
+
+#[tokio::test]
+async fn columns_that_were_added_meanwhile_are_kept() {
+    let lake = memory().await;
+    commit(&lake, Publish::OnClose, 2, 1).await;
+    commit(&lake, Publish::OnClose, 2, 2).await;
+    close(&lake, 1, 2).await.unwrap();
+    let file = lake.visible_files(&output()).await.unwrap().remove(0);
+    let bytes = lake.objects().get(&file.published).await.unwrap().bytes().await.unwrap();
+    let batch = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
+    let batch = batch.into_iter().next().unwrap().unwrap();
+    let names: Vec<_> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(names, ["at", "n", "_partition", "_offset"]);
+    let added = batch.column(1).as_primitive::<Int64Type>();
+    assert_eq!(added.iter().collect::<Vec<_>>(), [Some(3), Some(2), None, None]);
+}
+
+#[tokio::test]
+async fn a_closing_ahead_of_time_gives_no_sign_of_completeness() {
+    let lake = memory().await;
+    commit(&lake, Publish::OnClose, 1, 2).await;
+    let forced = Wanted { complete: false, partial: true, ..wanted(1, 1) };
+    close_with(&lake, &forced, 64 << 20).await.unwrap();
+    assert!(!is_success(&lake).await);
+    check_sound(&lake, 0).await;
+}
+
+#[tokio::test]
+async fn more_rows_than_fit_into_memory_become_files_in_one_order() {
+    let lake = memory().await;
+    for _ in 0..4 {
+        commit(&lake, Publish::OnClose, 200_000, 2).await;
+    }
+    let made = close_with(&lake, &wanted(1, 4), 8 << 20).await.unwrap();
+    assert!(made.files > 1, "{made:?}");
+    let offsets = visible(&lake).await.concat();
+    assert_eq!(offsets, (0..800_000).rev().collect::<Vec<_>>());
+    check_sound(&lake, 0).await;
+}
+
+#[tokio::test]
+async fn two_compactions_of_one_closing_show_each_row_once() {
+    let lake = memory().await;
+    commit(&lake, Publish::OnClose, 3, 2).await;
+    let other = lake.clone();
+    let (ours, theirs) = tokio::join!(close(&lake, 1, 1), close(&other, 1, 1));
+    assert_eq!((ours.unwrap().rows, theirs.unwrap().rows), (3, 3));
+    assert_eq!(visible(&lake).await, [[2, 1, 0]]);
+    check_sound(&lake, 0).await;
+}
+
+#[tokio::test]
+async fn rows_that_are_missing_from_a_staged_file_close_nothing() {
+    let lake = memory().await;
+    commit_saying(&lake, Publish::OnClose, 3, 2, 4).await;
+    let error = close(&lake, 1, 1).await.unwrap_err();
+    assert!(error.to_string().contains("hold 3 rows, and their records say 4"), "{error}");
+    assert_eq!(lake.newest_closing(&output(), &key()).await.unwrap(), None);
+}
+
+/// A record closed, and another one whose row is late.
+async fn reopened() -> (Lake, ()) {
+    let lake = memory().await;
+    commit(&lake, Publish::OnClose, 2, 2).await;
+    close(&lake, 1, 1).await.unwrap();
+    commit(&lake, Publish::OnClose, 1, 2).await;
+    (lake, ())
+}
+
+async fn sweep(lake: &Lake) {
+    for log in lake.logs(&output()).await.unwrap() {
+        log.sweep(0).await.unwrap();
+        log.retire_closed().await.unwrap();
+    }
+    lake.sweep_sorted(&output()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_crash_at_any_call_is_mended_by_the_next_compaction_and_a_sweep() {
+    let work = async |lake: Lake, ()| close(&lake, 2, 2).await.map(|_| ());
+    crash_at_every_call(reopened, work, async |lake, ()| {
+        assert!(visible(&lake).await.concat().len() <= 3, "a row is visible twice");
+        close(&lake, 2, 2).await.unwrap();
+        sweep(&lake).await;
+        assert_eq!(visible(&lake).await, [vec![1, 0], vec![2]]);
+        check_sound(&lake, 0).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_crash_at_any_call_after_the_closing_is_mended_by_the_sweep_alone() {
+    let work = async |lake: Lake, ()| close(&lake, 2, 2).await.map(|_| ());
+    crash_at_every_call(reopened, work, async |lake, ()| {
+        sweep(&lake).await;
+        let is_closed = lake.closing(&output(), &key(), 2).await.unwrap().is_some();
+        let expected = if is_closed { vec![vec![1, 0], vec![2]] } else { vec![vec![1, 0]] };
+        assert_eq!(visible(&lake).await, expected);
+        let report = lake.verify(&output()).await.unwrap();
+        assert_eq!(report.findings, []);
+        assert_eq!(report.late_rows, u64::from(!is_closed));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_sweep_that_crashes_is_repeated_and_takes_nothing_that_is_needed() {
+    let make = async || {
+        let (lake, ()) = reopened().await;
+        let log = lake.log(&output(), TOPIC_ID, 3);
+        let record = log.last().await.unwrap().unwrap();
+        let staged = record.files[0].staged.as_str().into();
+        let kept = lake.objects().get(&staged).await.unwrap().bytes().await.unwrap();
+        close(&lake, 2, 2).await.unwrap();
+        // As a kill leaves it between the two last steps.
+        lake.objects().put(&staged, kept.into()).await.unwrap();
+        commit(&lake, Publish::OnClose, 1, 2).await;
+        (lake, ())
+    };
+    let work = async |lake: Lake, ()| {
+        for log in lake.logs(&output()).await? {
+            log.sweep(0).await?;
+            log.retire_closed().await?;
+        }
+        lake.sweep_sorted(&output()).await.map(|_| ())
+    };
+    crash_at_every_call(make, work, async |lake, ()| {
+        sweep(&lake).await;
+        check_sound(&lake, 1).await;
+        close(&lake, 3, 3).await.unwrap();
+        assert_eq!(visible(&lake).await, [vec![1, 0], vec![2], vec![3]]);
+        check_sound(&lake, 0).await;
+    })
+    .await;
+}

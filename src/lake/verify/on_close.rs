@@ -1,0 +1,193 @@
+//! The same for records that are published on close: their staged files, and what closings made of them.
+
+use super::super::Lake;
+use super::super::compaction::is_taken;
+use super::super::paths;
+use super::Report;
+use super::judge::FROM_A_COPY;
+use super::judge::Files;
+use super::judge::Finding;
+use super::judge::Seen;
+use super::judge::Severity;
+use super::judge::finding;
+use crate::error::Error;
+use crate::model::commit::Closing;
+use crate::model::commit::File;
+use crate::model::commit::Record;
+use crate::model::name::TableName;
+use object_store::path::Path;
+use std::collections::BTreeSet;
+
+/// By itself it goes on where it was cut short.
+const SWEPT: &str = "the daemon finishes it within ten minutes";
+
+impl Lake {
+    /// Looks for the staged files of a record that waits for its closings.
+    pub(super) async fn verify_waiting(
+        &self,
+        record: &Record,
+        staged: &BTreeSet<String>,
+        visible: &BTreeSet<String>,
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        for file in &record.files {
+            let Some(key) = &file.key else { continue };
+            // The closings are read after the stage was listed: what has gone since was taken.
+            let newest = self.newest_closing(&record.output, key).await?;
+            let taken = newest.is_some_and(|newest| is_taken(&newest, record));
+            let seen = if staged.contains(&file.staged) {
+                self.seen(&file.staged, file.bytes, &file.checksum).await?
+            } else {
+                Seen::Missing
+            };
+            report.found(waiting(record.seq, file, seen, taken));
+            if visible.contains(&file.published) {
+                let what =
+                    format!("{} is visible, and its record is published on close", file.published);
+                report.found([finding(Severity::Foreign, what, "move it out of the lake")]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for what the closings of one hive partition have added, and for its sign of completeness.
+    pub(super) async fn verify_added(
+        &self,
+        closings: &[Closing],
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        for closing in closings {
+            for file in closing.compaction.iter().flat_map(|compaction| &compaction.added) {
+                report.files += 1;
+                report.bytes += file.bytes;
+                let mut seen = self.seen(&file.published, file.bytes, &file.checksum).await?;
+                let waits = self.size(&Path::from(file.staged.as_str())).await?.is_some();
+                if seen == Seen::Missing && !waits {
+                    // Perhaps it was published between the two looks.
+                    seen = self.seen(&file.published, file.bytes, &file.checksum).await?;
+                }
+                report.found(added(closing, file, seen, waits));
+            }
+        }
+        let complete =
+            |closing: &&Closing| closing.compaction.as_ref().is_some_and(|its| its.complete);
+        if let Some(closing) = closings.iter().find(complete) {
+            let success = paths::success(&closing.table, &closing.key);
+            if self.size(&success).await?.is_none() {
+                let what = format!("{success} is not there yet, and closing {} is", closing.n);
+                report.found([finding(Severity::Unfinished, what, SWEPT)]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for staged sets that no closing has named.
+    pub(super) async fn verify_sorted_stage(
+        &self,
+        table: &TableName,
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        for meta in self.list(&paths::sorted_stage(table)).await? {
+            let Some((key, n)) = paths::sorted_staged_for(&meta.location) else { continue };
+            let closing = self.closing(table, &key, n).await?;
+            let named = |closing: &Closing| {
+                let mut added = closing.compaction.iter().flat_map(|compaction| &compaction.added);
+                added.any(|file| file.staged == meta.location.as_ref())
+            };
+            match closing {
+                None => report.staged += 1,
+                Some(closing) if named(&closing) => {}
+                Some(_) => {
+                    let what = format!(
+                        "{} was staged, and closing {n} of {key} does not name it",
+                        meta.location
+                    );
+                    report.found([finding(Severity::Unfinished, what, SWEPT)]);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn waiting(seq: u64, file: &File, seen: Seen, taken: bool) -> Option<Finding> {
+    let File { staged, rows, bytes, checksum, .. } = file;
+    Some(match (seen, taken) {
+        (Seen::Same, false) | (Seen::Missing, true) => return None,
+        (Seen::Same | Seen::Other, true) => {
+            let what = format!("{staged} is still staged, and a closing holds its rows");
+            finding(Severity::Unfinished, what, SWEPT)
+        }
+        (Seen::Missing, false) => {
+            let what =
+                format!("{staged} is gone: {rows} rows of record {seq}, which no closing holds");
+            finding(Severity::Damage, what, FROM_A_COPY)
+        }
+        (Seen::Other, false) => {
+            let what = format!(
+                "{staged} is not what record {seq} made: {bytes} bytes, SHA-256 {checksum}"
+            );
+            finding(Severity::Damage, what, FROM_A_COPY)
+        }
+    })
+}
+
+fn added(closing: &Closing, file: &File, seen: Seen, waits: bool) -> Option<Finding> {
+    let Closing { n, key, .. } = closing;
+    let File { published, rows, bytes, checksum, .. } = file;
+    Some(match (seen, waits) {
+        (Seen::Same, false) => return None,
+        (Seen::Same, true) => {
+            let what = format!("{published} is visible, and its staged copy is still there");
+            finding(Severity::Unfinished, what, SWEPT)
+        }
+        (Seen::Missing, true) => {
+            let what = format!("{published} of closing {n} of {key} is staged and not visible yet");
+            finding(Severity::Unfinished, what, SWEPT)
+        }
+        (Seen::Missing, false) => {
+            let what = format!("{published} is gone: {rows} rows of closing {n} of {key}");
+            finding(Severity::Damage, what, FROM_A_COPY)
+        }
+        (Seen::Other, _) => {
+            let what = format!(
+                "{published} is not what closing {n} of {key} made: {bytes} bytes, SHA-256 {checksum}"
+            );
+            finding(Severity::Damage, what, FROM_A_COPY)
+        }
+    })
+}
+
+/// What the newest closing of a hive partition says it took, against what the records say.
+pub(super) fn taken(closings: &[Closing], files: &Files) -> Option<Finding> {
+    let newest = closings.last()?;
+    let compaction = newest.compaction.as_ref()?;
+    let wrong = compaction.records.iter().find(|its| {
+        let of_it = files.values().filter(|file| {
+            file.key == Some(newest.key)
+                && file.waits.as_ref().is_some_and(|(topic_id, topic_partition, seq)| {
+                    (topic_id, topic_partition) == (&its.topic_id, &its.topic_partition)
+                        && its.seqs.binary_search(seq).is_ok()
+                })
+        });
+        of_it.map(|file| file.rows).sum::<u64>() != its.rows
+    })?;
+    let Closing { n, key, .. } = newest;
+    let what = format!(
+        "closing {n} of {key} holds {} rows of topic partition {}, and its records say otherwise",
+        wrong.rows, wrong.topic_partition
+    );
+    Some(finding(Severity::Damage, what, "put the records or the closing back from a copy"))
+}
+
+/// Whether readers may see this object because a closing says so.
+pub(super) fn is_of_closing(name: &str, table: &TableName, closings: &[Vec<Closing>]) -> bool {
+    let path = Path::from(name);
+    let Some(key) = paths::key_of(table, &path) else { return false };
+    let its = closings.iter().flatten().filter(|closing| closing.key == key);
+    let mut compactions = its.filter_map(|closing| closing.compaction.as_ref());
+    if paths::is_success(&path) {
+        return compactions.any(|compaction| compaction.complete);
+    }
+    compactions.flat_map(|compaction| &compaction.added).any(|file| file.published == name)
+}

@@ -1,0 +1,120 @@
+//! Closings whose rows are to be sorted first: an attempt makes them, and we find them.
+//!
+//! The object in the lake says whether it has been made, never how the attempt ended: one that was
+//! killed after the closing has done its part, and what it left undone is done here.
+
+use super::close::Closer;
+use super::frontier::Close;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::model::commit::Closing;
+use crate::model::hive::PartitionKey;
+use crate::model::run::AttemptState;
+use crate::model::time::Micros;
+use crate::store::attempts::Attempt;
+use crate::store::attempts::Failure;
+use crate::store::compactions::Compact;
+use crate::store::compactions::RecordId;
+use crate::store::tables::LakeTable;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tracing::warn;
+
+/// Pause after the first failure; each later one is twice as long.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// A person who has mended the cause waits no longer.
+const PAUSE_MAX: Duration = Duration::from_mins(5);
+
+/// The closing that the lake has now.
+pub enum Taken {
+    Ours(Closing),
+    /// Made before, by an earlier life of this step, by another daemon or by an attempt.
+    Theirs(Closing),
+    /// An attempt makes it, or is to be queued `again` after one that has failed.
+    Pending {
+        again: Option<Micros>,
+        failure: Option<Failure>,
+    },
+}
+
+/// Whether an attempt is making the closing.
+pub async fn at_work(
+    closer: &Closer<'_>,
+    table: &LakeTable,
+    close: &Close,
+) -> Result<Option<Taken>, Error> {
+    let newest = closer.store.newest_compaction(&table.table.name, &close.key, close.n).await?;
+    let open = newest.is_some_and(|attempt| !attempt.state.ended());
+    Ok(open.then_some(Taken::Pending { again: None, failure: None }))
+}
+
+/// Whether there are staged files that the closing `before` has not taken.
+pub async fn is_needed(
+    closer: &Closer<'_>,
+    table: &LakeTable,
+    key: &PartitionKey,
+    before: Option<&Closing>,
+) -> Result<bool, Error> {
+    let records = closer.store.records_of(&table.table.name, key).await?;
+    Ok(records.iter().any(|(record, on_close)| *on_close && !is_taken(before, record)))
+}
+
+fn is_taken(before: Option<&Closing>, record: &RecordId) -> bool {
+    let RecordId { topic_id, topic_partition, seq } = record;
+    before.is_some_and(|before| before.has_compacted(topic_id, *topic_partition, *seq))
+}
+
+/// Takes the closing that an attempt has made, or queues an attempt.
+pub async fn found_or_asked(
+    closer: &Closer<'_>,
+    table: &LakeTable,
+    close: &Close,
+    (complete, frontier): (bool, Micros),
+) -> Result<Taken, Error> {
+    let (name, Close { key, n, partial, .. }) = (&table.table.name, close);
+    if let Some(closing) = closer.lake.closing(name, key, *n).await? {
+        closer.lake.publish_closing(&closing).await?;
+        return Ok(Taken::Theirs(closing));
+    }
+    let before = closer.store.newest_compaction(name, key, *n).await?;
+    if let Some(again) = before.as_ref().and_then(try_again).filter(|again| *again > closer.now) {
+        let failure = before.and_then(|before| before.failure);
+        return Ok(Taken::Pending { again: Some(again), failure });
+    }
+    if let Some(failure) = before.and_then(|before| before.failure) {
+        let error = failure.error;
+        warn!(table = %name, hive_partition = %key, n, %error,
+            "could not sort {key} of {name}; trying again");
+    }
+    let (key, n, partial) = (*key, *n, *partial);
+    let compact = Compact { table: name.clone(), key, n, partial, complete, frontier };
+    let mut tx = closer.store.begin().await?;
+    let launched = tx.launch_compaction(&compact, closer.now).await?.is_some();
+    tx.commit().await?;
+    closer.launched.fetch_or(launched, Ordering::Relaxed);
+    Ok(Taken::Pending { again: None, failure: None })
+}
+
+/// When an attempt that has ended without its closing is followed by another.
+fn try_again(attempt: &Attempt) -> Option<Micros> {
+    match attempt.state {
+        AttemptState::Failed => {
+            let pause = PAUSE.saturating_mul(1 << (attempt.tries - 1).min(16)).min(PAUSE_MAX);
+            Some(attempt.ended?.plus(pause))
+        }
+        // Nothing was wrong with the work itself.
+        AttemptState::Stopped
+        | AttemptState::Unknown
+        | AttemptState::Succeeded
+        | AttemptState::Queued
+        | AttemptState::Running => None,
+    }
+}
+
+/// What a person is told who waits for the closing.
+pub fn failed(failure: Failure) -> Error {
+    let Failure { error, remedy, .. } = failure;
+    Error::new(ErrorKind::Data, format!("its rows could not be sorted: {error}"))
+        .remedy(remedy.unwrap_or_else(|| "it is tried again; see the log of `tidemill up`".into()))
+}

@@ -1,0 +1,44 @@
+//! An attempt at a closing of records that are published on close: which records, from the store's
+//! mirror, handed to the engine.
+
+use super::Work;
+use super::heartbeat;
+use crate::batch::compact::Wanted;
+use crate::batch::compact::compact;
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::model::job::JobKind;
+use crate::model::name::TableName;
+use crate::store::attempts::Owner;
+use crate::store::compactions::Compact;
+use serde_json::Value;
+use serde_json::json;
+
+/// Returns what was sorted, for those who look at the attempt.
+pub(super) async fn run(work: &Work) -> Result<Option<Value>, Error> {
+    let Owner::Closing(asked) = &work.attempt.owner else {
+        let problem = format!("{} belongs to no closing", work.attempt.id);
+        return Err(Error::new(ErrorKind::Bug, problem));
+    };
+    let Compact { table, key, n, partial, complete, frontier } = asked.clone();
+    // What came since it was decided is taken along: it would be late otherwise.
+    let records = work.store.records_of(&table, &key).await?.into_iter();
+    let records = records.map(|(id, _)| (id.topic_id, id.topic_partition, id.seq)).collect();
+    let event_time = event_time(work, &table)?;
+    let wanted = Wanted { table, key, n, partial, complete, frontier, records, event_time };
+    let (lake, budget) = (work.lake().await?, work.budget());
+    let made = heartbeat::while_meant(work, compact(&lake, &wanted, &budget)).await?;
+    Ok(Some(json!(made)))
+}
+
+/// The column that the rows of a table are dated by.
+fn event_time(work: &Work, table: &TableName) -> Result<String, Error> {
+    let topic = work.version.jobs.values().find_map(|job| match &job.kind {
+        JobKind::Stream(stream) if stream.table == *table => Some(&stream.topic),
+        JobKind::Stream(_) | JobKind::Feed(_) | JobKind::Batch(_) => None,
+    });
+    let topic = topic.ok_or_else(|| {
+        Error::new(ErrorKind::Bug, format!("its dag version has no stream that writes {table}"))
+    })?;
+    Ok(work.topic(topic)?.event_time.column.clone())
+}
