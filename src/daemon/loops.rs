@@ -146,6 +146,7 @@ impl Deciding {
                 Duration::ZERO
             };
             tokio::select! {
+                biased; // What ends while the project goes down must not queue what follows it.
                 () = stop.cancelled() => return Ok(()),
                 () = until.cancelled() => break,
                 () = self.wakes.scheduler.notified() => {}

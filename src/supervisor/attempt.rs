@@ -1,5 +1,6 @@
 //! Decides what to do about one attempt, from its row and from what its folder shows.
 
+use super::Mode;
 use super::folder::{Claim, End, Status};
 use super::process::ProcessId;
 use crate::error::ErrorKind;
@@ -96,6 +97,18 @@ pub fn decide(attempt: &Attempt, seen: &Seen, known: Known, now: Micros) -> Step
         (_, Seen::Nothing) => begin(attempt, known),
         (AttemptState::Queued, Seen::Alive(shim)) => Step::Record(shim.clone()),
         (AttemptState::Running, Seen::Alive(_)) => watch(attempt, known, now),
+    }
+}
+
+/// What becomes of the step while the project goes down.
+pub fn going_down(step: Step, mode: Mode, attempt: &Attempt) -> Step {
+    match (step, mode) {
+        // In mode kill, too: the end of one attempt may have queued the next, and nothing else ends that.
+        (Step::Wait, Mode::Drain | Mode::Kill) if attempt.stop.is_none() => {
+            Step::AskToStop("tidemill is stopping".into())
+        }
+        (Step::Wait | Step::AskToStop(_), Mode::Kill) => Step::Press(Pressure::Sweep),
+        (step, _) => step,
     }
 }
 
@@ -311,6 +324,14 @@ mod tests {
         check(&queued(), &Seen::Nothing, Known::default(), 1, "wait");
         check(&queued(), &Seen::Nothing, slot, 1, "launch");
         check(&queued(), &Seen::Nothing, Known { launched: true, ..slot }, 1, "wait");
+    }
+
+    #[test]
+    fn what_was_queued_while_everything_is_killed_is_stopped() {
+        let step = going_down(Step::Wait, Mode::Kill, &queued());
+        assert_eq!(step, Step::AskToStop("tidemill is stopping".into()));
+        let asked = attempt(AttemptKind::Exec, AttemptState::Queued, Some(1));
+        check(&asked, &Seen::Nothing, Known::default(), 1, "clear as stopped");
     }
 
     #[test]

@@ -80,13 +80,8 @@ impl Supervisor {
             pressure: ours.and_then(|ours| ours.pressure),
             timeout,
         };
-        let step = match (attempt::decide(attempt, &seen, known, self.now()), mode) {
-            (Step::Wait, Mode::Drain) if attempt.stop.is_none() => {
-                Step::AskToStop("tidemill is stopping".into())
-            }
-            (Step::Wait | Step::AskToStop(_), Mode::Kill) => Step::Press(Pressure::Sweep),
-            (step, _) => step,
-        };
+        let step = attempt::decide(attempt, &seen, known, self.now());
+        let step = attempt::going_down(step, mode, attempt);
         self.carry_out(attempt, &folder, &seen, step).await
     }
 

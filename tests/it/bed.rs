@@ -1,6 +1,7 @@
 //! A project with a daemon of its own, for tests that kill things.
 
 use rustix::process::{Pid, Signal, kill_process};
+use std::cell::RefCell;
 use std::fs;
 use std::fs::File;
 use std::future::Future;
@@ -23,14 +24,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub struct Bed {
     root: TempDir,
-    daemon: Option<Child>,
+    daemon: RefCell<Option<Child>>,
     pub clock: Clock,
 }
 
 impl Bed {
     /// A project with one DAG, `work`, that runs by hand.
     pub fn of(dag: &str) -> Self {
-        let bed = Self { root: tempfile::tempdir().unwrap(), daemon: None, clock: Clock::system() };
+        let bed = Self {
+            root: tempfile::tempdir().unwrap(),
+            daemon: RefCell::default(),
+            clock: Clock::system(),
+        };
         bed.write("tidemill.toml", "");
         bed.write("dags/work.toml", dag);
         bed
@@ -51,7 +56,9 @@ impl Bed {
     }
 
     pub fn up_command(&self) -> Command {
-        let mut up = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+        // Whoever runs the tests may ignore SIGHUP, and that is inherited.
+        let mut up = Command::new("env");
+        up.arg("--default-signal=HUP").arg(env!("CARGO_BIN_EXE_tidemill"));
         up.arg("-C").arg(self.root.path()).arg("up").env("SECRET", "hidden");
         let log = File::options().create(true).append(true).open(self.path("daemon.log")).unwrap();
         up.stdout(log.try_clone().unwrap()).stderr(log);
@@ -67,7 +74,7 @@ impl Bed {
 
     /// Starts the daemon and waits until it takes requests.
     pub async fn up(&mut self) {
-        self.daemon = Some(self.up_command().spawn().unwrap());
+        self.daemon.replace(Some(self.up_command().spawn().unwrap()));
         let home = self.home();
         self.until("the daemon is ready", || {
             let ready = holder(&home).is_some_and(|holder| holder.ready);
@@ -77,16 +84,17 @@ impl Bed {
     }
 
     pub fn signal(&self, signal: Signal) {
-        let daemon = self.daemon.as_ref().unwrap();
-        kill_process(Pid::from_child(daemon), signal).unwrap();
+        let daemon = self.daemon.borrow();
+        kill_process(Pid::from_child(daemon.as_ref().unwrap()), signal).unwrap();
     }
 
     /// Signals the daemon and waits for its end; whether it ended well.
     pub async fn end(&mut self, signal: Signal) -> bool {
         self.signal(signal);
-        let mut daemon = self.daemon.take().unwrap();
-        let ended = tokio::task::spawn_blocking(move || daemon.wait().unwrap());
-        ended.await.unwrap().success()
+        let look = async || self.daemon.borrow_mut().as_mut()?.try_wait().unwrap();
+        let ended = self.until("the daemon ends", look).await;
+        self.daemon.replace(None);
+        ended.success()
     }
 
     pub fn daemon_log(&self) -> String {
@@ -164,7 +172,7 @@ pub fn kill(pid: i32) {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        if let Some(daemon) = &mut self.daemon {
+        if let Some(daemon) = self.daemon.get_mut() {
             drop(daemon.kill());
             drop(daemon.wait());
         }

@@ -1,7 +1,7 @@
 //! The daemon, its shims and their children, each killed at its work.
 
 use crate::bed::{Bed, kill};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tidemill::model::run::{AttemptState, RunState};
 use tidemill::store::requests::Verb;
 
@@ -213,6 +213,21 @@ async fn a_second_ctrl_c_kills_what_does_not_hear() {
         .await;
     assert!(bed.end(Signal::INT).await);
     assert!(!child.alive());
+}
+
+#[tokio::test]
+async fn a_second_ctrl_c_kills_what_can_not_tell_its_end() {
+    let mut bed = Bed::of(PATIENT);
+    bed.up().await;
+    let run = bed.trigger().await;
+    let (attempt, _) = bed.working(&run, 1).await;
+    let shim = Pid::from_raw(attempt.process.unwrap().pid).unwrap();
+    kill_process(shim, Signal::STOP).unwrap();
+    bed.signal(Signal::INT);
+    bed.until("it drains", || async { bed.daemon_log().contains("again kills").then_some(()) })
+        .await;
+    assert!(bed.end(Signal::INT).await);
+    assert_eq!(bed.attempts(&run).await[0].state, AttemptState::Unknown);
 }
 
 #[tokio::test]
