@@ -10,10 +10,10 @@ use std::process::ExitCode;
 
 /// Exit code 2 where there is an error, 0 with warnings only.
 pub fn run(context: &Context) -> Result<ExitCode, Error> {
-    let began = context.now();
+    let began = context.steady();
     let Context { dir, env, environment, clock, .. } = context;
     let report = block_on(accept::checked(dir, env.as_deref(), environment, clock))?;
-    let took = context.now().since(began);
+    let took = context.steady().since(began);
     match context.output {
         Output::Json => print::json(&report.facts())?,
         Output::Table => {

@@ -47,6 +47,11 @@ impl Context {
         Micros::from(self.clock.now())
     }
 
+    /// By which waiting is measured.
+    pub fn steady(&self) -> Micros {
+        Micros::from(self.clock.steady())
+    }
+
     /// How a screen drawn now shows moments.
     pub fn times(&self) -> Times {
         Times { now: self.now(), zone: self.zone.clone() }

@@ -31,7 +31,7 @@ pub async fn ask(
     }
     let id = store.ask(verb, &who(context), context.now()).await?;
     ping::send(home, ping::REQUESTED);
-    let asked = context.now();
+    let asked = context.steady();
     loop {
         let request = store.request(id).await?.filter(|request| request.applied.is_some());
         match request {
@@ -47,7 +47,7 @@ pub async fn ask(
                     }
                 };
             }
-            None if context.now().since(asked) > WAIT_MAX => {
+            None if context.steady().since(asked) > WAIT_MAX => {
                 let late = format!("the daemon has not answered request {id} yet");
                 return Err(Error::new(ErrorKind::Unavailable, late)
                     .remedy("it is kept and will be applied; see the log of `tidemill up`"));

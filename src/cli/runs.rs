@@ -277,7 +277,7 @@ async fn wait(
     id: &str,
     timeout: Duration,
 ) -> Result<ExitCode, Error> {
-    let began = context.now();
+    let began = context.steady();
     loop {
         let gone = || Error::new(ErrorKind::Input, format!("run {id} is not kept any more"));
         let run = store.run(id).await?.ok_or_else(gone)?;
@@ -288,7 +288,7 @@ async fn wait(
             let well = run.state != RunState::Failed;
             return Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-        if context.now().since(began) > timeout {
+        if context.steady().since(began) > timeout {
             let state = format!("{id} is still {}", run.state);
             let why = context.command(&format!("tasks why {} {id}", run.dag));
             return Err(Error::new(ErrorKind::Unavailable, state).remedy(format!("see `{why}`")));

@@ -132,10 +132,11 @@ impl Deciding {
         until: CancellationToken,
         stop: CancellationToken,
     ) -> Result<(), Error> {
-        let mut looked_through = Micros::from(self.clock.now());
+        let mut looked_through = Micros::from(self.clock.steady());
         loop {
-            let next = self.step().await?;
-            let now = Micros::from(self.clock.now());
+            let began = Micros::from(self.clock.steady());
+            let next = began.plus(self.step().await?);
+            let now = Micros::from(self.clock.steady());
             // A step that has queued attempts has left the rest for later.
             let rest = if next > now {
                 looked_through = now;
@@ -157,19 +158,19 @@ impl Deciding {
         Ok(())
     }
 
-    /// Returns when to step again.
-    async fn step(&mut self) -> Result<Micros, Error> {
+    /// Returns how long after its begin to step again.
+    async fn step(&mut self) -> Result<Duration, Error> {
         let now = Micros::from(self.clock.now());
         match self.scheduler.step(now).await {
             Ok(outcome) => {
                 if outcome.attempts_changed {
                     self.wakes.supervisor.notify_one();
                 }
-                Ok(outcome.next_wake)
+                Ok(outcome.next_wake.since(now))
             }
             Err(error) if error.kind == ErrorKind::Unavailable => {
                 warn!(%error, "the scheduler could not decide; trying again");
-                Ok(now.plus(RETRY))
+                Ok(RETRY)
             }
             Err(error) => Err(error),
         }

@@ -198,7 +198,8 @@ impl Daemon {
             (SWEEP_EVERY, self.wakes.sweep.clone()),
             (SIGNALS_EVERY, self.wakes.signals.clone()),
         ];
-        services.spawn("ticks", |stop| ticks::run(ticks, stop));
+        let clock = self.clock.clone();
+        services.spawn("ticks", |stop| ticks::run(ticks, clock, stop));
         (services, mode, deciding)
     }
 

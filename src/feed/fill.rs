@@ -161,6 +161,6 @@ impl Filling<'_> {
     }
 
     fn now(&self) -> Micros {
-        Micros::from(self.clock.now())
+        Micros::from(self.clock.steady())
     }
 }

@@ -34,6 +34,12 @@ impl Micros {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// Whether what was put off by `delay`, until this moment, is due at `now`. It is too where it lies
+    /// further ahead than that: the clock was set back, and nothing tells how long has been waited.
+    pub fn is_due(self, delay: Duration, now: Self) -> bool {
+        self <= now || self > now.plus(delay)
+    }
+
     /// The same moment for `jiff`, or the nearest one that it can hold.
     pub fn timestamp(self) -> Timestamp {
         Timestamp::from_microsecond(self.0).unwrap_or(if self.0 < 0 {
@@ -60,5 +66,17 @@ impl From<std::time::SystemTime> for Micros {
 impl fmt::Display for Micros {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.timestamp().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_due_in_time_and_after_the_clock_was_set_back() {
+        let (due, delay) = (Micros(1_000), Duration::from_micros(100));
+        let found = [500, 899, 900, 999, 1_000].map(|now| due.is_due(delay, Micros(now)));
+        assert_eq!(found, [true, true, false, false, true]);
     }
 }

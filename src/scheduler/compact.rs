@@ -78,7 +78,9 @@ pub async fn found_or_asked(
         return Ok(Taken::Theirs(closing));
     }
     let before = closer.store.newest_compaction(name, key, *n).await?;
-    if let Some(again) = before.as_ref().and_then(try_again).filter(|again| *again > closer.now) {
+    if let Some(again) =
+        before.as_ref().and_then(try_again).filter(|again| !again.is_due(PAUSE_MAX, closer.now))
+    {
         let failure = before.and_then(|before| before.failure);
         return Ok(Taken::Pending { again: Some(again), failure });
     }

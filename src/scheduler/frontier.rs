@@ -63,7 +63,7 @@ pub struct Close {
 }
 
 pub fn plan(facts: &Facts, now: Micros) -> Plan {
-    if let Some(rested) = rested(facts).filter(|rested| *rested > now) {
+    if let Some(rested) = rested(facts).filter(|rested| !rested.is_due(EMPTY_REST, now)) {
         return Plan { wake: Some(rested), ..Plan::default() };
     }
     let frontier = frontier(facts);
@@ -79,7 +79,7 @@ pub fn plan(facts: &Facts, now: Micros) -> Plan {
             (false, Some(frontier)) if end <= frontier => now,
             (false, _) => continue,
         };
-        if due <= now {
+        if due.is_due(facts.late_quiet, now) {
             let partial = is_cut(facts, &open.key);
             plan.close.push(Close { key: open.key, n: open.closings + 1, late, partial });
         } else {
@@ -212,6 +212,17 @@ mod tests {
         facts.open = vec![OpenPartition { passed: true, ..open(0, 1, 0, 0) }, open(1, 1, 0, 0)];
         check(&facts, 0, "close 1970-01-01T01 n 2\nwake 1");
         check(&facts, MINUTE, "close 1970-01-01T00 n 2 late\nclose 1970-01-01T01 n 2");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_neither_late_rows_nor_the_first() {
+        let mut facts = facts(&[Some(9 * HOUR)], Some(8 * HOUR));
+        facts.open = vec![open(0, 1, 300 * MINUTE, 301 * MINUTE)];
+        check(&facts, MINUTE, "close 1970-01-01T00 n 2 late");
+        (facts.frontier, facts.heard) =
+            (None, vec![Heard::Watermark(Micros(9 * HOUR)), Heard::Empty]);
+        facts.open = vec![open(0, 0, 300 * MINUTE, 301 * MINUTE)];
+        check(&facts, MINUTE, "close 1970-01-01T00 n 1");
     }
 
     #[test]

@@ -64,6 +64,7 @@ pub struct Scheduler {
 struct Look {
     table: LakeTable,
     looked: Looked,
+    at: Micros,
 }
 
 /// What came of a step.
@@ -188,6 +189,8 @@ impl Scheduler {
             self.looks.get(&name).filter(|look| !is_new && look.table == table)
             && !look.looked.pending
             && look.looked.wake.is_none_or(|at| now < at)
+            // A clock that was set back makes what it says of waiting untrue.
+            && look.at <= now
         {
             return Ok(look.looked.wake);
         }
@@ -197,7 +200,7 @@ impl Scheduler {
         let closer = Closer { store, lake, dags, now, launched: &self.launched };
         let looked = closer.close_due(&table).await.doing(|| format!("close {name}"))?;
         if let Some(table) = store.table(&name).await? {
-            self.looks.insert(name, Look { table, looked });
+            self.looks.insert(name, Look { table, looked, at: now });
         }
         Ok(looked.wake)
     }

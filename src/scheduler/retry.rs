@@ -84,7 +84,7 @@ fn after_failure(
 }
 
 /// Doubles with every try.
-fn backoff(first: Duration, tries: u32) -> Duration {
+pub fn backoff(first: Duration, tries: u32) -> Duration {
     let doubled = 2_u32.saturating_pow(tries.saturating_sub(1));
     first.checked_mul(doubled).unwrap_or(BACKOFF_MAX).min(BACKOFF_MAX)
 }

@@ -104,9 +104,10 @@ impl Meter {
         now.since(self.told) >= TELL_EVERY
     }
 
+    /// `now` by the steady time, as all that this process measures, and by the wall clock.
     pub fn progress(
         &mut self,
-        now: Micros,
+        (now, wall): (Micros, Micros),
         owned: &BTreeMap<u32, Owned>,
         ends: &BTreeMap<u32, i64>,
         memory_bytes: u64,
@@ -120,12 +121,12 @@ impl Meter {
                 end: ends.get(&at).copied().unwrap_or(committed).max(owned.end),
                 watermark: owned.watermark.committed(),
                 seq: owned.last().map_or(0, |record| record.seq),
-                committed_at: owned.committed_at,
+                committed_at: owned.committed_at.map(|at| wall.minus(now.since(at))),
             };
             (at, progress)
         };
         Progress {
-            at: now,
+            at: wall,
             counts: self.counts,
             read: self.read,
             rate: self.rate(now),

@@ -109,7 +109,7 @@ impl Reader {
 
     fn read(&mut self) -> Result<(), Ended> {
         loop {
-            let now = Micros::from(self.clock.now());
+            let now = Micros::from(self.clock.steady());
             if self.link.abandoned() {
                 return Ok(());
             }
@@ -123,7 +123,7 @@ impl Reader {
             for change in changes {
                 self.change(change)?;
             }
-            let now = Micros::from(self.clock.now());
+            let now = Micros::from(self.clock.steady());
             self.flush(|flowing| {
                 idle || flowing.since.is_some_and(|since| now.since(since) >= FLUSH_AFTER)
             })?;
@@ -138,7 +138,7 @@ impl Reader {
     /// Hands over what is there; true if nothing was.
     fn poll(&mut self) -> Result<(Vec<Change>, bool), Ended> {
         let Self { source, reading, state, topic, clock, .. } = self;
-        let now = Micros::from(clock.now());
+        let (now, began) = (Micros::from(clock.now()), Micros::from(clock.steady()));
         let mut full = Vec::new();
         let mut messages = 0;
         let changes = source.poll(POLL_WAIT, POLL_MAX, &mut |message| {
@@ -149,7 +149,7 @@ impl Reader {
                 return;
             }
             flowing.next = message.offset + 1;
-            flowing.since.get_or_insert(now);
+            flowing.since.get_or_insert(began);
             if reading.read(&message, now, &mut flowing.growing) {
                 flowing.since = None;
                 let keeps_payloads = reading.keeps_payloads();

@@ -101,7 +101,8 @@ impl Watermark {
             return;
         };
         quiet.waiting += at.since(quiet.seen);
-        quiet.seen = quiet.seen.max(at);
+        // Also where the clock was set back: time goes on from there.
+        quiet.seen = at;
         match others {
             Others::Silent => {}
             Others::Spoke if quiet.waiting > OUTAGE => quiet.waiting = Duration::ZERO,
@@ -146,6 +147,28 @@ impl Watermark {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_silence_only_where_it_stands_then() {
+        let mut watermark = Watermark::after(None, Duration::ZERO);
+        watermark.landed(Micros(0), Micros(0));
+        let minutes = |minutes: i64| Micros(minutes * 60 * SECOND);
+        for at in [600, 605, 420, 425] {
+            watermark.looked(minutes(at), true, Others::Spoke);
+        }
+        assert_eq!(watermark.now(), Some(minutes(10)));
+    }
+
+    #[test]
+    fn a_machine_that_slept_for_days_does_not_take_them_for_silence() {
+        let mut watermark = Watermark::after(None, Duration::ZERO);
+        watermark.landed(Micros(0), Micros(0));
+        let minutes = |minutes: i64| Micros(minutes * 60 * SECOND);
+        for at in [600, 605, 605 + 48 * 60, 606 + 48 * 60] {
+            watermark.looked(minutes(at), true, Others::Spoke);
+        }
+        assert_eq!(watermark.now(), Some(minutes(6)));
+    }
 
     const SECOND: i64 = 1_000_000;
 

@@ -163,8 +163,9 @@ fn members(topic: &Topic, facts: &TopicFacts) -> Members {
 }
 
 impl Writing {
+    /// By which waiting is measured.
     fn now(&self) -> Micros {
-        self.given.clock.now().into()
+        self.given.clock.steady().into()
     }
 
     fn wait(&self) -> Duration {
@@ -253,8 +254,7 @@ impl Writing {
         if self.current(at, batch.epoch).is_none() {
             return Ok(());
         }
-        let now = self.now();
-        let judged = self.table.judge.judge(&mut batch, now)?;
+        let judged = self.table.judge.judge(&mut batch, self.given.clock.now().into())?;
         let times = self.table.judge.event_times(&judged.rows).values().clone();
         let parts = self.router.route(&judged, &times)?;
         self.meter.read(batch.read);
@@ -262,7 +262,7 @@ impl Writing {
             *self.heard.counts.entry(at).or_insert(0) += 1;
         }
         if let Some(owned) = self.owned.get_mut(&at) {
-            owned.take(&batch, judged, parts, &self.table, now)?;
+            owned.take(&batch, judged, parts, &self.table, self.given.clock.steady().into())?;
             crash::point("fetch");
         }
         Ok(())
@@ -367,8 +367,8 @@ impl Writing {
     }
 
     fn tell(&mut self) {
-        let now = self.now();
-        let progress = self.meter.progress(now, &self.owned, &self.heard.ends, self.memory());
+        let times = (self.now(), self.given.clock.now().into());
+        let progress = self.meter.progress(times, &self.owned, &self.heard.ends, self.memory());
         self.given.progress.send_replace(progress);
     }
 }

@@ -135,8 +135,19 @@ fn watch(attempt: &Attempt, known: Known, now: Micros) -> Step {
             _ => Step::Wait,
         };
     };
-    let due = pressure(attempt.kind, now.since(asked));
+    // The clock was set back, and nothing tells how long ago that was: a step at each look.
+    let due =
+        if asked > now { harder(known.pressure) } else { pressure(attempt.kind, now.since(asked)) };
     if known.pressure < Some(due) { Step::Press(due) } else { Step::Wait }
+}
+
+fn harder(than: Option<Pressure>) -> Pressure {
+    match than {
+        None => Pressure::Drain,
+        Some(Pressure::Drain) => Pressure::Terminate,
+        Some(Pressure::Terminate) => Pressure::Kill,
+        Some(Pressure::Kill | Pressure::Sweep) => Pressure::Sweep,
+    }
 }
 
 /// How hard to press an attempt that was asked to stop so long ago.
@@ -362,6 +373,16 @@ mod tests {
         check(&stream, &alive(), pressed(Some(Pressure::Drain)), 130, "terminate");
         check(&stream, &alive(), pressed(Some(Pressure::Terminate)), 140, "kill");
         check(&stream, &alive(), pressed(Some(Pressure::Kill)), 145, "sweep");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_spare_what_will_not_stop() {
+        let stream = running(AttemptKind::Stream, Some(11_100));
+        let pressed = |pressure| Known { pressure, ..Known::default() };
+        check(&stream, &alive(), pressed(None), 300, "drain");
+        check(&stream, &alive(), pressed(Some(Pressure::Drain)), 310, "terminate");
+        check(&stream, &alive(), pressed(Some(Pressure::Terminate)), 320, "kill");
+        check(&stream, &alive(), pressed(Some(Pressure::Kill)), 330, "sweep");
     }
 
     #[test]

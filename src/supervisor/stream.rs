@@ -46,7 +46,9 @@ pub fn decide(stream: &Stream, newest: Option<&Attempt>, now: Micros) -> Step {
         StreamState::Waiting | StreamState::Ended | StreamState::Retrying if wanted && edited => {
             Step::Launch
         }
-        StreamState::Retrying if wanted && stream.next_start.is_none_or(|at| at <= now) => {
+        StreamState::Retrying
+            if wanted && stream.next_start.is_none_or(|at| at.is_due(RETRY_MAX, now)) =>
+        {
             Step::Launch
         }
         StreamState::Retrying if !wanted => Step::Stand(stopped()),
@@ -248,6 +250,13 @@ mod tests {
         let stream = Stream { next_start: Some(at(103)), ..stream(StreamState::Retrying) };
         check(&stream, Some(&failed), 102, "wait");
         check(&stream, Some(&failed), 103, "launch");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_delays_no_restart() {
+        let failed = attempt(AttemptState::Failed, 11_101, None);
+        let stream = Stream { next_start: Some(at(11_103)), ..stream(StreamState::Retrying) };
+        check(&stream, Some(&failed), 301, "launch");
     }
 
     #[test]

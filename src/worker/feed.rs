@@ -77,11 +77,11 @@ struct Meter {
 
 impl Meter {
     fn new(clock: &Clock) -> Self {
-        Self { since: clock.now().into(), sent: 0, rate: 0.0 }
+        Self { since: clock.steady().into(), sent: 0, rate: 0.0 }
     }
 
     fn told(&mut self, progress: &feed::Progress, clock: &Clock) -> streams::Progress {
-        let now = Micros::from(clock.now());
+        let now = Micros::from(clock.steady());
         let passed = now.since(self.since);
         if passed >= RATE_OVER {
             let sent = u32::try_from(progress.sent - self.sent).unwrap_or(u32::MAX);

@@ -116,9 +116,9 @@ impl Stage {
     }
 
     async fn waits(&mut self, context: &Context, at_most: Duration) -> bool {
-        let began = context.now();
+        let began = context.steady();
         while !self.has_ended() {
-            if context.now().since(began) > at_most {
+            if context.steady().since(began) > at_most {
                 return false;
             }
             context.clock.sleep(LOOK_EVERY).await;

@@ -54,7 +54,7 @@ impl EmbeddedSource {
     }
 
     fn now(&self) -> Micros {
-        Micros::from(self.clock.now())
+        Micros::from(self.clock.steady())
     }
 
     /// Looks at the group and at the topic's id, but not at every poll.

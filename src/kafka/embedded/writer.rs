@@ -140,8 +140,9 @@ impl Writer {
             queue.messages = 0;
         }
         self.queued_bytes = 0;
-        if rolled || self.retained.is_none_or(|last| now.since(last) >= RETENTION_EVERY) {
-            self.retained = Some(now);
+        let steady = Micros::from(self.clock.steady());
+        if rolled || self.retained.is_none_or(|last| steady.since(last) >= RETENTION_EVERY) {
+            self.retained = Some(steady);
             self.delete_expired(&ends, now)?;
         }
         Ok(())

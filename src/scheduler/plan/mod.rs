@@ -194,7 +194,8 @@ fn find_ready(
             continue;
         }
         let retry = standing.map(|task| task.retry).unwrap_or_default();
-        if let Some(at) = retry.next_try.filter(|at| *at > now) {
+        let delay = retry::backoff(spec.retry_delay, retry.tries);
+        if let Some(at) = retry.next_try.filter(|at| !at.is_due(delay, now)) {
             wake(plan, at);
             continue;
         }

@@ -52,6 +52,13 @@ fn a_retry_is_launched_when_its_time_has_come() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_delays_no_retry() {
+    let mut task = waiting();
+    (task.0.tries, task.0.next_try) = (1, Some(Micros(180 * MINUTE)));
+    check(&facts(vec![at_work("a", 5, [task, waiting()])], vec![]), 5, "launch a.one try 2");
+}
+
+#[test]
 fn the_last_try_fails_the_task_what_is_behind_it_and_the_run() {
     let mut task = running(AttemptState::Failed);
     task.0.tries = 2;
