@@ -6,6 +6,7 @@
 use super::Budget;
 use super::sorted::Sorted;
 use super::sorted::sort;
+use crate::crash;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -144,9 +145,13 @@ async fn make(
     }
     let sorted = Sorted { lake, table, key, n: *n, event_time: &wanted.event_time };
     let added = sort(&sorted, gathered.schema, &gathered.sources, budget).await?;
+    crash::point("compact");
     let ours = closing(wanted, gathered, added.clone());
     match lake.create_closing(&ours).await? {
-        Created::Ours => Ok(ours),
+        Created::Ours => {
+            crash::point("compact-closing");
+            Ok(ours)
+        }
         Created::Theirs(theirs) => {
             // Nobody names them, so that the sweep would take them too.
             let unused: Vec<Path> = added.iter().map(staged).collect();

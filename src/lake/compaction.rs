@@ -12,6 +12,7 @@ use super::Lake;
 use super::commit::Log;
 use super::commit::checksum;
 use super::paths;
+use crate::crash;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -76,6 +77,7 @@ impl Lake {
     pub async fn publish_closing(&self, closing: &Closing) -> Result<(), Error> {
         self.publish_added(closing).await?;
         if closing.compaction.as_ref().is_some_and(|compaction| compaction.complete) {
+            crash::point("compact-publish");
             // It never changes: closings to come only add rows to a partition that was complete.
             let success = paths::success(&closing.table, &closing.key);
             self.create(&success, Bytes::new()).await?;
@@ -88,6 +90,7 @@ impl Lake {
     pub async fn retire(&self, closing: &Closing, staged: &[Path]) -> Result<usize, Error> {
         let doing = || format!("clear what closing {} of {} took", closing.n, closing.key);
         self.is_visible(closing).await.doing(doing)?;
+        crash::point("compact-success");
         self.delete_all(staged).await.doing(doing)?;
         Ok(staged.len())
     }
