@@ -84,8 +84,9 @@ def load_partition(project, table, decorator, config, ctx):
     meta = ctx.catalog.get_table(*names)
     if meta is None:
         raise LoadError(f"Not found: Table {names[0]}:{names[1]}.{names[2]}")
-    if config.get("sourceFormat") != "PARQUET" or config.get("writeDisposition") != "WRITE_TRUNCATE":
-        raise LoadError("only PARQUET with WRITE_TRUNCATE is emulated for a partition")
+    disposition = config.get("writeDisposition")
+    if config.get("sourceFormat") != "PARQUET" or disposition not in ("WRITE_TRUNCATE", "WRITE_APPEND"):
+        raise LoadError("only PARQUET with WRITE_TRUNCATE or WRITE_APPEND is emulated for a partition")
     [uri] = config.get("sourceUris", [])
     path = executor._resolve_uri(uri, ctx)
     if not Path(path).is_file():
@@ -112,7 +113,8 @@ def load_partition(project, table, decorator, config, ctx):
     try:
         for name, kind in bq_schema_to_duckdb_columns([_field_to_rest(field) for field in added]):
             run(f'ALTER TABLE {target} ADD COLUMN "{name}" {kind}')
-        run(f"DELETE FROM {target} WHERE {lies_within}")
+        if disposition == "WRITE_TRUNCATE":
+            run(f"DELETE FROM {target} WHERE {lies_within}")
         columns = ", ".join(f'"{name}"' for name in in_file)
         run(f"INSERT INTO {target} ({columns}) SELECT {columns} {source}", [path])
         run("COMMIT")
