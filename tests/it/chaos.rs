@@ -6,14 +6,16 @@
 //! visible, quarantined and dropped is what was produced, the log has no gap, the warehouse is what
 //! another engine makes of the same events, and nothing is left over.
 
+use crate::chaos_clock::FalseClock;
 use crate::chaos_events::{Events, write};
 use crate::chaos_fates::Nemesis;
 use crate::chaos_servers::{Servers, Share};
+use crate::lister::{Lister, Seen};
 use crate::project::{Project, machine, wait_so_long};
 use crate::wikimedia::{RAW, compare, watch};
-use crate::{servers, tables};
-use rand::SeedableRng;
+use crate::{chaos_fates, on_close, servers, tables};
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tidemill::clock::Clock;
@@ -33,7 +35,7 @@ const TABLES: [&str; 3] = [RAW, "agg.recentchange_by_hour", "agg.recentchange_by
 #[test]
 fn chaos() {
     let _machine = machine();
-    let (kills, seed) = (asked("TIDEMILL_CHAOS_KILLS").unwrap_or(25), asked("TIDEMILL_SEED"));
+    let (kills, seed) = (asked("TIDEMILL_CHAOS_KILLS").unwrap_or(50), asked("TIDEMILL_SEED"));
     let seed = seed.unwrap_or_else(rand::random::<u64>);
     let servers = match asked_servers() {
         Asked::Local => None,
@@ -52,8 +54,22 @@ fn chaos() {
         }
         let mut random = StdRng::seed_from_u64(seed.wrapping_add(round));
         let (mut project, events) = furnish(&mut random);
+        let on_close = random.random::<bool>();
+        if on_close {
+            on_close::publish(&project);
+        }
         let share = servers.as_ref().map(|servers| servers.share(&mut project, round));
-        left -= live(&project, share, &events, random, left.min(KILLS_A_ROUND), &mut told);
+        // Servers have clocks of their own.
+        let false_clock = if share.is_none() { FalseClock::of(&mut project) } else { None };
+        let most = left.min(KILLS_A_ROUND);
+        println!(
+            "round {round}: {most} kills, published on {}",
+            if on_close { "close" } else { "commit" }
+        );
+        let lister = watch(&project);
+        let nemesis = Nemesis::of(&project, false_clock, share, random);
+        let nemesis = if on_close { nemesis.and(&chaos_fates::ON_CLOSE) } else { nemesis };
+        left -= live(&project, lister, nemesis, &events, most, &mut told);
         let took = clock.now().duration_since(began).unwrap().as_secs();
         println!("{took:>5} s: {left} kills left; so far {told:?}");
     }
@@ -95,14 +111,12 @@ pub fn furnish(random: &mut StdRng) -> (Project, Events) {
 /// Lives through the kills and checks what they have left; returns how many there were.
 fn live(
     project: &Project,
-    share: Option<Share<'_>>,
+    lister: Lister,
+    mut nemesis: Nemesis<'_>,
     events: &Events,
-    random: StdRng,
     most: usize,
     told: &mut BTreeMap<String, u64>,
 ) -> usize {
-    let lister = watch(project);
-    let mut nemesis = Nemesis::of(project, share, random);
     let mut kills = 0;
     while kills < most {
         if let Some(fate) = nemesis.strike() {
@@ -115,8 +129,7 @@ fn live(
     at_end.wait();
     daemon.stop();
     let seen = lister.finish();
-    assert!(seen.wrong.is_empty(), "a plain lister saw: {:#?}", seen.wrong);
-    at_end.check();
+    at_end.check(&seen);
     kills
 }
 
@@ -132,6 +145,7 @@ impl End<'_> {
     pub fn wait(&self) {
         let Self { project, events, .. } = self;
         wait_so_long(PEACE_MAX, "every message is counted", || {
+            assert_eq!(project.waiting(), None);
             let records = tables::records(&project.lake(), RAW);
             let sum = |of: fn(&tidemill::model::commit::Counts) -> u64| -> u64 {
                 records.iter().map(|record| of(&record.counts)).sum()
@@ -168,8 +182,10 @@ impl End<'_> {
     }
 
     /// After a last start nothing is left to do, and nothing is left over.
-    pub fn check(&self) {
+    pub fn check(&self, seen: &Seen) {
         let project = self.project;
+        assert!(seen.wrong.is_empty(), "a plain lister saw: {:#?}", seen.wrong);
+        on_close::check_successes(&project.lake(), seen);
         let daemon = project.up();
         for table in TABLES {
             wait_so_long(PEACE_MAX, "a verified table is as it should be", || {

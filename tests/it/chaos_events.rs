@@ -9,7 +9,7 @@ use std::path::Path;
 const COUNT: u64 = 6_000;
 const DAY_SECS: u64 = 86_400;
 /// What came so long ago has closed.
-const LATE_SECS: u64 = 4 * 3_600;
+const LATE_SECS: u64 = 12 * 3_600;
 
 /// What must become of the events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub fn write(path: &Path, random: &mut StdRng) -> Events {
     let mut events = Events::default();
     for id in 0..COUNT {
         let mut at = id * DAY_SECS / COUNT;
-        if at > 2 * LATE_SECS && random.random_ratio(1, 300) {
+        if at > LATE_SECS && random.random_ratio(1, 300) {
             at -= random.random_range(1..LATE_SECS);
         }
         let (hour, minute, second) = (at / 3600, at / 60 % 60, at % 60);

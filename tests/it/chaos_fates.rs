@@ -1,5 +1,6 @@
 //! What may happen to a project and its servers, in which share, and how it is done.
 
+use crate::chaos_clock::FalseClock;
 use crate::chaos_disk::Disk;
 use crate::chaos_servers::{SESSION, Share};
 use crate::project::{Daemon, Project, Role, kill};
@@ -17,6 +18,8 @@ const MEET_MAX: Duration = Duration::from_millis(1500);
 const MEET_EVERY: Duration = Duration::from_millis(10);
 const PAUSE_MAX_MS: u64 = 900;
 const FULL_MAX_MS: u64 = 3000;
+const SET_MAX_SECS: i64 = 6 * 3600;
+const SLEEP: Duration = Duration::from_hours(48);
 
 /// What may happen, and how often beside the others.
 const FATES: [(Fate, u32); 12] = [
@@ -34,6 +37,12 @@ const FATES: [(Fate, u32); 12] = [
     (Fate::FillDisk, 2),
 ];
 
+/// What may happen besides where hours are published on close.
+pub const ON_CLOSE: [(Fate, u32); 1] = [(Fate::Kill(Role::Compaction), 6)];
+
+/// What may happen besides where a clock can be false: not the clocks of servers.
+const OF_THE_CLOCK: [(Fate, u32); 2] = [(Fate::SetClock, 3), (Fate::SleepForDays, 2)];
+
 /// What may happen besides where there are servers.
 const AT_SERVERS: [(Fate, u32); 4] =
     [(Fate::KillBroker, 3), (Fate::Storm, 2), (Fate::StorageFaults, 6), (Fate::BigQueryFaults, 5)];
@@ -49,6 +58,10 @@ pub enum Fate {
     LoseStore,
     /// The disk of state and logs, and of what else is local, has no byte left for a while.
     FillDisk,
+    /// The wall clock is set ahead or back under all processes.
+    SetClock,
+    /// The machine sleeps, and wakes two days later.
+    SleepForDays,
     /// Others lead what it led.
     KillBroker,
     /// Members come into the consumer group, and leave it.
@@ -64,6 +77,8 @@ impl Fate {
             Self::Kill(_) | Self::Edit | Self::LoseStore | Self::KillBroker => true,
             Self::Sleep(_)
             | Self::FillDisk
+            | Self::SetClock
+            | Self::SleepForDays
             | Self::Storm
             | Self::StorageFaults
             | Self::BigQueryFaults => false,
@@ -79,6 +94,7 @@ pub struct Nemesis<'a> {
     fates: Vec<(Fate, u32)>,
     /// Where one can be mounted.
     disk: Option<Disk>,
+    false_clock: Option<FalseClock>,
     daemon: Option<Daemon<'a>>,
     /// Who is stopped, and when it is woken.
     asleep: Vec<(i32, SystemTime)>,
@@ -86,14 +102,29 @@ pub struct Nemesis<'a> {
 
 impl<'a> Nemesis<'a> {
     /// Starts the daemon.
-    pub fn of(project: &'a Project, share: Option<Share<'a>>, random: StdRng) -> Self {
+    pub fn of(
+        project: &'a Project,
+        false_clock: Option<FalseClock>,
+        share: Option<Share<'a>>,
+        random: StdRng,
+    ) -> Self {
         let mut fates = FATES.to_vec();
         if share.is_some() {
             fates.extend(AT_SERVERS);
         }
+        if false_clock.is_some() {
+            fates.extend(OF_THE_CLOCK);
+        }
         let disk = Disk::mount(&project.path(".tidemill"));
         let (daemon, asleep) = (Some(project.up()), Vec::new());
-        Self { project, share, random, clock: Clock::system(), fates, disk, daemon, asleep }
+        let clock = Clock::system();
+        Self { project, share, random, clock, fates, disk, false_clock, daemon, asleep }
+    }
+
+    /// More may happen.
+    pub fn and(mut self, fates: &[(Fate, u32)]) -> Self {
+        self.fates.extend(fates);
+        self
     }
 
     /// Does something, or nothing where nobody is there for it.
@@ -111,6 +142,8 @@ impl<'a> Nemesis<'a> {
             (Fate::Sleep(role), _) => self.lull(role),
             (Fate::Edit, _) => edit(project, random),
             (Fate::FillDisk, _) => self.fill_disk(),
+            (Fate::SetClock, _) => self.set_clock(),
+            (Fate::SleepForDays, _) => self.sleep_for_days(),
             (Fate::KillBroker, Some(share)) => share.kill_broker(random),
             (Fate::Storm, Some(share)) => share.storm(project, random),
             (Fate::StorageFaults, Some(share)) => share.storage_faults(random),
@@ -151,6 +184,19 @@ impl<'a> Nemesis<'a> {
         disk.fill();
         sleep(Duration::from_millis(self.random.random_range(0..FULL_MAX_MS)));
         disk.free();
+        true
+    }
+
+    fn set_clock(&mut self) -> bool {
+        let Some(clock) = &mut self.false_clock else { return false };
+        clock.set(self.random.random_range(-SET_MAX_SECS..SET_MAX_SECS));
+        true
+    }
+
+    fn sleep_for_days(&mut self) -> bool {
+        let Some(clock) = &mut self.false_clock else { return false };
+        let stopped: Vec<i32> = self.asleep.iter().map(|(pid, _)| *pid).collect();
+        clock.sleep(self.project, SLEEP, &stopped);
         true
     }
 

@@ -7,6 +7,7 @@ mod bed;
 mod bigquery;
 mod broker;
 mod chaos;
+mod chaos_clock;
 mod chaos_disk;
 mod chaos_events;
 mod chaos_fates;

@@ -3,6 +3,7 @@
 use crate::storage::Storage;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::ffi::OsString;
 use std::fmt::Debug;
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tidemill::clock::Clock;
 use tidemill::error::Error;
-use tidemill::model::run::RunState;
+use tidemill::model::run::{RunState, StreamState};
 use tidemill::model::time::Micros;
 use tidemill::store::Store;
 use tidemill::store::runs::{Run, Wanted};
@@ -69,6 +70,8 @@ pub struct Project {
     topic: String,
     /// Where the lake's files lie, if not in the project's folder.
     lake: Option<PathBuf>,
+    /// What its processes have in their environment beside ours.
+    pub environment: Vec<(&'static str, OsString)>,
 }
 
 /// What a command has answered.
@@ -103,7 +106,7 @@ impl Project {
     /// What the repository ships.
     pub fn shipped() -> Self {
         let (folder, topic) = (tempfile::tempdir().unwrap(), TOPIC.to_owned());
-        let project = Self { folder, topic, lake: None };
+        let project = Self { folder, topic, lake: None, environment: Vec::new() };
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
         for part in ["tidemill.toml", "topics", "jobs", "dags"] {
             copy(&repository.join(part), &project.path(part));
@@ -187,6 +190,7 @@ impl Project {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command.arg("-C").arg(self.folder.path()).args(arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -215,6 +219,13 @@ impl Project {
         let mut runs: Vec<_> = runs.into_iter().filter_map(told).collect();
         runs.sort();
         runs
+    }
+
+    /// A stream that goes on only when a person has done something, and why.
+    pub fn waiting(&self) -> Option<String> {
+        let streams = self.ask(async |store| store.streams().await);
+        let waits = streams.into_iter().find(|stream| stream.state == StreamState::Waiting)?;
+        Some(format!("{} waits for a person: {:?}", waits.id, waits.waiting_for))
     }
 
     /// When the stream or feed last told how it is.

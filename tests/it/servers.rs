@@ -168,6 +168,17 @@ pub fn python() -> Option<PathBuf> {
     python.clone()
 }
 
+/// What a Debian package brings, or `None` where it can't be found: what needs it is left out, and
+/// that is told. In CI that is a failure.
+pub fn tool(package: &str, find: impl FnOnce() -> Option<PathBuf>) -> Option<PathBuf> {
+    let found = find();
+    if found.is_none() {
+        assert!(!in_ci(), "{package} is missing: apt-get install {package}");
+        skipped(&format!("{package}: apt-get install {package}"));
+    }
+    found
+}
+
 /// Says what the running test lacks.
 pub fn skipped(what: &str) {
     let test = std::thread::current().name().unwrap_or_default().to_owned();
