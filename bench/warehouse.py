@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -117,6 +118,9 @@ hours = {hours}
     print(f"{len(waited)} of {hours} hours loaded, {rows} rows in closings")
     if waited:
         print(f"closing to partition loaded: p50 {share(waited, 0.5):.2f} s, p99 {share(waited, 0.99):.2f} s")
+    logs = project.glob(".tidemill/attempts/wikimedia.land-*/log")
+    took = sorted(int(ms) for log in logs for ms in re.findall(r"committed offsets.* duration_ms=(\d+)", log.read_text()))
+    print(f"{len(took)} commits: p50 {share(took, 0.5)} ms, p99 {share(took, 0.99)} ms")
     millions = rows / 1e6
     for name, count in sorted(calls.items()):
         print(f"{name}: {count}, {count / millions:.0f} a million rows")
