@@ -1,7 +1,8 @@
 //! Mirrors what is new in the logs of a table, and who its members are.
 //!
 //! A look at an idle log costs one call for each topic partition. Members are read anew whenever a
-//! record came: who adds a topic partition declares it before writing the first record.
+//! record came, and mirrored together with it: who adds a topic partition declares it before the first
+//! record that others could close an hour by, and a crash must not leave that record alone.
 
 use crate::error::Error;
 use crate::lake::Lake;
@@ -29,46 +30,39 @@ pub async fn tail(
     now: Micros,
 ) -> Result<bool, Error> {
     let name = &table.table.name;
-    let mut members = match &table.members {
-        Some(seen) => Some(seen.clone()),
-        None => read_members(store, lake, name, None).await?,
-    };
-    let mut any = members.is_some() && table.members.is_none();
-    while let Some(seen) = &members {
-        let records = new_records(store, lake, name, seen).await?;
-        if records.is_empty() {
-            break;
+    let mut members = table.members.clone();
+    let mut any = false;
+    loop {
+        let records = match &members {
+            Some(members) => new_records(store, lake, name, members).await?,
+            None => Vec::new(),
+        };
+        if records.is_empty() && members.is_some() {
+            return Ok(any);
         }
-        any = true;
+        // After the records: whoever wrote them has declared what they must wait for.
+        let Some(newest) = lake.members(name).await? else { return Ok(any) };
+        let seen = seen(&newest);
         let mut tx = store.begin().await?;
         for record in &records {
             tx.mirror_record(record, now).await?;
         }
+        if members.as_ref() != Some(&seen) {
+            tx.set_members(name, &newest).await?;
+        }
         tx.commit().await?;
-        members = read_members(store, lake, name, Some(seen)).await?;
+        any = true;
+        members = Some(seen);
     }
-    Ok(any)
 }
 
-async fn read_members(
-    store: &Store,
-    lake: &Lake,
-    table: &TableName,
-    before: Option<&MembersSeen>,
-) -> Result<Option<MembersSeen>, Error> {
-    let Some(members) = lake.members(table).await? else { return Ok(None) };
-    let Members { topic, topic_id, topic_partitions, .. } = &members;
-    let seen = MembersSeen {
+fn seen(members: &Members) -> MembersSeen {
+    let Members { topic, topic_id, topic_partitions, .. } = members;
+    MembersSeen {
         topic: topic.to_string(),
         topic_id: topic_id.clone(),
         topic_partitions: *topic_partitions,
-    };
-    if before != Some(&seen) {
-        let mut tx = store.begin().await?;
-        tx.set_members(table, &members).await?;
-        tx.commit().await?;
     }
-    Ok(Some(seen))
 }
 
 async fn new_records(

@@ -68,19 +68,19 @@ pub struct Bed {
     stores: u32,
 }
 
+async fn declare(lake: &Lake, topic_partitions: u32) {
+    let (topic, topic_id) = ("changes".parse().unwrap(), TOPIC_ID.into());
+    let seen = Members { format: FORMAT, topic, topic_id, topic_partitions };
+    lake.declare_members(&table("raw.changes"), &seen, OtherTopic::Refuse).await.unwrap();
+}
+
 impl Bed {
     /// `raw.changes` with two topic partitions; `hourly` makes `agg.by_hour` of it, and `daily`
     /// makes `agg.by_day` of that.
     pub async fn new(on_late: OnLate, empty: Empty) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let lake = testing::over(Arc::new(InMemory::new()), folder.path()).await;
-        let seen = Members {
-            format: FORMAT,
-            topic: "changes".parse().unwrap(),
-            topic_id: TOPIC_ID.into(),
-            topic_partitions: 2,
-        };
-        lake.declare_members(&table("raw.changes"), &seen, OtherTopic::Refuse).await.unwrap();
+        declare(&lake, 2).await;
         let dags = vec![
             dag("hourly", "raw.changes", Grain::Hour, (on_late, empty), "agg.by_hour"),
             dag("daily", "agg.by_hour", Grain::Day, (OnLate::Refresh, Empty::Skip), "agg.by_day"),
@@ -91,6 +91,11 @@ impl Bed {
         let bed = Self { folder, store, lake, scheduler, now: Micros(HOUR), dags, stores: 0 };
         bed.accept().await;
         bed
+    }
+
+    /// The topic has so many topic partitions now.
+    pub async fn declare(&self, topic_partitions: u32) {
+        declare(&self.lake, topic_partitions).await;
     }
 
     async fn accept(&self) {

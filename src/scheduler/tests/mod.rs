@@ -1,5 +1,6 @@
 mod bed;
 mod compactor;
+mod grown;
 mod lost;
 mod on_close;
 mod random;
