@@ -1,12 +1,12 @@
-//! Finds out from the topic itself where a feed goes on.
+//! Knows which events of a feed are in its topic, and where the next ones go.
 //!
-//! Every message of a feed carries a key: which feed, over how many topic partitions, and the number
-//! of the event. An event goes to topic partition *number mod count* and a producer keeps the order
-//! within a topic partition, so the last key of each says exactly which events are in, wherever the
-//! feed was killed. A mark carries the number of the first event that is not in yet.
+//! A feed **spreads** its events over the topic partitions: event *n* goes to topic partition *n mod
+//! spread*. A topic may grow while it is filled; from some event on the spread is wider. That event is
+//! told to all topic partitions, old and new, before it or any later one is sent, and after all earlier
+//! ones are durable: so wherever a feed is killed, what belongs to one spread is never mixed with what
+//! belongs to the next, and whoever reads the topic hears of a new topic partition before anything
+//! that the feed could have sent there instead.
 
-use crate::error::{Error, ErrorKind};
-use crate::kafka::Message;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::fmt::Write as _;
@@ -29,6 +29,11 @@ impl Fingerprint {
         }
         Self(text)
     }
+
+    /// Whether a message with this key is of this feed, of this life or an earlier one.
+    pub fn is_of(&self, key: Option<&[u8]>) -> bool {
+        key.is_some_and(|key| key.starts_with(self.0.as_bytes()))
+    }
 }
 
 impl fmt::Display for Fingerprint {
@@ -37,58 +42,97 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// The key of a message: `1f0c2a9e.4.e.1234` for event 1,234, `1f0c2a9e.4.m.1235` for a mark after it.
+/// What the key of a message says: `1f0c2a9e.4.e.1234` is event 1,234 of a feed that spreads over 4
+/// topic partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Key {
+pub enum Key {
+    /// `e`: this event.
     Event(u64),
-    /// Every event before this one is in.
+    /// `m`: a mark; every event before this one is in.
     Mark(u64),
+    /// `b`: a mark that tells of the spread; every event before this one is in, and none of the others.
+    Begin(u64),
 }
 
-/// Which events of a feed are in the topic.
+impl Key {
+    /// The key as text.
+    pub fn show(self, feed: &Fingerprint, spread: u32) -> String {
+        let (kind, number) = match self {
+            Self::Event(number) => ('e', number),
+            Self::Mark(number) => ('m', number),
+            Self::Begin(number) => ('b', number),
+        };
+        format!("{feed}.{spread}.{kind}.{number}")
+    }
+
+    /// The spread and what else the key says; `None` if it is not one of `feed`.
+    pub fn read(text: &[u8], feed: &Fingerprint) -> Option<(u32, Self)> {
+        let rest = std::str::from_utf8(text).ok()?.strip_prefix(feed.0.as_str())?;
+        let mut parts = rest.strip_prefix('.')?.split('.');
+        let spread = parts.next()?.parse().ok().filter(|spread| *spread > 0)?;
+        let make = match parts.next()? {
+            "e" => Self::Event,
+            "m" => Self::Mark,
+            "b" => Self::Begin,
+            _ => return None,
+        };
+        let number = parts.next()?.parse().ok()?;
+        parts.next().is_none().then_some((spread, make(number)))
+    }
+
+    /// The first event that may be missing in the topic partition whose last key this is.
+    pub fn next(self) -> u64 {
+        match self {
+            Self::Event(number) => number + 1,
+            Self::Mark(next) | Self::Begin(next) => next,
+        }
+    }
+}
+
+/// Which events of a feed are in the topic, under its newest spread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    fingerprint: Fingerprint,
-    /// For each topic partition: the first event that may be missing there.
+    feed: Fingerprint,
+    /// For each topic partition of the spread: the first event that may be missing there.
     missing_from: Vec<u64>,
-    /// The lowest of the topic partitions' last marks; `None` while one has none.
+    /// The event time that each topic partition was marked with last.
     marks: Vec<Option<i64>>,
     /// To which topic partitions this life has sent.
     sent: Vec<bool>,
+    /// Every topic partition of the spread has been told of it.
+    begun: bool,
 }
 
 impl Cursor {
-    /// The cursor of a feed whose topic of `topic_partitions` is empty.
-    pub fn new(fingerprint: Fingerprint, topic_partitions: u32) -> Self {
-        let count = topic_partitions as usize;
-        Self {
-            fingerprint,
-            missing_from: vec![0; count],
-            marks: vec![None; count],
-            sent: vec![false; count],
-        }
+    /// As the topic and the note have told, for each topic partition of the spread.
+    pub fn new(
+        feed: Fingerprint,
+        missing_from: Vec<u64>,
+        marks: Vec<Option<i64>>,
+        begun: bool,
+    ) -> Self {
+        let sent = vec![false; missing_from.len()];
+        Self { feed, missing_from, marks, sent, begun }
     }
 
-    /// Takes a message of the topic into account; within a topic partition in order.
-    pub fn see(&mut self, message: &Message<'_>) -> Result<(), Error> {
-        let Some(key) = message.key.and_then(|key| std::str::from_utf8(key).ok()) else {
-            return Ok(());
-        };
-        let Some(rest) = key.strip_prefix(self.fingerprint.0.as_str()) else { return Ok(()) };
-        let Some((count, key)) = parse(rest) else { return Ok(()) };
-        if count != self.missing_from.len() {
-            return Err(self.grown(count));
-        }
-        let place = message.topic_partition as usize;
-        let next = match key {
-            Key::Event(number) => number + 1,
-            Key::Mark(next) => {
-                self.marks[place] = message.mark.map(|mark| mark.0);
-                next
-            }
-        };
-        self.missing_from[place] = self.missing_from[place].max(next);
-        Ok(())
+    /// Over how many topic partitions events go.
+    pub fn spread(&self) -> u32 {
+        u32::try_from(self.missing_from.len()).expect("topic partitions are counted in u32")
+    }
+
+    /// Whether all of `partitions` topic partitions take part, and know it.
+    pub fn has_begun(&self, partitions: u32) -> bool {
+        self.begun && self.spread() == partitions
+    }
+
+    /// From event `next` on they go over `partitions` topic partitions, all of which have been told.
+    pub fn begin(&mut self, partitions: u32, next: u64) {
+        debug_assert!(next >= self.behind_all(), "event {next} may be in already");
+        let count = partitions as usize;
+        self.missing_from = vec![next; count];
+        self.marks = vec![None; count];
+        self.sent = vec![false; count];
+        self.begun = true;
     }
 
     /// Event `number` is on its way.
@@ -106,51 +150,6 @@ impl Cursor {
         self.missing_from.iter().zip(&self.sent).map(of).collect()
     }
 
-    /// Takes a note of an earlier life into account where the topic tells nothing; `exact` if nothing
-    /// was sent after it was made.
-    pub fn recall(&mut self, noted: &[u64], exact: bool) -> Result<(), Error> {
-        if noted.len() != self.missing_from.len() {
-            return Err(self.grown(noted.len()));
-        }
-        for (place, noted) in noted.iter().enumerate() {
-            if self.missing_from[place] > 0 || *noted == 0 {
-                continue;
-            }
-            if !exact {
-                return Err(Error::new(
-                    ErrorKind::Input,
-                    format!(
-                        "topic partition {place} has lost this feed's messages to retention, and \
-                         which were sent after event {noted} is not known"
-                    ),
-                ));
-            }
-            self.missing_from[place] = *noted;
-        }
-        Ok(())
-    }
-
-    fn grown(&self, before: usize) -> Error {
-        Error::new(
-            ErrorKind::Input,
-            format!(
-                "this feed began with {before} topic partitions, the topic has {} now",
-                self.missing_from.len()
-            ),
-        )
-        .remedy("let it fill a new topic: events go to topic partitions by their number")
-    }
-
-    /// Whether every topic partition has told something, so that no older message can matter.
-    pub fn is_known(&self) -> bool {
-        self.missing_from.iter().all(|next| *next > 0)
-    }
-
-    /// Whether this feed has sent `message`, in this life or an earlier one.
-    pub fn is_ours(&self, message: &Message<'_>) -> bool {
-        message.key.is_some_and(|key| key.starts_with(self.fingerprint.0.as_bytes()))
-    }
-
     /// Where event `number` belongs.
     pub fn topic_partition(&self, number: u64) -> u32 {
         let count = self.missing_from.len() as u64;
@@ -166,107 +165,60 @@ impl Cursor {
         self.missing_from.iter().copied().min().unwrap_or(0)
     }
 
+    /// Neither this event nor a later one was in when this life began.
+    pub fn behind_all(&self) -> u64 {
+        self.missing_from.iter().copied().max().unwrap_or(0)
+    }
+
     /// The event time that every topic partition has been marked with, at least.
     pub fn marked(&self) -> Option<i64> {
         self.marks.iter().copied().min().flatten()
     }
 
-    pub fn event_key(&self, number: u64) -> String {
-        format!("{}.{}.e.{number}", self.fingerprint.0, self.missing_from.len())
+    pub fn key(&self, key: Key) -> String {
+        key.show(&self.feed, self.spread())
     }
-
-    pub fn mark_key(&self, next: u64) -> String {
-        format!("{}.{}.m.{next}", self.fingerprint.0, self.missing_from.len())
-    }
-}
-
-fn parse(rest: &str) -> Option<(usize, Key)> {
-    let mut parts = rest.strip_prefix('.')?.split('.');
-    let count = parts.next()?.parse().ok()?;
-    let make = match parts.next()? {
-        "e" => Key::Event,
-        "m" => Key::Mark,
-        _ => return None,
-    };
-    let number = parts.next()?.parse().ok()?;
-    parts.next().is_none().then_some((count, make(number)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::time::Micros;
 
-    fn cursor(partitions: u32) -> Cursor {
-        Cursor::new(Fingerprint::of(&[b"a feed"]), partitions)
-    }
-
-    fn see(cursor: &mut Cursor, topic_partition: u32, key: &str, mark: Option<i64>) {
-        let message = Message {
-            topic_partition,
-            offset: 0,
-            arrived: None,
-            key: Some(key.as_bytes()),
-            payload: None,
-            mark: mark.map(Micros),
-            headers: &(),
-        };
-        cursor.see(&message).unwrap();
+    fn feed() -> Fingerprint {
+        Fingerprint::of(&[b"a feed"])
     }
 
     #[test]
-    fn the_last_key_of_each_topic_partition_says_what_is_in() {
-        let mut cursor = cursor(2);
-        let keys = [cursor.event_key(4), cursor.event_key(1)];
-        see(&mut cursor, 0, &keys[0], None);
-        see(&mut cursor, 1, &keys[1], None);
+    fn a_key_is_read_as_it_was_written_and_only_by_its_feed() {
+        for key in [Key::Event(7), Key::Mark(8), Key::Begin(0)] {
+            let text = key.show(&feed(), 4);
+            assert_eq!(Key::read(text.as_bytes(), &feed()), Some((4, key)));
+            assert_eq!(Key::read(text.as_bytes(), &Fingerprint::of(&[b"another"])), None);
+        }
+        for text in ["", "customer-7", "….1.e.5"] {
+            assert_eq!(Key::read(text.as_bytes(), &feed()), None);
+        }
+        for rest in [".0.e.5", ".4.x.5", ".4.e.5.6", ".4.e.", "4.e.5"] {
+            assert_eq!(Key::read(format!("{}{rest}", feed()).as_bytes(), &feed()), None, "{rest}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_is_told_event_by_event() {
+        let cursor = Cursor::new(feed(), vec![5, 2], vec![Some(9), None], true);
         let has: Vec<_> = (0..7).filter(|number| cursor.has(*number)).collect();
         assert_eq!(has, [0, 1, 2, 4]);
-        assert_eq!(cursor.first_missing(), 2);
+        assert_eq!((cursor.first_missing(), cursor.behind_all()), (2, 5));
+        assert_eq!(cursor.marked(), None, "one was not marked");
     }
 
     #[test]
-    fn a_mark_vouches_for_all_events_before_it() {
-        let mut cursor = cursor(3);
-        let key = cursor.mark_key(10);
-        for place in 0..3 {
-            see(&mut cursor, place, &key, Some(77));
-        }
-        assert!(cursor.has(9) && !cursor.has(10));
-        assert_eq!(cursor.marked(), Some(77));
-    }
-
-    #[test]
-    fn a_topic_partition_without_the_last_mark_was_not_marked() {
-        let mut cursor = cursor(2);
-        let key = cursor.mark_key(10);
-        see(&mut cursor, 0, &key, Some(77));
-        assert_eq!(cursor.marked(), None);
-    }
-
-    #[test]
-    fn keys_of_others_say_nothing() {
-        let mut cursor = cursor(1);
-        let other = Cursor::new(Fingerprint::of(&[b"another feed"]), 1);
-        for key in ["", "customer-7", "….1.e.5", &other.event_key(5)] {
-            see(&mut cursor, 0, key, None);
-        }
-        assert_eq!(cursor.first_missing(), 0);
-    }
-
-    #[test]
-    fn a_topic_that_grew_stops_the_feed() {
-        let mut grown = cursor(5);
-        let key = cursor(4).event_key(9);
-        let message = Message {
-            topic_partition: 1,
-            offset: 0,
-            arrived: None,
-            key: Some(key.as_bytes()),
-            payload: None,
-            mark: None,
-            headers: &(),
-        };
-        assert_eq!(grown.see(&message).unwrap_err().kind, ErrorKind::Input);
+    fn a_wider_spread_has_all_that_came_before_it() {
+        let mut cursor = Cursor::new(feed(), vec![5, 6], vec![Some(9); 2], true);
+        assert!(cursor.has_begun(2) && !cursor.has_begun(3));
+        cursor.begin(3, 6);
+        assert!(cursor.has_begun(3) && cursor.has(5) && !cursor.has(6));
+        assert_eq!((cursor.marked(), cursor.topic_partition(8)), (None, 2));
+        assert_eq!(cursor.missing_from(7), [7; 3], "the note tells that each has been told");
     }
 }

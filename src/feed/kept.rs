@@ -7,6 +7,7 @@
 
 use super::cursor::Cursor;
 use super::cursor::Fingerprint;
+use super::told::Noted;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -43,30 +44,30 @@ impl Kept {
         Self { path, topic_id: topic_id.to_owned() }
     }
 
-    /// Completes what the topic has told by what was noted. `Input` where both together leave open
-    /// which events are in.
-    pub fn complete(&self, cursor: &mut Cursor) -> Result<(), Error> {
+    /// What was noted, unless it was of a topic that is no more.
+    pub fn read(&self) -> Result<Option<Noted>, Error> {
         let doing = || format!("read {}", self.path.display());
         let text = match fs::read(&self.path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::new(ErrorKind::Unavailable, error)).doing(doing),
         };
         let note: Note = serde_json::from_slice(&text)
             .map_err(|error| Error::new(ErrorKind::Data, error))
             .doing(doing)?;
         // A topic that was made again is a new one: everything belongs into it.
-        if note.topic_id != self.topic_id {
-            return Ok(());
-        }
-        cursor.recall(&note.missing_from, note.clean).map_err(|error| {
-            error.remedy(format!(
-                "let the feed fill a new topic; or, to go on after what it has noted and risk that \
-                 its last {} s are sent twice, set `clean` to true in {}",
-                super::fill::MARK_EVERY.as_secs(),
-                self.path.display()
-            ))
-        })
+        let noted = Noted { missing_from: note.missing_from, exact: note.clean };
+        Ok((note.topic_id == self.topic_id).then_some(noted))
+    }
+
+    /// What a person can do where topic and note leave open which events are in.
+    pub fn remedy(&self) -> String {
+        format!(
+            "let the feed fill a new topic; or, to go on after what it has noted and risk that its last \
+             {} s are sent twice, set `clean` to true in {}",
+            super::fill::MARK_EVERY.as_secs(),
+            self.path.display()
+        )
     }
 
     /// Notes durably that everything before `next` is in, and what the cursor knew beyond.
@@ -92,6 +93,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feed::told::Told;
 
     /// What a cursor over two topic partitions knows after a note, of a topic that tells nothing.
     #[track_caller]
@@ -99,13 +101,13 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join("feeds")).unwrap();
         let (topic, feed) = ("wiki".parse().unwrap(), Fingerprint::of(&[b"a feed"]));
-        let empty = Cursor::new(feed.clone(), 2);
-        let mut sent = empty.clone();
+        let nothing = Told::nothing(feed.clone());
+        let mut sent = nothing.clone().cursor(None, 2).unwrap();
         (0..next).for_each(|number| sent.sends(number));
         Kept::of(home.path(), &topic, "the topic", &feed).note(&sent, next, clean).unwrap();
-        let mut cursor = empty;
-        let told = Kept::of(home.path(), &topic, of_topic, &feed).complete(&mut cursor);
-        assert_eq!(told.ok().map(|()| cursor.first_missing()), expected);
+        let noted = Kept::of(home.path(), &topic, of_topic, &feed).read().unwrap();
+        let cursor = nothing.cursor(noted.as_ref(), 2);
+        assert_eq!(cursor.ok().map(|cursor| cursor.first_missing()), expected);
     }
 
     #[test]

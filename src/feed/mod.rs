@@ -1,9 +1,10 @@
 //! Feeds: the world -> a topic, with marks that say how far event time has come.
 //!
 //! A feed may be killed at any moment. What it has sent is in the topic, so a new one reads the topic's
-//! tail and sends exactly what is missing ([`cursor`]); only where the topic has forgotten it a note of
-//! its own tells ([`kept`]). A mark is sent only after
-//! everything before it is durable, to every topic partition, so none can overtake an event.
+//! tail and sends exactly what is missing ([`told`]); only where the topic has forgotten it a note of
+//! its own tells ([`kept`]). A mark is sent only after everything before it is durable, to every topic
+//! partition, so none can overtake an event. A topic that grows is filled from one event on over more
+//! topic partitions ([`cursor`]).
 
 mod cursor;
 mod ending;
@@ -14,6 +15,7 @@ mod model;
 mod pace;
 mod pick;
 mod replay;
+mod told;
 mod unique;
 
 pub use ending::Reader;
@@ -22,11 +24,12 @@ pub use fill::Progress;
 use crate::clock::Clock;
 use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::Cluster;
+use crate::kafka::TopicFacts;
 use crate::model::column::Origin;
 use crate::model::job::{FeedFrom, FeedJob, SimulateModel};
 use crate::model::time::{EventTime, Micros};
 use crate::model::topic::Topic;
-use cursor::{Cursor, Fingerprint};
+use cursor::Fingerprint;
 use fill::Filling;
 use kept::Kept;
 use lock::TopicLock;
@@ -36,6 +39,8 @@ use replay::Lines;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use told::Told;
+use tracing::warn;
 use unique::{RECENT_MAX, Recent};
 
 /// How far back the topic's tail is read for the place to go on: most often the first is enough.
@@ -82,9 +87,7 @@ struct Event {
 pub fn run(context: &mut FeedContext<'_>) -> Result<Ended, Error> {
     let topic = context.topic;
     let _lock = TopicLock::take(context.home, &topic.name)?;
-    let facts = context.cluster.facts(&topic.name)?.ok_or_else(|| {
-        Error::new(ErrorKind::Unavailable, format!("there is no topic {} yet", topic.name))
-    })?;
+    let facts = grown(context)?;
     let file = file(context);
     let fingerprint = match (&context.job.from, &file) {
         (FeedFrom::Simulate(simulate), _) => {
@@ -94,9 +97,15 @@ pub fn run(context: &mut FeedContext<'_>) -> Result<Ended, Error> {
     };
     let mut recent = Recent::new(RECENT_MAX);
     let kept = Kept::of(context.home, &topic.name, &facts.id, &fingerprint);
-    let mut cursor = look_up(context, &Cursor::new(fingerprint, facts.partitions), &mut recent)?;
-    kept.complete(&mut cursor).doing(|| format!("fill topic {}", topic.name))?;
+    let told = look_up(context, &Told::nothing(fingerprint), facts.partitions, &mut recent)?;
+    let doing = || format!("fill topic {}", topic.name);
+    let noted = kept.read().doing(doing)?;
+    let cursor = told.cursor(noted.as_ref(), facts.partitions);
+    let cursor = cursor.map_err(|error| error.remedy(kept.remedy())).doing(doing)?;
     let mut producer = context.cluster.producer(&topic.name, context.clock)?;
+    if cursor.spread() > producer.partitions() {
+        return Err(hidden(topic, cursor.spread(), producer.partitions()));
+    }
     let (mut source, pace) = match &context.job.from {
         FeedFrom::Simulate(simulate) => match simulate.model {
             SimulateModel::Recentchange => (
@@ -120,13 +129,40 @@ pub fn run(context: &mut FeedContext<'_>) -> Result<Ended, Error> {
         pace,
         readers: &context.readers,
         mark_every: fill::MARK_EVERY,
+        look_every: fill::LOOK_EVERY,
         clock: context.clock,
         stop: context.stop,
         progress: context.progress,
         note: &mut |cursor, next, clean| kept.note(cursor, next, clean),
     }
     .fill(&mut source)
-    .doing(|| format!("fill topic {}", topic.name))
+    .doing(doing)
+}
+
+/// The topic, with as many topic partitions as its file wants, if that is more than it had. Only we send
+/// to it, so nobody else's keys go elsewhere; where it can't grow it is filled as it is.
+fn grown(context: &FeedContext<'_>) -> Result<TopicFacts, Error> {
+    let (cluster, topic) = (context.cluster, context.topic);
+    let facts = cluster.facts(&topic.name)?.ok_or_else(|| {
+        Error::new(ErrorKind::Unavailable, format!("there is no topic {} yet", topic.name))
+    })?;
+    if topic.partitions == facts.partitions {
+        return Ok(facts);
+    }
+    cluster.grow_topic(&topic.name, topic.partitions).or_else(|error| {
+        warn!(topic.name = %topic.name, %error, remedy = error.remedy,
+            "topic {} keeps its {} topic partitions", topic.name, facts.partitions);
+        Ok(facts)
+    })
+}
+
+fn hidden(topic: &Topic, sent: u32, seen: u32) -> Error {
+    let problem = format!(
+        "this feed has sent to {sent} topic partitions of {}, and only {seen} are to be seen",
+        topic.name
+    );
+    Error::new(ErrorKind::Unavailable, problem)
+        .remedy("a broker that was away will soon tell of all")
 }
 
 /// Where events come from.
@@ -185,33 +221,30 @@ impl Source {
 /// Reads the tail of the topic until each topic partition has told where it stands.
 fn look_up(
     context: &FeedContext<'_>,
-    empty: &Cursor,
+    nothing: &Told,
+    partitions: u32,
     recent: &mut Recent,
-) -> Result<Cursor, Error> {
+) -> Result<Told, Error> {
     let now = Micros::from(context.clock.now());
-    let mut cursor = empty.clone();
+    let mut told = nothing.clone();
     for back in TAILS {
-        cursor = empty.clone();
+        told = nothing.clone();
         let since = back.map_or(Micros(0), |back| now.minus(back));
-        let mut seen = Ok(());
         context.cluster.tail(&context.topic.name, since, &mut |message| {
-            if seen.is_ok() {
-                seen = cursor.see(&message);
-            }
+            told.see(&message);
             // Ids of our own events are left out by their numbers; these are another feed's.
-            let payload = message.payload.filter(|_| !cursor.is_ours(&message));
+            let payload = message.payload.filter(|_| !told.is_ours(&message));
             if let (Some(path), Some(payload)) = (&context.job.unique, payload)
                 && let Some(id) = pick::pick(payload, path)
             {
                 recent.hold(id.to_string());
             }
         })?;
-        seen?;
-        if cursor.is_known() {
+        if told.is_all(partitions) {
             break;
         }
     }
-    Ok(cursor)
+    Ok(told)
 }
 
 /// Returns the first and the last believable date in a file of events for `topic`, in event time.

@@ -1,5 +1,7 @@
-use super::fill::MARK_EVERY;
+use super::cursor::Cursor;
+use super::fill::{LOOK_EVERY, MARK_EVERY};
 use super::*;
+use crate::kafka::Mark;
 use crate::kafka::Message;
 use crate::kafka::Outgoing;
 use crate::kafka::Producer;
@@ -10,7 +12,10 @@ use std::io::Write;
 
 const PARTITIONS: u32 = 4;
 
-type Sent = (Option<String>, Option<Vec<u8>>, Option<i64>);
+/// Of the day that events lie in, and `close_after` more.
+const END: Micros = Micros(86_400_000_000 + 600_000_000);
+
+type Sent = (Option<String>, Option<Vec<u8>>, Option<Mark>);
 
 /// A topic in memory whose producer dies at a given call: of what was not flushed, each topic
 /// partition keeps a part of its own, but the beginning of it.
@@ -19,20 +24,36 @@ struct Topic {
     waiting: Vec<Vec<Sent>>,
     calls_left: u64,
     seed: u64,
+    /// Gets one more topic partition at one call in so many; 0: never.
+    grows: u64,
+    /// How many its producer knows of.
+    known: u32,
+    look_every: Duration,
 }
 
 impl Topic {
     fn new(partitions: u32) -> Self {
         let empty = vec![Vec::new(); partitions as usize];
-        Self { log: empty.clone(), waiting: empty, calls_left: u64::MAX, seed: 0 }
+        let (calls_left, known) = (u64::MAX, partitions);
+        let (log, waiting, look_every) = (empty.clone(), empty, LOOK_EVERY);
+        Self { log, waiting, calls_left, seed: 0, grows: 0, known, look_every }
+    }
+
+    fn dice(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
+        self.seed >> 33
     }
 
     fn call(&mut self) -> Result<(), Error> {
+        if self.grows > 0 && self.dice().is_multiple_of(self.grows) && self.log.len() < 12 {
+            self.log.push(Vec::new());
+            self.waiting.push(Vec::new());
+        }
         if self.calls_left == 0 {
-            for (log, waiting) in self.log.iter_mut().zip(&mut self.waiting) {
-                self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
-                let kept = usize::try_from(self.seed >> 33).unwrap() % (waiting.len() + 1);
-                log.extend(waiting.drain(..).take(kept));
+            for place in 0..self.log.len() {
+                let kept = usize::try_from(self.dice()).unwrap() % (self.waiting[place].len() + 1);
+                let waiting: Vec<_> = self.waiting[place].drain(..).take(kept).collect();
+                self.log[place].extend(waiting);
             }
             return Err(Error::new(ErrorKind::Unavailable, "killed"));
         }
@@ -40,24 +61,37 @@ impl Topic {
         Ok(())
     }
 
+    fn partitions(&self) -> u32 {
+        u32::try_from(self.log.len()).unwrap()
+    }
+
     fn cursor(&self, fingerprint: &Fingerprint) -> Cursor {
-        let mut cursor = Cursor::new(fingerprint.clone(), PARTITIONS);
-        for (place, log) in self.log.iter().enumerate() {
-            // The last message is enough.
-            if let Some((key, payload, mark)) = log.last() {
-                let message = Message {
-                    topic_partition: u32::try_from(place).unwrap(),
+        // The last message of each topic partition is enough, if all of them tell of the same spread.
+        let newest = self.told(fingerprint, 1);
+        let told = if newest.is_all(self.partitions()) {
+            newest
+        } else {
+            self.told(fingerprint, usize::MAX)
+        };
+        told.cursor(None, self.partitions()).unwrap()
+    }
+
+    fn told(&self, fingerprint: &Fingerprint, most: usize) -> Told {
+        let mut told = Told::nothing(fingerprint.clone());
+        for (place, log) in (0..).zip(&self.log) {
+            for (key, payload, mark) in &log[log.len() - most.min(log.len())..] {
+                told.see(&Message {
+                    topic_partition: place,
                     offset: 0,
                     arrived: None,
                     key: key.as_deref().map(str::as_bytes),
                     payload: payload.as_deref(),
-                    mark: mark.map(Micros),
+                    mark: *mark,
                     headers: &(),
-                };
-                cursor.see(&message).unwrap();
+                });
             }
         }
-        cursor
+        told
     }
 
     fn payloads(&self) -> Vec<&Vec<u8>> {
@@ -71,7 +105,7 @@ impl Producer for Topic {
         self.waiting[message.topic_partition as usize].push((
             message.key.map(|key| String::from_utf8(key.to_vec()).unwrap()),
             message.payload.map(<[u8]>::to_vec),
-            message.mark.map(|mark| mark.0),
+            message.mark,
         ));
         Ok(())
     }
@@ -84,8 +118,14 @@ impl Producer for Topic {
         Ok(())
     }
 
+    fn look(&mut self) -> Result<(), Error> {
+        self.call()?;
+        self.known = Topic::partitions(self);
+        Ok(())
+    }
+
     fn partitions(&self) -> u32 {
-        PARTITIONS
+        self.known
     }
 }
 
@@ -95,7 +135,8 @@ fn fill(
     mark_every: Duration,
     source: &dyn Fn(u64) -> Source,
 ) -> Result<Ended, Error> {
-    let cursor = topic.cursor(fingerprint);
+    topic.known = topic.partitions();
+    let (cursor, look_every) = (topic.cursor(fingerprint), topic.look_every);
     let mut source = source(cursor.first_missing());
     let readers = [Reader {
         partition_by: PartitionBy::utc(Grain::Hour),
@@ -107,6 +148,7 @@ fn fill(
         pace: Pace::rate(1e9),
         readers: &readers,
         mark_every,
+        look_every,
         clock: &Clock::system(),
         stop: &CancellationToken::new(),
         progress: &mut |_| {},
@@ -117,8 +159,18 @@ fn fill(
 
 /// Runs the feed with kills at random calls until it completes; returns the topic.
 fn killed_often(seed: u64, mark_every: Duration, source: &dyn Fn(u64) -> Source) -> Topic {
+    killed_while_growing(seed, 0, mark_every, source)
+}
+
+/// Likewise, while the topic grows, at one call in `grows`.
+fn killed_while_growing(
+    seed: u64,
+    grows: u64,
+    mark_every: Duration,
+    source: &dyn Fn(u64) -> Source,
+) -> Topic {
     let fingerprint = Fingerprint::of(&[b"tested"]);
-    let mut topic = Topic::new(PARTITIONS);
+    let mut topic = Topic { grows, look_every: Duration::ZERO, ..Topic::new(PARTITIONS) };
     let mut lives = 0;
     for life in 0.. {
         topic.seed = seed ^ life;
@@ -209,15 +261,14 @@ fn after_every_kill_no_mark_stands_before_an_event_that_it_forbids() {
         for log in &topic.log {
             let mut promised = Micros::MIN;
             for (key, payload, mark) in log {
-                promised = promised.max(mark.map_or(Micros::MIN, Micros));
+                promised = promised.max(mark.and_then(|mark| mark.at).unwrap_or(Micros::MIN));
                 if payload.is_some() {
                     let number = key.as_ref().unwrap().rsplit('.').next().unwrap();
                     let at = model.write(number.parse().unwrap(), &mut String::new());
                     assert!(at >= promised, "seed {seed}: event {number} after its mark");
                 }
             }
-            let end = Micros(86_400_000_000 + 600_000_000);
-            assert_eq!(promised, end, "seed {seed}: the end mark");
+            assert_eq!(promised, END, "seed {seed}: the end mark");
         }
     }
 }
@@ -232,4 +283,100 @@ fn a_complete_feed_that_is_run_again_sends_nothing() {
     let before = topic.log.clone();
     fill(&mut topic, &fingerprint, MARK_EVERY, &source).unwrap();
     assert_eq!(topic.log, before);
+}
+
+#[test]
+fn a_topic_that_grows_while_its_feed_is_killed_gets_every_event_once_and_every_mark() {
+    let model = Model::new(&Simulate { late: None, ..simulate() });
+    let total = model.total().unwrap();
+    for seed in 1..60 {
+        let (marks, grows) = ([MARK_EVERY, Duration::ZERO][seed % 2], [40, 400, 2000][seed % 3]);
+        let source = |next| Source::Model(model.clone(), next);
+        let topic = killed_while_growing(seed as u64 * 7727, grows, marks, &source);
+        let mut numbers = Vec::new();
+        for (place, log) in topic.log.iter().enumerate() {
+            let at = |mark: &Mark| mark.at;
+            let newest = log.iter().filter_map(|(_, _, mark)| mark.as_ref().and_then(at)).max();
+            // What came after the last look of a feed that has ended is the next one's.
+            if place < topic.known as usize {
+                assert_eq!(newest, Some(END), "seed {seed}: the end mark");
+            }
+            let events = log.iter().filter(|(_, payload, _)| payload.is_some());
+            let keys = events.map(|(key, ..)| key.as_deref().unwrap());
+            let own: Vec<u64> =
+                keys.map(|key| key.rsplit('.').next().unwrap().parse().unwrap()).collect();
+            assert!(own.is_sorted(), "seed {seed}: topic partition {place} is out of order");
+            numbers.extend(own);
+        }
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..total).collect::<Vec<_>>(), "seed {seed}");
+    }
+}
+
+/// The promise of each topic partition's last mark, and how many events came after it.
+fn last_marks(topic: &Topic) -> Vec<(Option<Micros>, usize)> {
+    let of = |log: &Vec<Sent>| {
+        let last = log.iter().rposition(|(_, _, mark)| mark.is_some_and(|mark| mark.at.is_some()));
+        let at = last.and_then(|last| log[last].2).and_then(|mark| mark.at);
+        (at, log.len() - last.map_or(0, |last| last + 1))
+    };
+    topic.log.iter().map(of).collect()
+}
+
+#[test]
+fn what_was_added_a_moment_ago_gets_the_end_mark() {
+    let model = Model::new(&Simulate { late: None, ..simulate() });
+    let mut topic = Topic { grows: 100, ..Topic::new(PARTITIONS) };
+    let source = |next| Source::Model(model.clone(), next);
+    fill(&mut topic, &Fingerprint::of(&[b"tested"]), MARK_EVERY, &source).unwrap();
+    assert!(topic.known > PARTITIONS);
+    assert_eq!(last_marks(&topic)[topic.known as usize - 1], (Some(END), 0));
+}
+
+#[test]
+fn a_complete_feed_whose_topic_has_grown_tells_its_end_and_sends_no_event() {
+    let fingerprint = Fingerprint::of(&[b"tested"]);
+    let model = Model::new(&Simulate { late: None, ..simulate() });
+    let source = |next| Source::Model(model.clone(), next);
+    let mut topic = Topic::new(PARTITIONS);
+    fill(&mut topic, &fingerprint, MARK_EVERY, &source).unwrap();
+    let events = topic.payloads().len();
+    topic.log.resize(6, Vec::new());
+    topic.waiting.resize(6, Vec::new());
+    for _run in 0..2 {
+        fill(&mut topic, &fingerprint, MARK_EVERY, &source).unwrap();
+        assert_eq!((topic.payloads().len(), topic.log[5].len()), (events, 2));
+        assert_eq!(last_marks(&topic), [(Some(END), 0); 6]);
+    }
+}
+
+#[test]
+fn a_feed_tells_all_of_its_spread_before_its_first_event_and_promises_nothing_yet() {
+    let fingerprint = Fingerprint::of(&[b"tested"]);
+    let model = Model::new(&simulate());
+    let mut topic = Topic { calls_left: 6, ..Topic::new(PARTITIONS) };
+    let source = |next| Source::Model(model.clone(), next);
+    fill(&mut topic, &fingerprint, MARK_EVERY, &source).unwrap_err();
+    for log in &topic.log {
+        let told = Mark { at: None, topic_partitions: Some(PARTITIONS) };
+        let (key, payload, mark) = &log[0];
+        assert_eq!((payload, mark), (&None, &Some(told)), "{key:?}");
+    }
+}
+
+#[test]
+fn nothing_is_sent_under_a_wider_spread_before_all_know_of_it() {
+    let model = Model::new(&Simulate { late: None, ..simulate() });
+    for seed in 1..40 {
+        let source = |next| Source::Model(model.clone(), next);
+        let topic = killed_while_growing(seed * 131, 300, MARK_EVERY, &source);
+        for log in &topic.log {
+            let mut known = 0;
+            for (key, payload, mark) in log {
+                known = known.max(mark.and_then(|mark| mark.topic_partitions).unwrap_or(0));
+                let spread: u32 = key.as_ref().unwrap().split('.').nth(1).unwrap().parse().unwrap();
+                assert!(payload.is_none() || spread <= known, "seed {seed}: {key:?} after {known}");
+            }
+        }
+    }
 }

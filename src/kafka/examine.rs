@@ -54,7 +54,14 @@ impl Cluster {
         if facts.partitions == partitions {
             found.push(Finding::good(what));
         } else {
-            let remedy = format!("set `partitions = {}` in topics/{topic}.toml", facts.partitions);
+            let set = format!("set `partitions = {}` in topics/{topic}.toml", facts.partitions);
+            let remedy = if facts.partitions < partitions {
+                format!(
+                    "a feed of ours adds them when it starts, else the topic's owner does; or {set}"
+                )
+            } else {
+                format!("{set}: topic partitions are never taken away")
+            };
             let seen = format!("{} instead of {partitions}", facts.partitions);
             found.push(Finding::warning(what, remedy).seen(seen));
         }

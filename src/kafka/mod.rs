@@ -30,6 +30,25 @@ use std::time::Duration;
 /// as decimal text. A mark has no payload: "no event before this will follow".
 pub const MARK_HEADER: &str = "tidemill-mark";
 
+/// The header of a mark that says to how many topic partitions its feed sends from here on, as
+/// decimal text. A mark may say only this.
+pub const SPREAD_HEADER: &str = "tidemill-topic-partitions";
+
+/// What a feed says of its topic, in a message without payload to every topic partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// No event before this will follow.
+    pub at: Option<EventTime>,
+    /// Events go to so many topic partitions from here on: whoever has read it waits for all of them.
+    pub topic_partitions: Option<u32>,
+}
+
+impl From<EventTime> for Mark {
+    fn from(at: EventTime) -> Self {
+        Self { at: Some(at), topic_partitions: None }
+    }
+}
+
 /// One message, borrowed from the buffers that it arrived in.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
@@ -40,7 +59,7 @@ pub struct Message<'a> {
     pub key: Option<&'a [u8]>,
     /// `None` is a tombstone, or a mark.
     pub payload: Option<&'a [u8]>,
-    pub mark: Option<EventTime>,
+    pub mark: Option<Mark>,
     pub headers: &'a dyn Headers,
 }
 
@@ -138,6 +157,25 @@ impl Cluster {
             Self::Brokers { servers, properties } => {
                 let brokers = Brokers { servers, properties };
                 brokers.ensure_topic(topic, partitions, retention)
+            }
+        }
+    }
+
+    /// Lets an existing topic have so many topic partitions; `Input` where that would be fewer. For
+    /// the topic's only producer: keys of others would go elsewhere from now on.
+    pub fn grow_topic(&self, topic: &TopicName, partitions: u32) -> Result<TopicFacts, Error> {
+        let facts = self.facts(topic)?.ok_or_else(|| {
+            Error::new(ErrorKind::Input, format!("there is no topic {topic} that could grow"))
+        })?;
+        if !grows(topic, facts.partitions, partitions)? {
+            return Ok(facts);
+        }
+        match self {
+            Self::Embedded { dir, .. } => {
+                Ok(Topic::existing(dir, topic)?.grow(partitions)?.facts())
+            }
+            Self::Brokers { servers, properties } => {
+                Brokers { servers, properties }.grow_topic(topic, &facts, partitions)
             }
         }
     }
@@ -256,7 +294,7 @@ pub struct Outgoing<'a> {
     pub key: Option<&'a [u8]>,
     /// `None` without `mark` is a tombstone.
     pub payload: Option<&'a [u8]>,
-    pub mark: Option<EventTime>,
+    pub mark: Option<Mark>,
 }
 
 /// The only producer of one topic.
@@ -269,5 +307,35 @@ pub trait Producer: Send {
     /// and look at the topic's [`tail`](Cluster::tail).
     fn flush(&mut self) -> Result<(), Error>;
 
+    /// Asks whether the topic has grown; [`partitions`](Self::partitions) tells from then on.
+    fn look(&mut self) -> Result<(), Error>;
+
+    /// Messages may go to so many topic partitions. Never fewer than before.
     fn partitions(&self) -> u32;
+}
+
+/// Whether a topic must get more topic partitions to have `wanted`.
+fn grows(topic: &TopicName, has: u32, wanted: u32) -> Result<bool, Error> {
+    if wanted >= has {
+        return Ok(wanted > has);
+    }
+    let problem = format!("topic {topic} has {has} topic partitions, which can't become {wanted}");
+    Err(Error::new(ErrorKind::Input, problem).remedy(format!(
+        "topic partitions are never taken away: set `partitions = {has}`, or fill another topic"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_grows_and_never_shrinks() {
+        let topic = "orders".parse().unwrap();
+        assert!(grows(&topic, 4, 6).unwrap());
+        assert!(!grows(&topic, 4, 4).unwrap());
+        let refused = grows(&topic, 4, 3).unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::Input);
+        assert!(refused.remedy.unwrap().contains("partitions = 4"));
+    }
 }

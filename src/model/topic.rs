@@ -8,7 +8,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topic {
     pub name: TopicName,
-    /// How many topic partitions it gets when Tidemill creates it.
+    /// How many topic partitions it gets when Tidemill creates it, and at least when a feed fills it.
     pub partitions: u32,
     pub retention: Duration,
     pub columns: Vec<Column>,

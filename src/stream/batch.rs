@@ -41,8 +41,10 @@ pub struct Batch {
     pub read: u64,
     pub tombstones: u64,
     pub marks: u64,
-    /// The newest one.
+    /// The newest one with an event time.
     pub mark: Option<EventTime>,
+    /// To how many topic partitions its feed sends, as far as marks have told; 0: none has.
+    pub spread: u32,
     /// The offset after everything read.
     pub end: i64,
 }
@@ -81,6 +83,7 @@ pub struct Growing {
     tombstones: u64,
     marks: u64,
     mark: Option<EventTime>,
+    spread: u32,
     end: i64,
 }
 
@@ -101,9 +104,10 @@ impl Reading {
         batch.end = message.offset + 1;
         let Some(payload) = message.payload else {
             match message.mark {
-                Some(at) => {
+                Some(mark) => {
                     batch.marks += 1;
-                    batch.mark = batch.mark.max(Some(at));
+                    batch.mark = batch.mark.max(mark.at);
+                    batch.spread = batch.spread.max(mark.topic_partitions.unwrap_or(0));
                 }
                 None => batch.tombstones += 1,
             }
@@ -184,6 +188,7 @@ impl Growing {
             tombstones: 0,
             marks: 0,
             mark: None,
+            spread: 0,
             end: 0,
         }
     }
@@ -215,6 +220,7 @@ impl Growing {
             tombstones: std::mem::take(&mut self.tombstones),
             marks: std::mem::take(&mut self.marks),
             mark: self.mark.take(),
+            spread: std::mem::take(&mut self.spread),
             end: position.unwrap_or(self.end).max(self.end),
         }
     }

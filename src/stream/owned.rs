@@ -166,6 +166,9 @@ impl Owned {
             let file = self.files.entry(part.key);
             file.or_insert_with(|| OpenFile::new(table.judge.table())).push(part)?;
         }
+        if batch.marks > 0 {
+            self.watermark.topic_has_marks();
+        }
         if let Some(mark) = batch.mark {
             self.watermark.mark(mark);
         }

@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::kafka::Change;
+use crate::kafka::Mark;
 use crate::kafka::Message;
 use crate::kafka::Source;
 use crate::kafka::TopicFacts;
@@ -49,6 +50,8 @@ pub enum Sent {
     Event(String),
     Tombstone,
     Mark(Micros),
+    /// A mark that tells of so many topic partitions.
+    Spread(u32),
 }
 
 /// A topic that all its sources share.
@@ -161,10 +164,13 @@ impl Source for FakeSource {
                         key: None,
                         payload: match sent {
                             Sent::Event(event) => Some(event.as_bytes()),
-                            Sent::Tombstone | Sent::Mark(_) => None,
+                            Sent::Tombstone | Sent::Mark(_) | Sent::Spread(_) => None,
                         },
                         mark: match sent {
-                            Sent::Mark(at) => Some(*at),
+                            Sent::Mark(at) => Some(Mark::from(*at)),
+                            Sent::Spread(count) => {
+                                Some(Mark { at: None, topic_partitions: Some(*count) })
+                            }
                             Sent::Event(_) | Sent::Tombstone => None,
                         },
                     });

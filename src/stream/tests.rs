@@ -186,6 +186,39 @@ async fn a_topic_partition_without_a_message_has_one_empty_record() {
     assert_eq!(members.topic_partitions, 2);
 }
 
+/// The group and the broker still know of two: the feed's word comes first, wherever we crash.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_read_of_new_topic_partitions_declares_them_before_its_record() {
+    let table = "raw.events".parse().unwrap();
+    for crash in [Crash::Before, Crash::After] {
+        for call in 0.. {
+            let (fake, lake) = (FakeTopic::new(2), memory().await);
+            fake.event(0, 1, "05:00:00");
+            fake.event(1, 2, "05:00:00");
+            fake.send(0, Sent::Spread(4));
+            fake.event(0, 3, "09:00:00");
+            let store = CrashingStore::over(lake.objects().clone(), crash(call));
+            let crashing = start(topic(), job(), &fake, &through(&lake, store.clone()));
+            let stop = crashing.stop.clone();
+            let mut progress = crashing.progress.clone();
+            tokio::select! {
+                ended = crashing.end => drop(ended.unwrap().unwrap_err()),
+                all = progress.wait_for(|now| now.counts.read == 4) => drop(all.map(|_| ())),
+            }
+            stop.cancel();
+            let has_read = records(&lake, 0).await.last().is_some_and(|record| record.end > 1);
+            let members = lake.members(&table).await.unwrap();
+            let members = members.map_or(0, |members| members.topic_partitions);
+            assert!(!has_read || members == 4, "crash at {call}: {members} members");
+            if !store.crashed() {
+                assert!(has_read && records(&lake, 0).await.last().unwrap().marked);
+                assert!(call > 10, "{call} calls");
+                break;
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watermark_that_lets_an_hour_close_is_committed_at_once() {
     let (fake, lake) = (FakeTopic::new(1), memory().await);

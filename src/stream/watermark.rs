@@ -84,7 +84,7 @@ impl Watermark {
         self.began = Some(self.began.map_or(at, |began| began.min(at)));
     }
 
-    /// A mark was seen in another topic partition: this topic has marks.
+    /// A mark was seen, here or in another topic partition: this topic has marks.
     pub fn topic_has_marks(&mut self) {
         self.marked = true;
     }

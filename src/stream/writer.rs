@@ -72,6 +72,8 @@ struct Writing {
     owned: BTreeMap<u32, Owned>,
     /// How many topic partitions there were when the table began.
     first_members: u32,
+    /// How many there are, as far as the lake has been told.
+    members: u32,
     epoch: u64,
     heard: Heard,
     meter: Meter,
@@ -115,7 +117,7 @@ impl Writer {
 
     fn begin(self, judge: Judge, facts: &TopicFacts) -> Result<Writing, Error> {
         let output = self.job.table.clone();
-        let members = members(&self.topic, facts);
+        let members = members(&self.topic, &facts.id, facts.partitions);
         let schema = Schema::of(&self.topic.columns);
         let (first_members, schema) = self.runtime.block_on(async {
             self.lake.declare_members(&output, &members, OtherTopic::Refuse).await?;
@@ -147,19 +149,16 @@ impl Writer {
             table,
             owned: BTreeMap::new(),
             first_members,
+            members: facts.partitions,
             epoch: 0,
             heard: Heard::default(),
         })
     }
 }
 
-fn members(topic: &Topic, facts: &TopicFacts) -> Members {
-    Members {
-        format: FORMAT,
-        topic: topic.name.clone(),
-        topic_id: facts.id.clone(),
-        topic_partitions: facts.partitions,
-    }
+fn members(topic: &Topic, topic_id: &str, topic_partitions: u32) -> Members {
+    let (topic, topic_id) = (topic.name.clone(), topic_id.to_owned());
+    Members { format: FORMAT, topic, topic_id, topic_partitions }
 }
 
 impl Writing {
@@ -176,7 +175,7 @@ impl Writing {
 
     fn handle(&mut self, event: Event) -> Result<(), Error> {
         match event {
-            Event::Topic(facts) => self.topic_changed(&facts)?,
+            Event::Topic(facts) => self.declare(&facts.id, facts.partitions)?,
             Event::Assigned(ours) => ours.into_iter().try_for_each(|at| self.begin_at(at))?,
             Event::Started { topic_partition, epoch, offset, cut, at_end } => {
                 let Some(owned) = self.current(topic_partition, epoch) else { return Ok(()) };
@@ -215,11 +214,14 @@ impl Writing {
         Ok(())
     }
 
-    fn topic_changed(&mut self, facts: &TopicFacts) -> Result<(), Error> {
-        info!(topic.name = %self.table.topic, topic_partitions = facts.partitions, "the topic has changed");
-        let (lake, members) = (&self.given.lake, members(&self.given.topic, facts));
+    fn declare(&mut self, topic_id: &str, topic_partitions: u32) -> Result<(), Error> {
+        info!(topic.name = %self.table.topic, topic_partitions, "the topic has changed");
+        let lake = &self.given.lake;
+        let members = members(&self.given.topic, topic_id, topic_partitions);
         let declared = lake.declare_members(&self.table.output, &members, OtherTopic::Refuse);
-        self.given.runtime.block_on(declared).map(drop)
+        let newest = self.given.runtime.block_on(declared)?;
+        self.members = newest.topic_partitions;
+        Ok(())
     }
 
     /// Finds the end of a topic partition's log and lets the reader begin there.
@@ -253,6 +255,12 @@ impl Writing {
         let at = batch.topic_partition;
         if self.current(at, batch.epoch).is_none() {
             return Ok(());
+        }
+        // What follows such a mark may let hours close whose rows the feed has sent elsewhere: the new
+        // members are there before any record of it.
+        if batch.spread > self.members {
+            let topic_id = self.table.topic_id.clone();
+            self.declare(&topic_id, batch.spread)?;
         }
         let judged = self.table.judge.judge(&mut batch, self.given.clock.now().into())?;
         let times = self.table.judge.event_times(&judged.rows).values().clone();

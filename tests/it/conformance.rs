@@ -1,12 +1,13 @@
 //! What every implementation of the topic seam keeps; the real broker and the embedded log both run
 //! all of it.
 
+use crate::project::{is, wait_until};
 use crate::servers;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tidemill::clock::Clock;
 use tidemill::error::{Error, ErrorKind};
-use tidemill::kafka::{Change, Cluster, Message, Outgoing, Source};
+use tidemill::kafka::{Change, Cluster, Mark, Message, Outgoing, Source};
 use tidemill::model::name::TopicName;
 use tidemill::model::time::Micros;
 
@@ -39,7 +40,10 @@ pub fn embedded() -> Option<Bed> {
 
 pub fn brokers() -> Option<Bed> {
     let servers = servers::kafka()?;
-    let cluster = Cluster::Brokers { servers: servers.to_owned(), properties: BTreeMap::new() };
+    // What is added is seen soon.
+    let soon = ("topic.metadata.refresh.interval.ms".to_owned(), "300".to_owned());
+    let properties = BTreeMap::from([soon]);
+    let cluster = Cluster::Brokers { servers: servers.to_owned(), properties };
     let delete = move |topic: &TopicName| crate::broker::delete_topic(servers, topic);
     let folder = tempfile::tempdir().unwrap();
     Some(Bed { cluster, topic: topic_name(), delete: Box::new(delete), _folder: folder })
@@ -79,7 +83,7 @@ pub struct Got {
     pub arrived: Option<Micros>,
     pub key: Option<Vec<u8>>,
     pub payload: Option<Vec<u8>>,
-    pub mark: Option<Micros>,
+    pub mark: Option<Mark>,
 }
 
 impl Got {
@@ -189,10 +193,13 @@ pub fn an_offset_out_of_range_is_an_error_and_no_skip(bed: &Bed) {
 pub fn keys_marks_tombstones_and_empty_payloads_are_told_apart(bed: &Bed) {
     bed.create(1);
     let mut producer = bed.cluster.producer(&bed.topic, &Clock::system()).unwrap();
+    let told = |at, count| Some(Mark { at, topic_partitions: Some(count) });
     let messages = [
         Outgoing { key: Some(b"k"), payload: Some(b"v"), ..Outgoing::default() },
         Outgoing { key: Some(b"k"), ..Outgoing::default() },
-        Outgoing { mark: Some(Micros(-5)), ..Outgoing::default() },
+        Outgoing { mark: Some(Micros(-5).into()), ..Outgoing::default() },
+        Outgoing { mark: told(None, 6), ..Outgoing::default() },
+        Outgoing { mark: told(Some(Micros(7)), 6), ..Outgoing::default() },
         Outgoing { payload: Some(b""), ..Outgoing::default() },
     ];
     for message in messages {
@@ -214,6 +221,39 @@ pub fn a_topic_stays_as_it_was_created(bed: &Bed) {
     assert_eq!(bed.cluster.ensure_topic(&bed.topic, 5, DAY * 2).unwrap(), first);
     assert_eq!(bed.cluster.facts(&bed.topic).unwrap(), Some(first.clone()));
     assert_eq!(bed.source().facts().unwrap(), first);
+}
+
+pub fn a_topic_grows_under_its_producer_and_its_readers_and_never_shrinks(bed: &Bed) {
+    bed.create(1);
+    let mut producer = bed.cluster.producer(&bed.topic, &Clock::system()).unwrap();
+    bed.send(["before".to_owned()]);
+    let mut source = bed.source();
+    let mut got = Vec::new();
+    poll_until(source.as_mut(), 0, &mut got, |got, _| got.len() == 1).unwrap();
+    let grown = bed.cluster.grow_topic(&bed.topic, 3).unwrap();
+    assert_eq!(grown.partitions, 3);
+    assert_eq!(bed.cluster.facts(&bed.topic).unwrap(), Some(grown.clone()));
+    assert_eq!(bed.cluster.grow_topic(&bed.topic, 3).unwrap(), grown, "it is so already");
+    let refused = bed.cluster.grow_topic(&bed.topic, 2).unwrap_err();
+    assert!(refused.kind == ErrorKind::Input && refused.remedy.is_some(), "{refused}");
+    wait_until("the producer knows", || {
+        producer.look().unwrap();
+        is(&producer.partitions(), &3)
+    });
+    for (topic_partition, text) in [(0, "old"), (1, "new"), (2, "new")] {
+        let payload = Some(text.as_bytes());
+        producer.send(Outgoing { topic_partition, payload, ..Outgoing::default() }).unwrap();
+    }
+    producer.flush().unwrap();
+    poll_until(source.as_mut(), 0, &mut got, |got, _| got.len() >= 4).unwrap();
+    let mut shown: Vec<_> =
+        got.iter().map(|got| (got.topic_partition, got.offset, got.text())).collect();
+    shown.sort_unstable();
+    let owned = |(at, offset, text): (u32, i64, &str)| (at, offset, text.to_owned());
+    let expected = [(0, 0, "before"), (0, 1, "old"), (1, 0, "new"), (2, 0, "new")].map(owned);
+    assert_eq!(shown, expected);
+    assert_eq!(source.facts().unwrap(), grown);
+    assert_eq!(bed.tail(Micros(0)).len(), 4);
 }
 
 pub fn without_a_topic_nothing_is_opened(bed: &Bed) {
@@ -389,6 +429,7 @@ conformance! {
     an_offset_out_of_range_is_an_error_and_no_skip
     keys_marks_tombstones_and_empty_payloads_are_told_apart
     a_topic_stays_as_it_was_created
+    a_topic_grows_under_its_producer_and_its_readers_and_never_shrinks
     without_a_topic_nothing_is_opened
     the_offset_at_a_time_is_the_first_that_arrived_then_or_later
     a_new_producer_goes_on_where_the_last_one_ended

@@ -50,7 +50,7 @@ impl World {
 
     /// Says in every topic partition that no event before `at` follows.
     fn mark(&mut self, at: &str) {
-        let mark = Some(Micros::from(at.parse::<Timestamp>().unwrap()));
+        let mark = Some(Micros::from(at.parse::<Timestamp>().unwrap()).into());
         for topic_partition in 0..TOPIC_PARTITIONS {
             self.producer.send(Outgoing { topic_partition, mark, ..Outgoing::default() }).unwrap();
         }

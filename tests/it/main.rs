@@ -21,6 +21,7 @@ mod demo;
 mod doctor;
 mod golden;
 mod groups;
+mod growth;
 mod kills;
 mod landing;
 mod late;

@@ -110,6 +110,31 @@ fn damage_before_the_end_is_an_error_and_no_skip() {
     assert_eq!((err.kind, got.len()), (ErrorKind::Data, 1), "{err}");
 }
 
+/// Whoever lets a topic grow may die before, between and after its two steps.
+#[test]
+fn a_growth_that_was_cut_short_is_none_or_a_whole_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::new(dir.path(), 1, 1 << 30);
+    log.send(&[b"first"]);
+    let folder = dir.path().join("changes");
+    fs::create_dir(folder.join("1")).unwrap();
+    fs::write(folder.join("1").join(format!("{:020}.log", 0)), b"").unwrap();
+    assert_eq!(log.cluster.facts(&log.topic).unwrap().unwrap().partitions, 1);
+    let ends = fs::read(folder.join("ends")).unwrap();
+    log.cluster.grow_topic(&log.topic, 3).unwrap();
+    fs::write(folder.join("ends"), ends).unwrap();
+    let mut source = log.cluster.source(&log.topic, "g", &Clock::system()).unwrap();
+    let mut producer = log.cluster.producer(&log.topic, &Clock::system()).unwrap();
+    for topic_partition in 0..3 {
+        let payload = Some(b"later".as_slice());
+        producer.send(Outgoing { topic_partition, payload, ..Outgoing::default() }).unwrap();
+    }
+    producer.flush().unwrap();
+    let mut got = Vec::new();
+    poll_until(source.as_mut(), 0, &mut got, |got, _| got.len() == 4).unwrap();
+    assert_eq!(log.all().len(), 4);
+}
+
 #[test]
 fn a_lost_file_of_ends_is_made_again() {
     let dir = tempfile::tempdir().unwrap();

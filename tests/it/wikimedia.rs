@@ -120,10 +120,15 @@ fn keys(day: &Day) -> impl Iterator<Item = String> {
 
 /// Everything that must hold of a day that has landed, however it came to that.
 pub fn check_day(project: &Project, day: &Day, lister: Lister) -> Seen {
+    check_day_of(4, project, day, lister)
+}
+
+/// Likewise, of a topic that has so many topic partitions at the end.
+pub fn check_day_of(topic_partitions: usize, project: &Project, day: &Day, lister: Lister) -> Seen {
     let seen = lister.finish();
     assert!(seen.wrong.is_empty(), "a plain lister saw: {:#?}", seen.wrong);
     check_lake(project, day);
-    check_log(project, day);
+    check_log(topic_partitions, project, day);
     check_closings(project, day);
     check_aggregates(project, day);
     seen
@@ -142,12 +147,12 @@ fn check_lake(project: &Project, day: &Day) {
 }
 
 /// The log of each topic partition has no gap, and tells of every message.
-fn check_log(project: &Project, day: &Day) {
+fn check_log(topic_partitions: usize, project: &Project, day: &Day) {
     let mut logs: BTreeMap<u32, Vec<Record>> = BTreeMap::new();
     for record in tables::records(&project.lake(), RAW) {
         logs.entry(record.topic_partition).or_default().push(record);
     }
-    assert_eq!(logs.len(), 4, "topic partitions with a log");
+    assert_eq!(logs.len(), topic_partitions, "topic partitions with a log");
     for log in logs.values() {
         assert_eq!((log[0].seq, log[0].start), (1, 0));
         for pair in log.windows(2) {

@@ -4,9 +4,11 @@ use super::probe::Probe;
 use super::{ANSWER_WAIT, Brokers, failed, no_topic, number};
 use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::TopicFacts;
+use crate::kafka::another_topic;
 use crate::model::name::TopicName;
 use rdkafka::admin::AdminClient;
 use rdkafka::admin::AdminOptions;
+use rdkafka::admin::NewPartitions;
 use rdkafka::admin::NewTopic;
 use rdkafka::admin::ResourceSpecifier;
 use rdkafka::admin::TopicReplication;
@@ -39,6 +41,46 @@ pub fn ensure_topic(
         thread::sleep(APPEAR_WAIT);
     }
     Err(no_topic(topic))
+}
+
+pub fn grow_topic(
+    brokers: &Brokers<'_>,
+    topic: &TopicName,
+    facts: &TopicFacts,
+    partitions: u32,
+) -> Result<TopicFacts, Error> {
+    let admin: AdminClient<DefaultClientContext> =
+        brokers.config(&[], &[]).create().map_err(failed)?;
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_WAIT));
+    let more = NewPartitions::new(topic.as_str(), partitions as usize);
+    let grown = futures::executor::block_on(admin.create_partitions([&more], &options));
+    let refused = match grown.map_err(failed)?.into_iter().next() {
+        Some(Err((_, code))) => Err(not_grown(code)),
+        _ => Ok(()),
+    };
+    refused.doing(|| format!("let topic {topic} grow to {partitions} topic partitions"))?;
+    let probe = Probe::open(brokers, topic)?;
+    for _ in 0..APPEAR_TRIES {
+        match probe.facts()? {
+            Some(now) if now.id != facts.id => return Err(another_topic(topic)),
+            Some(now) if now.partitions >= partitions => return Ok(now),
+            Some(_) | None => thread::sleep(APPEAR_WAIT),
+        }
+    }
+    let problem = format!("the brokers do not show what was added to topic {topic}");
+    Err(Error::new(ErrorKind::Unavailable, problem))
+}
+
+fn not_grown(code: RDKafkaErrorCode) -> Error {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::TopicAuthorizationFailed => Error::new(ErrorKind::Input, KafkaError::Global(code))
+            .remedy("grant this account Alter on the topic, or let its owner add them"),
+        Code::InvalidPartitions | Code::PolicyViolation => {
+            Error::new(ErrorKind::Input, KafkaError::Global(code))
+        }
+        _ => failed(KafkaError::Global(code)),
+    }
 }
 
 /// `only_tried`: the brokers say whether they would, and do nothing.

@@ -15,7 +15,9 @@ pub use source::BrokerSource;
 
 use crate::error::{Error, ErrorKind};
 use crate::kafka::MARK_HEADER;
+use crate::kafka::Mark;
 use crate::kafka::Message;
+use crate::kafka::SPREAD_HEADER;
 use crate::kafka::TopicFacts;
 use crate::model::name::TopicName;
 use crate::model::time::Micros;
@@ -46,6 +48,16 @@ impl Brokers<'_> {
         retention: Duration,
     ) -> Result<TopicFacts, Error> {
         admin::ensure_topic(self, topic, partitions, retention)
+    }
+
+    /// Adds topic partitions to what `facts` tells, and waits until they are there.
+    pub fn grow_topic(
+        &self,
+        topic: &TopicName,
+        facts: &TopicFacts,
+        partitions: u32,
+    ) -> Result<TopicFacts, Error> {
+        admin::grow_topic(self, topic, facts, partitions)
     }
 
     pub fn facts(&self, topic: &TopicName) -> Result<Option<TopicFacts>, Error> {
@@ -162,7 +174,14 @@ impl crate::kafka::Headers for BorrowedHeaders {
     }
 }
 
-fn mark(message: &BorrowedMessage<'_>) -> Option<Micros> {
-    let header = message.headers()?.iter().find(|header| header.key == MARK_HEADER)?;
-    std::str::from_utf8(header.value?).ok()?.parse().ok().map(Micros)
+fn mark(message: &BorrowedMessage<'_>) -> Option<Mark> {
+    let headers = message.headers()?;
+    let text = |name: &str| {
+        let header = headers.iter().find(|header| header.key == name)?;
+        std::str::from_utf8(header.value?).ok()
+    };
+    let at = text(MARK_HEADER).and_then(|text| text.parse().ok()).map(Micros);
+    let topic_partitions = text(SPREAD_HEADER).and_then(|text| text.parse().ok());
+    let mark = Mark { at, topic_partitions };
+    (mark != Mark::default()).then_some(mark)
 }

@@ -2,11 +2,13 @@
 
 use super::probe::Probe;
 use super::refusal::Refusal;
-use super::{Brokers, failed, no_topic, number};
+use super::{ANSWER_WAIT, Brokers, failed, no_topic, number};
 use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::MARK_HEADER;
+use crate::kafka::Mark;
 use crate::kafka::Outgoing;
 use crate::kafka::Producer;
+use crate::kafka::SPREAD_HEADER;
 use crate::model::name::TopicName;
 use rdkafka::ClientContext;
 use rdkafka::error::KafkaError;
@@ -14,6 +16,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::DeliveryResult;
 use rdkafka::message::Header;
 use rdkafka::message::OwnedHeaders;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::BaseProducer;
 use rdkafka::producer::BaseRecord;
 use rdkafka::producer::Producer as _;
@@ -82,8 +85,29 @@ impl BrokerProducer {
     fn check_deliveries(&self) -> Result<(), Error> {
         let context = self.producer.context();
         let failure = context.failure.lock().expect("no panic holds it").clone();
-        failure.map_or(Ok(()), |failure| Err(context.refusal.explains(failed(failure))))
+        failure.map_or(Ok(()), |failure| Err(context.refusal.explains(not_delivered(failure))))
     }
+}
+
+/// A broker that has not heard yet of a topic partition that was added soon will.
+fn not_delivered(error: KafkaError) -> Error {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopicOrPartition) => {
+            Error::new(ErrorKind::Unavailable, error)
+        }
+        Some(_) | None => failed(error),
+    }
+}
+
+fn headers(mark: Mark) -> OwnedHeaders {
+    let at = mark.at.map(|at| at.0.to_string());
+    let topic_partitions = mark.topic_partitions.map(|count| count.to_string());
+    let both = [(MARK_HEADER, at), (SPREAD_HEADER, topic_partitions)];
+    both.iter()
+        .filter(|(_, value)| value.is_some())
+        .fold(OwnedHeaders::new(), |all, (key, value)| {
+            all.insert(Header { key, value: value.as_ref() })
+        })
 }
 
 impl Producer for BrokerProducer {
@@ -98,13 +122,7 @@ impl Producer for BrokerProducer {
             .partition(number(message.topic_partition));
         record.key = message.key;
         record.payload = message.payload;
-        if let Some(mark) = message.mark {
-            let value = mark.0.to_string();
-            record.headers = Some(
-                OwnedHeaders::new_with_capacity(1)
-                    .insert(Header { key: MARK_HEADER, value: Some(&value) }),
-            );
-        }
+        record.headers = message.mark.map(headers);
         self.sent = self.sent.wrapping_add(1);
         if self.sent.is_multiple_of(POLL_EVERY) {
             self.producer.poll(Duration::ZERO);
@@ -117,6 +135,22 @@ impl Producer for BrokerProducer {
             record = refused;
             self.producer.poll(FULL_WAIT);
             self.check_deliveries().doing(|| format!("send to topic {}", self.topic))?;
+        }
+        Ok(())
+    }
+
+    fn look(&mut self) -> Result<(), Error> {
+        let doing = || format!("ask whether topic {} has grown", self.topic);
+        let topic = Some(self.topic.as_str());
+        // The answer also tells librdkafka where new topic partitions are led.
+        let told = self.producer.client().fetch_metadata(topic, ANSWER_WAIT).map_err(failed);
+        let told = told.doing(doing)?;
+        let found = told.topics().iter().find(|found| found.name() == self.topic.as_str());
+        let parts = found.map_or(&[][..], MetadataTopic::partitions);
+        // A new one has no leader for a moment, and would hold messages up.
+        if parts.iter().all(|part| part.leader() >= 0) {
+            let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+            self.partitions = self.partitions.max(count);
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 //! A writer rewrites it after its fsync, still under the lock; readers look at nothing behind it,
 //! so they never hand over what a power cut could take back. It is itself synced only when a new
 //! segment begins: after a power cut it may be old or torn, and `segments::recover` finds the true
-//! end from there.
+//! end from there. A topic that has just grown may have fewer ends than topic partitions: those of
+//! which it says nothing are empty.
 
 use super::disk;
 use crate::error::{Error, ErrorKind};
@@ -32,28 +33,53 @@ const TRIES_MAX: usize = 1_000;
 
 pub struct EndsFile {
     file: File,
+    /// How many topic partitions there are, as far as is known.
+    partitions: usize,
     bytes: Vec<u8>,
 }
 
 impl EndsFile {
     pub fn open(path: &Path, partitions: u32) -> Result<Self, Error> {
         let file = File::options().read(true).write(true).open(path).map_err(disk)?;
-        Ok(Self { file, bytes: vec![0; CRC_BYTES + SLOT_BYTES * partitions as usize] })
+        Ok(Self { file, partitions: partitions as usize, bytes: Vec::new() })
     }
 
-    /// `None` if what is there is not what a writer wrote.
+    /// The topic has so many topic partitions now.
+    pub fn grow(&mut self, partitions: u32) {
+        self.partitions = self.partitions.max(partitions as usize);
+    }
+
+    /// The end of each topic partition, at least of those that are known; `None` if what is there is
+    /// not what a writer wrote.
     pub fn read(&mut self) -> Result<Option<impl Iterator<Item = End> + '_>, Error> {
+        let filled = self.read_bytes()?;
+        let Some((crc, slots)) = self.bytes[..filled].split_at_checked(CRC_BYTES) else {
+            return Ok(None);
+        };
+        let sound = !slots.is_empty()
+            && slots.len().is_multiple_of(SLOT_BYTES)
+            && crc32fast::hash(slots).to_le_bytes() == *crc;
+        let missing = self.partitions.saturating_sub(slots.len() / SLOT_BYTES);
+        Ok(sound.then(|| {
+            let told = slots.chunks_exact(SLOT_BYTES).map(decode);
+            told.chain(std::iter::repeat_n(End::default(), missing))
+        }))
+    }
+
+    /// Reads the whole file, however long it is; returns its length.
+    fn read_bytes(&mut self) -> Result<usize, Error> {
+        let expected = CRC_BYTES + SLOT_BYTES * self.partitions;
         let mut filled = 0;
-        while filled < self.bytes.len() {
+        loop {
+            if self.bytes.len() < filled + SLOT_BYTES {
+                self.bytes.resize(expected.max(filled) + SLOT_BYTES, 0);
+            }
             let read = self.file.read_at(&mut self.bytes[filled..], filled as u64).map_err(disk)?;
             if read == 0 {
-                return Ok(None);
+                return Ok(filled);
             }
             filled += read;
         }
-        let (crc, slots) = self.bytes.split_at(CRC_BYTES);
-        Ok((crc32fast::hash(slots).to_le_bytes() == *crc)
-            .then(|| slots.chunks_exact(SLOT_BYTES).map(decode)))
     }
 
     /// Reads into `ends` while writers may be at work.
@@ -111,6 +137,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_has_not_heard_that_the_topic_has_grown_reads_all_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ends");
+        let all = [7, 8, 9].map(|offset| End { offset, ..End::default() });
+        std::fs::write(&path, encode(&all)).unwrap();
+        let mut file = EndsFile::open(&path, 1).unwrap();
+        assert_eq!(file.read().unwrap().unwrap().collect::<Vec<_>>(), all);
+    }
+
+    #[test]
     fn a_torn_file_is_recognised() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ends");
@@ -118,6 +154,9 @@ mod tests {
         std::fs::write(&path, encode(&[end, End::default()])).unwrap();
         let mut file = EndsFile::open(&path, 2).unwrap();
         assert_eq!(file.read().unwrap().unwrap().collect::<Vec<_>>(), [end, End::default()]);
+        file.grow(3);
+        let grown: Vec<_> = file.read().unwrap().unwrap().collect();
+        assert_eq!(grown, [end, End::default(), End::default()]);
         let mut torn = encode(&[end, end]);
         torn[CRC_BYTES + 3] ^= 1;
         std::fs::write(&path, torn).unwrap();

@@ -3,6 +3,7 @@
 //! A frame has no offset: it is the segment's first offset plus the frame's place in it, so a
 //! producer can encode before it knows where its messages will stand.
 
+use crate::kafka::Mark;
 use crate::kafka::Outgoing;
 use crate::model::time::Micros;
 
@@ -14,7 +15,10 @@ const ARRIVED_BYTES: usize = 8;
 
 const HAS_KEY: u8 = 1;
 const HAS_PAYLOAD: u8 = 2;
-const IS_MARK: u8 = 4;
+/// A mark with an event time.
+const HAS_AT: u8 = 4;
+/// A mark that tells a number of topic partitions.
+const HAS_SPREAD: u8 = 8;
 
 /// A message as it was read, borrowed from the buffer.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,7 +26,7 @@ pub struct Stored<'a> {
     pub arrived: Micros,
     pub key: Option<&'a [u8]>,
     pub payload: Option<&'a [u8]>,
-    pub mark: Option<Micros>,
+    pub mark: Option<Mark>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -37,7 +41,8 @@ pub enum Decoded<'a> {
 
 /// How long the body of this message is.
 pub fn body_bytes(message: &Outgoing<'_>) -> usize {
-    let mark = if message.mark.is_some() { 8 } else { 0 };
+    let mark = message.mark.unwrap_or_default();
+    let mark = mark.at.map_or(0, |_| 8) + mark.topic_partitions.map_or(0, |_| 4);
     let key = message.key.map_or(0, |key| 4 + key.len());
     ARRIVED_BYTES + 1 + mark + key + message.payload.map_or(0, <[u8]>::len)
 }
@@ -47,14 +52,19 @@ pub fn encode(into: &mut Vec<u8>, arrived: Micros, message: &Outgoing<'_>) {
     let start = into.len();
     into.extend_from_slice(&[0; HEADER_BYTES]);
     into.extend_from_slice(&arrived.0.to_le_bytes());
+    let mark = message.mark.unwrap_or_default();
     let flag = |bit: u8, set: bool| if set { bit } else { 0 };
     into.push(
         flag(HAS_KEY, message.key.is_some())
             | flag(HAS_PAYLOAD, message.payload.is_some())
-            | flag(IS_MARK, message.mark.is_some()),
+            | flag(HAS_AT, mark.at.is_some())
+            | flag(HAS_SPREAD, mark.topic_partitions.is_some()),
     );
-    if let Some(mark) = message.mark {
-        into.extend_from_slice(&mark.0.to_le_bytes());
+    if let Some(at) = mark.at {
+        into.extend_from_slice(&at.0.to_le_bytes());
+    }
+    if let Some(topic_partitions) = mark.topic_partitions {
+        into.extend_from_slice(&topic_partitions.to_le_bytes());
     }
     if let Some(key) = message.key {
         into.extend_from_slice(&length(key.len()).to_le_bytes());
@@ -96,13 +106,18 @@ pub fn decode(bytes: &[u8]) -> Decoded<'_> {
 fn parse(body: &[u8]) -> Option<Stored<'_>> {
     let (arrived, rest) = body.split_first_chunk::<8>()?;
     let (flags, mut rest) = rest.split_first()?;
-    let mark = if flags & IS_MARK == 0 {
-        None
-    } else {
-        let (mark, after) = rest.split_first_chunk::<8>()?;
+    let mut mark = Mark::default();
+    if flags & HAS_AT != 0 {
+        let (at, after) = rest.split_first_chunk::<8>()?;
         rest = after;
-        Some(Micros(i64::from_le_bytes(*mark)))
-    };
+        mark.at = Some(Micros(i64::from_le_bytes(*at)));
+    }
+    if flags & HAS_SPREAD != 0 {
+        let (topic_partitions, after) = rest.split_first_chunk::<4>()?;
+        rest = after;
+        mark.topic_partitions = Some(u32::from_le_bytes(*topic_partitions));
+    }
+    let mark = (mark != Mark::default()).then_some(mark);
     let key = if flags & HAS_KEY == 0 {
         None
     } else {
@@ -132,9 +147,13 @@ mod tests {
 
     #[test]
     fn what_was_encoded_is_decoded() {
-        let mark = Outgoing { mark: Some(Micros(9)), ..Outgoing::default() };
+        let marks = [(Some(Micros(9)), None), (None, Some(6)), (Some(Micros(-9)), Some(1))];
+        let marks = marks.map(|(at, topic_partitions)| Outgoing {
+            mark: Some(Mark { at, topic_partitions }),
+            ..Outgoing::default()
+        });
         let empty = Outgoing { payload: Some(b""), key: Some(b""), ..Outgoing::default() };
-        for message in [message(), mark, empty, Outgoing::default()] {
+        for message in [message(), empty, Outgoing::default()].into_iter().chain(marks) {
             let bytes = framed(&message);
             let stored = Stored {
                 arrived: Micros(7),

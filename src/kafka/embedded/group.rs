@@ -48,6 +48,11 @@ impl Member {
         Ok(Self { folder, id, _alive: alive, partitions, owned: BTreeMap::new() })
     }
 
+    /// The topic has so many topic partitions now.
+    pub fn grow(&mut self, partitions: u32) {
+        self.partitions = self.partitions.max(partitions);
+    }
+
     /// Looks who is alive, takes what is ours and free, and asks back what is another's.
     pub fn look(&mut self) -> Result<Vec<Change>, Error> {
         let members = self.live_members()?;
@@ -207,6 +212,19 @@ mod tests {
         assert_eq!(second.look().unwrap(), [Change::Assigned(vec![1, 3])]);
         drop(second);
         assert_eq!(first.look().unwrap(), [Change::Assigned(vec![1, 3])]);
+    }
+
+    #[test]
+    fn what_is_added_is_taken_by_one_member() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = Member::join(dir.path(), "g", 1).unwrap();
+        assert_eq!(first.look().unwrap(), [Change::Assigned(vec![0])]);
+        let mut second = Member::join(dir.path(), "g", 1).unwrap();
+        assert_eq!(second.look().unwrap(), []);
+        second.grow(2);
+        assert_eq!(second.look().unwrap(), [Change::Assigned(vec![1])]);
+        first.grow(2);
+        assert_eq!(first.look().unwrap(), []);
     }
 
     #[test]

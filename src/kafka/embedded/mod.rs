@@ -37,9 +37,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tracing::info;
 use uuid::Uuid;
 
-/// `topic.json`, which never changes.
+/// `topic.json`; only the number of topic partitions ever changes, and only grows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct TopicFile {
     format: u32,
@@ -110,12 +111,49 @@ impl Topic {
         self.folder.join(topic_partition.to_string())
     }
 
-    /// An error once the topic has been deleted or replaced: what we hold open is then no one's.
-    fn check_same(&self) -> Result<(), Error> {
+    /// Looks whether the topic has grown. An error once it has been deleted or replaced: what we hold
+    /// open is then no one's.
+    fn refresh(&mut self) -> Result<(), Error> {
         match read_file(&self.folder)? {
-            Some(file) if file.id == self.file.id => Ok(()),
+            Some(file) if file.id == self.file.id => {
+                self.file = file;
+                Ok(())
+            }
             Some(_) | None => Err(another_topic(&self.name)),
         }
+    }
+
+    /// The topic with at least so many topic partitions. They are there when `topic.json` says so;
+    /// whoever dies before has left empty folders, after it a file of ends that says nothing of them.
+    pub fn grow(mut self, partitions: u32) -> Result<Self, Error> {
+        let lock = self.lock()?;
+        lock.lock().map_err(disk)?;
+        self.refresh()?;
+        let before = self.partitions();
+        if before < partitions {
+            self.add(before..partitions).doing(|| format!("let topic {} grow", self.name))?;
+            info!(topic.name = %self.name, "topic {} has {partitions} topic partitions now", self.name);
+        }
+        lock.unlock().map_err(disk)?;
+        Ok(self)
+    }
+
+    /// Under the lock.
+    fn add(&mut self, added: std::ops::Range<u32>) -> Result<(), Error> {
+        self.file.partitions = added.end;
+        for topic_partition in added {
+            let folder = self.partition_folder(topic_partition);
+            fs::create_dir_all(&folder).map_err(disk)?;
+            segments::create(&folder, 0)?;
+        }
+        segments::sync_folder(&self.folder)?;
+        let draft = self.folder.join("topic.json.draft");
+        write_durably(&draft, &json(&self.file)?)?;
+        fs::rename(&draft, self.folder.join("topic.json")).map_err(disk)?;
+        segments::sync_folder(&self.folder)?;
+        let mut ends = EndsFile::open(&self.folder.join("ends"), self.partitions())?;
+        let sound = self.sound_ends(&mut ends)?;
+        ends.write(&sound)
     }
 
     fn lock(&self) -> Result<File, Error> {
@@ -154,7 +192,8 @@ impl Topic {
             return Ok(known.clone());
         }
         let recover = |topic_partition: u32| {
-            let known = known.as_ref().map(|known| known[topic_partition as usize]);
+            let known = known.as_ref().and_then(|known| known.get(topic_partition as usize));
+            let known = known.copied();
             segments::recover(&self.partition_folder(topic_partition), known)
                 .doing(|| format!("recover topic partition {topic_partition}"))
         };
@@ -217,11 +256,9 @@ fn create(dir: &Path, name: &TopicName, file: &TopicFile) -> Result<(), Error> {
         fs::create_dir(&partition).map_err(disk)?;
         segments::create(&partition, 0)?;
     }
-    let json = serde_json::to_vec_pretty(file).map_err(|err| Error::new(ErrorKind::Bug, err))?;
     let ends = ends::encode(&vec![End::default(); file.partitions as usize]);
-    for (name, bytes) in [("topic.json", json), ("ends", ends), ("lock", Vec::new())] {
-        let path = folder.join(name);
-        fs::write(&path, bytes).and_then(|()| File::open(&path)?.sync_all()).map_err(disk)?;
+    for (name, bytes) in [("topic.json", json(file)?), ("ends", ends), ("lock", Vec::new())] {
+        write_durably(&folder.join(name), &bytes)?;
     }
     segments::sync_folder(&folder)?;
     // A topic's folder is never empty, so this can't replace one.
@@ -233,6 +270,14 @@ fn create(dir: &Path, name: &TopicName, file: &TopicFile) -> Result<(), Error> {
         }
     }
     segments::sync_folder(dir)
+}
+
+fn json(file: &TopicFile) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec_pretty(file).map_err(|err| Error::new(ErrorKind::Bug, err))
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    fs::write(path, bytes).and_then(|()| File::open(path)?.sync_all()).map_err(disk)
 }
 
 fn disk(err: io::Error) -> Error {

@@ -57,14 +57,24 @@ impl EmbeddedSource {
         Micros::from(self.clock.steady())
     }
 
-    /// Looks at the group and at the topic's id, but not at every poll.
+    /// Looks at the group and at the topic, but not at every poll.
     fn look(&mut self, now: Micros) -> Result<Vec<Change>, Error> {
         if self.looked.is_some_and(|looked| now.since(looked) < LOOK_EVERY) {
             return Ok(Vec::new());
         }
         self.looked = Some(now);
-        self.topic.check_same()?;
+        self.refresh()?;
         self.member.look()
+    }
+
+    /// Takes note of topic partitions that were added.
+    fn refresh(&mut self) -> Result<(), Error> {
+        self.topic.refresh()?;
+        let partitions = self.topic.partitions();
+        self.readers.resize_with(partitions as usize, || None);
+        self.ends_file.grow(partitions);
+        self.member.grow(partitions);
+        Ok(())
     }
 
     fn hand_over(&mut self, max: usize, each: &mut dyn FnMut(Message<'_>)) -> Result<usize, Error> {
@@ -161,7 +171,7 @@ impl Source for EmbeddedSource {
     }
 
     fn facts(&mut self) -> Result<TopicFacts, Error> {
-        self.topic.check_same()?;
+        self.refresh()?;
         Ok(self.topic.facts())
     }
 }

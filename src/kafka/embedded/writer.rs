@@ -61,13 +61,13 @@ impl Writer {
     pub fn open(topic: Topic, keep_bytes: u64, clock: Clock) -> Result<Self, Error> {
         let (ends_file, ends) = topic.ends()?;
         let lock = topic.lock()?;
-        let segment_bytes = (keep_bytes / u64::from(topic.partitions()) / SEGMENTS_KEPT)
-            .clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+        let queues = ends.iter().map(|_| Queue::default()).collect();
+        let segment_bytes = segment_bytes(keep_bytes, topic.partitions());
         Ok(Self {
             topic,
             lock,
             ends_file,
-            queues: ends.iter().map(|_| Queue::default()).collect(),
+            queues,
             queued_bytes: 0,
             clock,
             arrived: ends.iter().map(|end| end.arrived).max().unwrap_or_default(),
@@ -76,6 +76,16 @@ impl Writer {
             retained: None,
             broken: false,
         })
+    }
+
+    /// Takes note of topic partitions that were added.
+    fn refresh(&mut self) -> Result<(), Error> {
+        self.topic.refresh()?;
+        let partitions = self.topic.partitions();
+        self.queues.resize_with(partitions as usize, Queue::default);
+        self.ends_file.grow(partitions);
+        self.segment_bytes = segment_bytes(self.keep_bytes, partitions);
+        Ok(())
     }
 
     fn write_out(&mut self) -> Result<(), Error> {
@@ -95,7 +105,7 @@ impl Writer {
 
     /// Under the lock: writes, syncs, and only then moves the ends that readers look at.
     fn append(&mut self) -> Result<(), Error> {
-        self.topic.check_same()?;
+        self.refresh()?;
         let mut ends = self.topic.sound_ends(&mut self.ends_file)?;
         let before = ends.clone();
         let now = Micros::from(self.clock.now());
@@ -205,6 +215,11 @@ impl Active {
     }
 }
 
+fn segment_bytes(keep_bytes: u64, partitions: u32) -> u64 {
+    let share = keep_bytes / u64::from(partitions) / SEGMENTS_KEPT;
+    share.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
+}
+
 fn open_active(folder: &std::path::Path, base: i64) -> Result<Active, Error> {
     let file = segments::open(folder, base).map_err(disk)?;
     let first_arrived = segments::first_arrived(&file)?;
@@ -241,6 +256,10 @@ impl Producer for Writer {
 
     fn flush(&mut self) -> Result<(), Error> {
         if self.queued_bytes == 0 && !self.broken { Ok(()) } else { self.write_out() }
+    }
+
+    fn look(&mut self) -> Result<(), Error> {
+        self.refresh()
     }
 
     fn partitions(&self) -> u32 {
