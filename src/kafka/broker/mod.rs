@@ -135,6 +135,18 @@ fn failed(err: KafkaError) -> Error {
     }
 }
 
+/// Likewise, about a topic partition that a broker has told of: one that denies it is behind, because
+/// it was added a moment ago or the broker was away, and soon will know.
+fn behind(err: KafkaError) -> Error {
+    use RDKafkaErrorCode as Code;
+    match err.rdkafka_error_code() {
+        Some(Code::UnknownPartition | Code::UnknownTopicOrPartition) => {
+            Error::new(ErrorKind::Unavailable, err)
+        }
+        Some(_) | None => failed(err),
+    }
+}
+
 /// Errors that librdkafka tells and mends by itself. A refused account is not among them, except while
 /// messages flow: a broker that goes down in the middle of a handshake looks the same.
 fn passes(err: &KafkaError) -> bool {

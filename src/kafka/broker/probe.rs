@@ -6,7 +6,7 @@
 //! without `unsafe`. The wording is pinned by Cargo.lock and by the conformance suite.
 
 use super::refusal::Refusal;
-use super::{ANSWER_WAIT, Brokers, failed, number, passes};
+use super::{ANSWER_WAIT, Brokers, behind, failed, number, passes};
 use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::TopicFacts;
 use crate::model::name::TopicName;
@@ -243,7 +243,7 @@ pub fn answered<C: ConsumerContext, T>(
             }
         }
         if tries == TRIES || !passes(&err) || refusal.told().is_some() {
-            return Err(refusal.explains(failed(err)));
+            return Err(refusal.explains(behind(err)));
         }
         tries += 1;
     }

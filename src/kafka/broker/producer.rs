@@ -2,7 +2,7 @@
 
 use super::probe::Probe;
 use super::refusal::Refusal;
-use super::{ANSWER_WAIT, Brokers, failed, no_topic, number};
+use super::{ANSWER_WAIT, Brokers, behind, failed, no_topic, number};
 use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::MARK_HEADER;
 use crate::kafka::Mark;
@@ -85,17 +85,7 @@ impl BrokerProducer {
     fn check_deliveries(&self) -> Result<(), Error> {
         let context = self.producer.context();
         let failure = context.failure.lock().expect("no panic holds it").clone();
-        failure.map_or(Ok(()), |failure| Err(context.refusal.explains(not_delivered(failure))))
-    }
-}
-
-/// A broker that has not heard yet of a topic partition that was added soon will.
-fn not_delivered(error: KafkaError) -> Error {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopicOrPartition) => {
-            Error::new(ErrorKind::Unavailable, error)
-        }
-        Some(_) | None => failed(error),
+        failure.map_or(Ok(()), |failure| Err(context.refusal.explains(behind(failure))))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reads the newest messages of a topic, outside of any group.
 
 use super::probe::Probe;
-use super::{ANSWER_WAIT, Brokers, failed, message, no_topic, number, passes};
+use super::{ANSWER_WAIT, Brokers, behind, failed, message, no_topic, number, passes};
 use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::Message;
 use crate::model::name::TopicName;
@@ -45,7 +45,7 @@ pub fn tail(
         // This client's own end: what is not committed yet can't be waited for.
         let (first, end) = consumer
             .fetch_watermarks(topic.as_str(), partition, ANSWER_WAIT)
-            .map_err(failed)
+            .map_err(behind)
             .doing(|| format!("ask for the offsets of topic partition {topic_partition}"))?;
         let start = probe.offset_at(topic_partition, since)?.max(first);
         if start < end {
