@@ -209,8 +209,21 @@ fn is_listed(file: &ClosedFile, files: &Files) -> bool {
     })
 }
 
+/// What the records say of the files of each hive partition, with their published names.
+pub(super) type ByKey<'a> = BTreeMap<PartitionKey, Vec<(&'a str, &'a Listed)>>;
+
+pub(super) fn by_key(files: &Files) -> ByKey<'_> {
+    let mut by_key = ByKey::new();
+    for (name, file) in files {
+        if let Some(key) = file.key {
+            by_key.entry(key).or_default().push((name, file));
+        }
+    }
+    by_key
+}
+
 /// Rows of a closed hive partition that its newest closing lacks.
-pub(super) fn late_rows(closings: &[Closing], files: &Files) -> u64 {
+pub(super) fn late_rows(closings: &[Closing], files: &[(&str, &Listed)]) -> u64 {
     let Some(newest) = closings.last() else { return 0 };
     let listed: BTreeSet<&str> = newest.files.iter().map(|file| file.published.as_str()).collect();
     let is_held = |name: &str, file: &Listed| match &file.waits {
@@ -219,8 +232,7 @@ pub(super) fn late_rows(closings: &[Closing], files: &Files) -> u64 {
         }
         None => listed.contains(name),
     };
-    let late =
-        files.iter().filter(|(name, file)| file.key == Some(newest.key) && !is_held(name, file));
+    let late = files.iter().filter(|(name, file)| !is_held(name, file));
     late.map(|(_, file)| file.rows).sum()
 }
 

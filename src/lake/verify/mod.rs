@@ -35,6 +35,7 @@ use judge::Held;
 use judge::Seen;
 use object_store::path::Path;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 /// Files that are read whole at once, to compare their checksums.
@@ -87,15 +88,18 @@ impl Lake {
         let strangers = visible.union(&quarantined).filter(|name| !files.contains_key(*name));
         let strangers = strangers.filter(|name| !on_close::is_of_closing(name, table, &closings));
         report.found(strangers.map(|name| judge::stranger(name)));
+        let by_key = judge::by_key(&files);
         for of_key in &closings {
             report.closings += of_key.len() as u64;
+            let its = of_key.first().and_then(|closing| by_key.get(&closing.key));
+            let its = its.map_or(&[][..], Vec::as_slice);
             if outputs {
                 report.found(judge::order(of_key));
             } else {
                 report.found(judge::closings(of_key, &files));
-                report.found(on_close::taken(of_key, &files));
+                report.found(on_close::taken(of_key, its));
                 self.verify_added(of_key, &mut report).await.doing(doing)?;
-                report.late_rows += judge::late_rows(of_key, &files);
+                report.late_rows += judge::late_rows(of_key, its);
             }
         }
         report.findings.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.what.cmp(&b.what)));
@@ -113,6 +117,7 @@ impl Lake {
         let numbers = self.names(&log.place.log()).await?.len() as u64;
         report.logs += 1;
         let mut last: Option<Record> = None;
+        let (mut named, mut newest) = (BTreeSet::new(), BTreeMap::new());
         loop {
             let seq = last.as_ref().map_or(0, |last| last.seq);
             // One more than is judged: whether a record is the last one decides what it may lack.
@@ -126,8 +131,10 @@ impl Lake {
                 let place = if is_end && at + 1 == count { Held::Last } else { Held::Followed };
                 self.verify_record(&record, place, &staged, report).await?;
                 if record.publish == Publish::OnClose {
-                    self.verify_waiting(&record, &staged, visible, report).await?;
+                    let known = (&staged, &mut newest);
+                    self.verify_waiting(&record, known, visible, report).await?;
                 }
+                named.extend(staged_of(&record).filter(|name| staged.contains(*name)).cloned());
                 judge::add(&record, files, report);
                 last = Some(record);
             }
@@ -139,8 +146,7 @@ impl Lake {
         if numbers > seq {
             report.found([judge::gap(&log.place, seq + 1)]);
         }
-        let named = |name: &&String| files.values().any(|file| file.staged == **name);
-        for name in staged.iter().filter(|name| !named(name)) {
+        for name in staged.difference(&named) {
             match log.place.staged_for(&Path::from(name.as_str())) {
                 Some(its) if its <= seq => report.found([judge::garbage(name, its)]),
                 Some(_) => report.staged += 1,
@@ -166,12 +172,21 @@ impl Lake {
         let seen: Vec<Seen> =
             futures::stream::iter(looks).buffered(READS_MAX).try_collect().await?;
         for (file, seen) in files.iter().zip(seen) {
-            let staged = staged.contains(&file.staged);
+            if seen == Seen::Same && !staged.contains(&file.staged) {
+                continue;
+            }
+            // What was listed may have been published since, and the record may be newer than the list.
+            let staged = self.size(&Path::from(file.staged.as_str())).await?.is_some();
+            let seen = match seen {
+                Seen::Missing => self.seen(&file.published, file.bytes, &file.checksum).await?,
+                Seen::Same | Seen::Other => seen,
+            };
             report.found(judge::file(record.seq, place, file, seen, staged));
         }
         Ok(())
     }
 
+    /// Whether an object is what was written down.
     async fn seen(&self, name: &str, bytes: u64, checksum: &str) -> Result<Seen, Error> {
         let path = Path::from(name);
         if self.size(&path).await?.is_none() {
@@ -211,4 +226,9 @@ impl Lake {
         }
         Ok(closings)
     }
+}
+
+/// Where the record's files were staged.
+fn staged_of(record: &Record) -> impl Iterator<Item = &String> {
+    record.files.iter().chain(&record.quarantine).map(|file| &file.staged)
 }

@@ -5,8 +5,8 @@ use super::super::compaction::is_taken;
 use super::super::paths;
 use super::Report;
 use super::judge::FROM_A_COPY;
-use super::judge::Files;
 use super::judge::Finding;
+use super::judge::Listed;
 use super::judge::Seen;
 use super::judge::Severity;
 use super::judge::finding;
@@ -14,38 +14,55 @@ use crate::error::Error;
 use crate::model::commit::Closing;
 use crate::model::commit::File;
 use crate::model::commit::Record;
+use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
 use object_store::path::Path;
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 
 /// By itself it goes on where it was cut short.
 const SWEPT: &str = "the daemon finishes it within ten minutes";
 
 impl Lake {
-    /// Looks for the staged files of a record that waits for its closings.
+    /// Looks for the staged files of a record that waits for its closings. What is `staged` was listed
+    /// before; of the `newest` closings those are known that an earlier record has asked for.
     pub(super) async fn verify_waiting(
         &self,
         record: &Record,
-        staged: &BTreeSet<String>,
+        (staged, newest): (&BTreeSet<String>, &mut BTreeMap<PartitionKey, Option<Closing>>),
         visible: &BTreeSet<String>,
         report: &mut Report,
     ) -> Result<(), Error> {
+        let holds = |newest: &Option<Closing>| {
+            newest.as_ref().is_some_and(|newest| is_taken(newest, record))
+        };
         for file in &record.files {
             let Some(key) = &file.key else { continue };
-            // The closings are read after the stage was listed: what has gone since was taken.
-            let newest = self.newest_closing(&record.output, key).await?;
-            let taken = newest.is_some_and(|newest| is_taken(&newest, record));
-            let seen = if staged.contains(&file.staged) {
-                self.seen(&file.staged, file.bytes, &file.checksum).await?
-            } else {
-                Seen::Missing
-            };
-            report.found(waiting(record.seq, file, seen, taken));
             if visible.contains(&file.published) {
                 let what =
                     format!("{} is visible, and its record is published on close", file.published);
                 report.found([finding(Severity::Foreign, what, "move it out of the lake")]);
             }
+            let taken = match newest.entry(*key) {
+                Entry::Occupied(known) => holds(known.get()),
+                Entry::Vacant(empty) => {
+                    holds(empty.insert(self.newest_closing(&record.output, key).await?))
+                }
+            };
+            if taken && !staged.contains(&file.staged) {
+                continue;
+            }
+            // The record may be newer than the list.
+            let seen = self.seen(&file.staged, file.bytes, &file.checksum).await?;
+            if !taken && seen != Seen::Same {
+                // A closing may be newer than the one that we know: what goes was taken before.
+                newest.insert(*key, self.newest_closing(&record.output, key).await?);
+                if holds(&newest[key]) {
+                    continue;
+                }
+            }
+            report.found(waiting(record.seq, file, seen, taken));
         }
         Ok(())
     }
@@ -159,18 +176,17 @@ fn added(closing: &Closing, file: &File, seen: Seen, waits: bool) -> Option<Find
 }
 
 /// What the newest closing of a hive partition says it took, against what the records say.
-pub(super) fn taken(closings: &[Closing], files: &Files) -> Option<Finding> {
+pub(super) fn taken(closings: &[Closing], files: &[(&str, &Listed)]) -> Option<Finding> {
     let newest = closings.last()?;
     let compaction = newest.compaction.as_ref()?;
     let wrong = compaction.records.iter().find(|its| {
-        let of_it = files.values().filter(|file| {
-            file.key == Some(newest.key)
-                && file.waits.as_ref().is_some_and(|(topic_id, topic_partition, seq)| {
-                    (topic_id, topic_partition) == (&its.topic_id, &its.topic_partition)
-                        && its.seqs.binary_search(seq).is_ok()
-                })
+        let of_it = files.iter().filter(|(_, file)| {
+            file.waits.as_ref().is_some_and(|(topic_id, topic_partition, seq)| {
+                (topic_id, topic_partition) == (&its.topic_id, &its.topic_partition)
+                    && its.seqs.binary_search(seq).is_ok()
+            })
         });
-        of_it.map(|file| file.rows).sum::<u64>() != its.rows
+        of_it.map(|(_, file)| file.rows).sum::<u64>() != its.rows
     })?;
     let Closing { n, key, .. } = newest;
     let what = format!(

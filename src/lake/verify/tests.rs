@@ -1,13 +1,24 @@
+use super::super::compaction::NewSorted;
+use super::super::testing::SteppedStore;
 use super::super::testing::TOPIC_ID;
 use super::super::testing::closing;
+use super::super::testing::key;
 use super::super::testing::memory;
 use super::super::testing::output;
 use super::super::testing::record_of;
+use super::super::testing::through;
 use super::*;
 use crate::lake::commit::Append;
 use crate::lake::commit::NewFile;
+use crate::lake::commit::Tip;
+use crate::lake::commit::Unpublished;
 use crate::model::commit::ClosedFile;
+use crate::model::commit::Compacted;
+use crate::model::commit::Compaction;
 use object_store::ObjectStoreExt;
+use std::sync::Arc;
+use std::task::Context;
+use std::task::Waker;
 
 /// A lake whose log has two records of one file each, published; and those files.
 async fn sound() -> (Lake, Vec<File>) {
@@ -136,4 +147,74 @@ async fn a_closing_of_what_no_record_has_and_one_that_forgets_are_damage() {
         Severity::Damage,
         "closing 2 of 2026-11-20T05 lacks",
     );
+}
+
+async fn commit(lake: &Lake, publish: Publish) -> Record {
+    let log = lake.log(&output(), TOPIC_ID, 3);
+    let tip = log.recover().await.unwrap();
+    let file = stage(&log, tip.next_seq(), "rows").await;
+    let committed = append(&log, &tip, publish, file).await;
+    log.publish(&committed).await.unwrap();
+    committed.record().clone()
+}
+
+async fn append(log: &Log, tip: &Tip, publish: Publish, file: File) -> Unpublished {
+    let (seq, start) = (tip.next_seq(), tip.end().unwrap());
+    let record = Record { publish, ..record_of(seq, start, start + 4, vec![file]) };
+    let Append::Ours(committed) = log.append(tip, &record).await.unwrap() else {
+        panic!("nobody else writes")
+    };
+    committed
+}
+
+/// Closes the hour, with the rows of the records that wait in one sorted file.
+async fn sort(lake: &Lake, shown: &[File], waiting: &[Record]) {
+    let rows = waiting.iter().flat_map(|record| &record.files).map(|file| file.rows).sum();
+    let (key, n, index, payload) = (key(), 1, 0, "sorted rows".into());
+    let (event_time_min, event_time_max) = (None, None);
+    let new = NewSorted { key, n, index, payload, rows, event_time_min, event_time_max };
+    let added = lake.stage_sorted(&output(), new).await.unwrap();
+    let mut closing = closing_of(1, &[shown, std::slice::from_ref(&added)].concat());
+    closing.files.last_mut().unwrap().topic_id = String::new();
+    let seqs = waiting.iter().map(|record| record.seq).collect();
+    let records = vec![Compacted { topic_id: TOPIC_ID.into(), topic_partition: 3, seqs, rows }];
+    closing.compaction = Some(Compaction { complete: true, added: vec![added], records });
+    lake.create_closing(&closing).await.unwrap();
+    lake.publish_closing(&closing).await.unwrap();
+    let staged = waiting.iter().flat_map(|record| &record.files);
+    let staged: Vec<Path> = staged.map(|file| file.staged.as_str().into()).collect();
+    lake.retire(&closing, &staged).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_table_at_work_does_meanwhile_is_no_damage() {
+    for steps in 0.. {
+        let (lake, mut shown) = sound().await;
+        let mut waiting = vec![commit(&lake, Publish::OnClose).await];
+        let log = lake.log(&output(), TOPIC_ID, 3);
+        let tip = log.recover().await.unwrap();
+        let begun = stage(&log, tip.next_seq(), "rows").await;
+        let (inner, fault) = (Arc::clone(lake.objects()), Arc::default());
+        let stepped = through(&lake, Arc::new(SteppedStore { inner, fault, forgetful: false }));
+        let table = output();
+        let mut looking = Box::pin(stepped.verify(&table));
+        let mut step = || looking.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if (0..steps).any(|_| step().is_ready()) {
+            assert!(steps > 30, "it has looked");
+            return;
+        }
+        let committed = append(&log, &tip, Publish::OnCommit, begun.clone()).await;
+        log.publish(&committed).await.unwrap();
+        shown.push(begun);
+        waiting.push(commit(&lake, Publish::OnClose).await);
+        shown.extend(commit(&lake, Publish::OnCommit).await.files);
+        sort(&lake, &shown, &waiting).await;
+        commit(&lake, Publish::OnClose).await;
+        let tip = log.recover().await.unwrap();
+        let half = stage(&log, tip.next_seq(), "rows").await;
+        append(&log, &tip, Publish::OnCommit, half).await;
+        let found = looking.await.unwrap().findings.into_iter();
+        let found: Vec<_> = found.filter(|its| its.severity > Severity::Unfinished).collect();
+        assert_eq!(found, [], "after {steps} steps");
+    }
 }
