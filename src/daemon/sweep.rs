@@ -60,11 +60,11 @@ impl Sweeping {
 }
 
 async fn sweep_table(lake: &Lake, table: &TableName) -> Result<usize, Error> {
-    let mut swept = 0;
+    // First what closings add is shown: what they took goes only when all of it is.
+    let mut swept = lake.sweep_sorted(table).await?;
     for log in lake.logs(table).await? {
         swept += log.sweep(0).await? + log.retire_closed().await?;
     }
-    swept += lake.sweep_sorted(table).await?;
     Ok(swept)
 }
 

@@ -156,6 +156,7 @@ impl Log {
         let mut newest: BTreeMap<PartitionKey, Option<Closing>> = BTreeMap::new();
         let (mut retired, mut staged) = (0, self.staged(0));
         while let Some(chunk) = staged.next().await? {
+            let mut over: BTreeMap<PartitionKey, Vec<Path>> = BTreeMap::new();
             for (record, objects) in chunk {
                 for (key, staged) in waiting(&record, &objects) {
                     let closing = match newest.entry(key) {
@@ -164,12 +165,15 @@ impl Log {
                             empty.insert(self.lake.newest_closing(&record.output, &key).await?)
                         }
                     };
-                    let Some(closing) = closing else { continue };
-                    if is_taken(closing, &record) {
-                        self.lake.publish_closing(closing).await?;
-                        retired += self.lake.retire(closing, &staged).await?;
+                    if closing.as_ref().is_some_and(|closing| is_taken(closing, &record)) {
+                        over.entry(key).or_default().extend(staged);
                     }
                 }
+            }
+            for (key, staged) in over {
+                let Some(Some(closing)) = newest.get(&key) else { continue };
+                self.lake.publish_closing(closing).await?;
+                retired += self.lake.retire(closing, &staged).await?;
             }
         }
         Ok(retired)

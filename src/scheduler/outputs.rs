@@ -28,10 +28,14 @@ use crate::store::closings::Circumstances;
 use crate::store::runs::Of;
 use crate::store::runs::Run;
 use crate::store::tables::LakeTable;
+use futures::StreamExt;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use tracing::info;
 use tracing::warn;
+
+/// Closings of a table that are looked after side by side when a new store takes it over.
+const SHOWN_AT_ONCE: usize = 8;
 
 #[derive(Clone, Copy)]
 pub struct Outputs<'a> {
@@ -106,9 +110,12 @@ impl Outputs<'_> {
         let name = &table.table.name;
         let found = self.lake.newest_closings(name).await.doing(|| format!("adopt {name}"))?;
         let mut known = Vec::with_capacity(found.len());
-        for closing in &found {
-            // A compaction that was killed may have left it half published.
-            if let Err(error) = self.lake.publish_closing(closing).await {
+        // A compaction that was killed may have left some half published.
+        let shown: Vec<_> =
+            found.iter().map(|closing| self.lake.publish_closing(closing)).collect();
+        let shown = futures::stream::iter(shown).buffered(SHOWN_AT_ONCE);
+        for (closing, shown) in found.iter().zip(shown.collect::<Vec<_>>().await) {
+            if let Err(error) = shown {
                 if error.kind != ErrorKind::Data {
                     return Err(error);
                 }
