@@ -47,8 +47,9 @@ pub struct Wanted {
     /// All records with files in the hive partition, or at least those that closing `n - 1` lacks: id
     /// of the topic, topic partition, number.
     pub records: Vec<(String, u32, u64)>,
-    /// By which column the rows are sorted; their place in the topic decides among equals.
-    pub event_time: String,
+    /// By which column the rows are sorted; their place in the topic decides among equals, and alone
+    /// where no stream writes the table any more.
+    pub event_time: Option<String>,
 }
 
 /// What a compaction has done.
@@ -124,7 +125,12 @@ async fn read(
                 Error::new(ErrorKind::Data, problem)
                     .remedy("put it back from a copy; nothing may delete in `_tidemill/`")
             };
-            log.read(*seq).await?.ok_or_else(missing)
+            let mut record = log.read(*seq).await?.ok_or_else(missing)?;
+            if record.publish == Publish::OnClose {
+                // A record may have files of hundreds of hive partitions, and there are thousands.
+                record.files.retain(|file| file.key == Some(wanted.key));
+            }
+            Ok(record)
         }
     });
     // Made beforehand: a closure held across `await` hides that the future may change threads.
@@ -143,7 +149,7 @@ async fn make(
     for record in last_on_commit(records) {
         lake.publish(record).await?;
     }
-    let sorted = Sorted { lake, table, key, n: *n, event_time: &wanted.event_time };
+    let sorted = Sorted { lake, table, key, n: *n, event_time: wanted.event_time.as_deref() };
     let added = sort(&sorted, gathered.schema, &gathered.sources, budget).await?;
     crash::point("compact");
     let ours = closing(wanted, gathered, added.clone());

@@ -23,6 +23,7 @@ use arrow::array::AsArray;
 use arrow::array::Int32Array;
 use arrow::array::Int64Array;
 use arrow::array::RecordBatch;
+use arrow::array::StringArray;
 use arrow::array::TimestampMicrosecondArray;
 use arrow::datatypes::Int32Type;
 use arrow::datatypes::Int64Type;
@@ -55,6 +56,10 @@ async fn commit_saying(lake: &Lake, publish: Publish, rows: i64, columns: usize,
     if columns > 1 {
         cells.push(("n", Arc::new(Int64Array::from_iter_values(offsets.clone())) as _));
     }
+    if columns > 2 {
+        let wide = offsets.clone().map(|at| format!("{at:-<16384}"));
+        cells.push(("text", Arc::new(StringArray::from_iter_values(wide)) as _));
+    }
     let partitions = Int32Array::from_iter_values(offsets.clone().map(|_| 3));
     cells.push(("_partition", Arc::new(partitions) as _));
     cells.push(("_offset", Arc::new(Int64Array::from_iter_values(offsets)) as _));
@@ -81,7 +86,9 @@ async fn commit_saying(lake: &Lake, publish: Publish, rows: i64, columns: usize,
 
 fn schema(columns: usize) -> Schema {
     let columns =
-        [("at", ColumnType::Timestamp), ("n", ColumnType::Int64)].into_iter().take(columns);
+        [("at", ColumnType::Timestamp), ("n", ColumnType::Int64), ("text", ColumnType::String)]
+            .into_iter()
+            .take(columns);
     let columns = columns.map(|(name, kind)| SchemaColumn { name: name.into(), kind }).collect();
     Schema { format: FORMAT, columns }
 }
@@ -96,7 +103,7 @@ fn wanted(n: u32, records: u64) -> Wanted {
         complete: true,
         frontier: Micros(0),
         records: (1..=records).map(|seq| (TOPIC_ID.to_owned(), 3, seq)).collect(),
-        event_time: "at".into(),
+        event_time: Some("at".into()),
     }
 }
 
@@ -231,6 +238,28 @@ async fn more_rows_than_fit_into_memory_become_files_in_one_order() {
 }
 
 #[tokio::test]
+async fn rows_that_no_stream_dates_any_more_are_in_the_order_of_the_topic() {
+    let lake = memory().await;
+    commit(&lake, Publish::OnClose, 3, 2).await;
+    let undated = Wanted { event_time: None, ..wanted(1, 1) };
+    close_with(&lake, &undated, 64 << 20).await.unwrap();
+    let closing = closing(&lake, 1).await;
+    let added = &closing.compaction.unwrap().added[0];
+    assert_eq!((added.rows, added.event_time_min, added.event_time_max), (3, None, None));
+    check_sound(&lake, 0).await;
+}
+
+#[tokio::test]
+async fn rows_of_which_few_fit_into_memory_are_sorted_too() {
+    let lake = memory().await;
+    for _ in 0..4 {
+        commit(&lake, Publish::OnClose, 3_000, 3).await;
+    }
+    close_with(&lake, &wanted(1, 4), 32 << 20).await.unwrap();
+    assert_eq!(visible(&lake).await.concat(), (0..12_000).rev().collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn two_compactions_of_one_closing_show_each_row_once() {
     let lake = memory().await;
     commit(&lake, Publish::OnClose, 3, 2).await;
@@ -259,12 +288,13 @@ async fn reopened() -> (Lake, ()) {
     (lake, ())
 }
 
+/// As the daemon does.
 async fn sweep(lake: &Lake) {
+    lake.sweep_sorted(&output()).await.unwrap();
     for log in lake.logs(&output()).await.unwrap() {
         log.sweep(0).await.unwrap();
         log.retire_closed().await.unwrap();
     }
-    lake.sweep_sorted(&output()).await.unwrap();
 }
 
 #[tokio::test]
@@ -293,6 +323,22 @@ async fn a_crash_at_any_call_after_the_closing_is_mended_by_the_sweep_alone() {
         assert_eq!(report.late_rows, u64::from(!is_closed));
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_sweep_shows_what_older_closings_add_before_it_clears() {
+    let (lake, ()) = reopened().await;
+    let record = lake.log(&output(), TOPIC_ID, 3).last().await.unwrap().unwrap();
+    let staged = record.files[0].staged.as_str().into();
+    let kept = lake.objects().get(&staged).await.unwrap().bytes().await.unwrap();
+    close(&lake, 2, 2).await.unwrap();
+    lake.objects().put(&staged, kept.into()).await.unwrap();
+    let hidden = closing(&lake, 1).await.compaction.unwrap().added.remove(0);
+    let (from, to) = (hidden.published.as_str().into(), hidden.staged.as_str().into());
+    lake.objects().rename(&from, &to).await.unwrap();
+    sweep(&lake).await;
+    assert_eq!(visible(&lake).await, [vec![1, 0], vec![2]]);
+    check_sound(&lake, 0).await;
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
 use crate::model::time::Micros;
 use crate::sql::schema::stored_schema;
+use crate::sql::session::BATCH_ROWS;
 use crate::sql::session::Session;
 use crate::sql::table::Catalog;
 use crate::sql::table::Table;
@@ -31,6 +32,7 @@ use parquet::file::properties::EnabledStatistics;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 use std::sync::Arc;
+use tracing::info;
 
 /// As large as the files of a stream by default: few enough to list, small enough to be put in one
 /// piece, and read side by side.
@@ -39,6 +41,9 @@ const FILE_BYTES_MAX: u64 = 128 << 20;
 /// What waits to be compressed, of the whole file.
 const ROW_GROUP_BYTES: usize = 32 << 20;
 
+/// So many rows of the largest size that Kafka takes by default, 1 MB, fit into a gibibyte.
+const BATCH_ROWS_MIN: usize = 16;
+
 /// Whose rows are sorted.
 #[derive(Clone, Copy)]
 pub(super) struct Sorted<'a> {
@@ -46,7 +51,7 @@ pub(super) struct Sorted<'a> {
     pub table: &'a TableName,
     pub key: &'a PartitionKey,
     pub n: u32,
-    pub event_time: &'a str,
+    pub event_time: Option<&'a str>,
 }
 
 /// Sorts the rows of these files by event time, topic partition and offset, in bounded memory, and
@@ -60,15 +65,47 @@ pub(super) async fn sort(
     if sources.is_empty() {
         return Ok(Vec::new());
     }
-    let Sorted { lake, table, key, n, event_time } = *sorted;
+    let Sorted { lake, table, key, n, .. } = *sorted;
     let columns = lake.schema(table, schema).await?.ok_or_else(|| {
         Error::new(ErrorKind::Data, format!("schema {schema} of {table} is gone"))
             .remedy("put it back from a copy; nothing may delete in `_tidemill/`")
     })?;
+    let (mut rows, unsorted) = (BATCH_ROWS, (schema, &columns, sources));
+    let added = loop {
+        match in_batches(rows, sorted, unsorted, budget).await {
+            // How wide rows are nobody knows before: fewer of them are tried. What was staged is named
+            // by no closing, and swept.
+            Err(error) if error.kind == ErrorKind::Input && rows > BATCH_ROWS_MIN => {
+                rows /= 8;
+                info!(table = %table, hive_partition = %key, %error, "sorting {rows} rows at once");
+            }
+            added => break added?,
+        }
+    };
+    let (wanted, written) = (total(sources), total(&added));
+    if wanted != written {
+        let problem = format!(
+            "the staged files of {key} of {table} hold {written} rows, and their records say {wanted}"
+        );
+        return Err(Error::new(ErrorKind::Data, problem).remedy(format!(
+            "`tidemill lake verify {table}` tells which; nothing was closed as number {n}"
+        )));
+    }
+    Ok(added)
+}
+
+/// The same, so many rows at once.
+async fn in_batches(
+    rows: usize,
+    sorted: &Sorted<'_>,
+    (schema, columns, sources): (u32, &Schema, &[File]),
+    budget: &Budget,
+) -> Result<Vec<File>, Error> {
+    let Sorted { lake, table, event_time, .. } = *sorted;
     // A quarter for the file that is being written, so that both fit.
     let file_bytes = FILE_BYTES_MAX.min(budget.memory_bytes / 4);
     let memory_bytes = budget.memory_bytes - file_bytes;
-    let stored = stored_schema(&columns);
+    let stored = stored_schema(columns);
     let source = Table {
         catalog: Catalog::Lake,
         name: table.clone(),
@@ -77,8 +114,9 @@ pub(super) async fn sort(
         files: sources.iter().map(table_file).collect(),
         routed_by: None,
     };
-    let session = Session::new(&Budget { memory_bytes, ..budget.clone() }, &[source])?;
-    let query = session.query(&query(table, &columns, event_time), None).await?.typed(stored);
+    let budget = Budget { memory_bytes, ..budget.clone() };
+    let session = Session::in_batches(rows, &budget, &[source])?;
+    let query = session.query(&query(table, columns, event_time), None).await?.typed(stored);
     let mut rows = query.rows().await?;
     let (mut added, mut open) = (Vec::new(), None::<Open>);
     while let Some(batch) = rows.try_next().await? {
@@ -94,15 +132,6 @@ pub(super) async fn sort(
     if let Some(last) = open {
         added.push(lake.stage_sorted(table, last.finish(sorted, added.len())?).await?);
     }
-    let (wanted, written) = (total(sources), total(&added));
-    if wanted != written {
-        let problem = format!(
-            "the staged files of {key} of {table} hold {written} rows, and their records say {wanted}"
-        );
-        return Err(Error::new(ErrorKind::Data, problem).remedy(format!(
-            "`tidemill lake verify {table}` tells which; nothing was closed as number {n}"
-        )));
-    }
     Ok(added)
 }
 
@@ -115,9 +144,10 @@ fn table_file(file: &File) -> TableFile {
 }
 
 /// A column may have been made event time after the first files were written.
-fn query(table: &TableName, columns: &Schema, event_time: &str) -> String {
-    let by_time = columns.columns.iter().any(|column| column.name == event_time);
-    let first = if by_time { format!("\"{event_time}\", ") } else { String::new() };
+fn query(table: &TableName, columns: &Schema, event_time: Option<&str>) -> String {
+    let is_there = |name: &&str| columns.columns.iter().any(|column| column.name == *name);
+    let first = event_time.filter(is_there);
+    let first = first.map_or_else(String::new, |name| format!("\"{name}\", "));
     format!("SELECT * FROM {table} ORDER BY {first}{PARTITION_COLUMN}, {OFFSET_COLUMN}")
 }
 
@@ -151,13 +181,13 @@ impl Open {
         Ok(Self { parquet: parquet.map_err(bug)?, rows: 0, event_time: None })
     }
 
-    fn write(&mut self, rows: &RecordBatch, event_time: &str) -> Result<(), Error> {
+    fn write(&mut self, rows: &RecordBatch, event_time: Option<&str>) -> Result<(), Error> {
         self.parquet.write(rows).map_err(bug)?;
         if self.parquet.in_progress_size() >= ROW_GROUP_BYTES {
             self.parquet.flush().map_err(bug)?;
         }
         self.rows += rows.num_rows() as u64;
-        let times = rows.column_by_name(event_time);
+        let times = event_time.and_then(|name| rows.column_by_name(name));
         let times = times.and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
         if let Some((low, high)) = times.and_then(|its| compute::min(its).zip(compute::max(its))) {
             let (lowest, highest) = self.event_time.unwrap_or((low, high));

@@ -68,6 +68,9 @@ const BLAMED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
 /// much that a small budget is used up by it.
 const MERGE_BYTES_MAX: usize = 10 << 20;
 
+/// Rows that are handled at once: as many as `DataFusion` does by itself.
+pub const BATCH_ROWS: usize = 8_192;
+
 /// Tables that queries may read, and no others.
 pub struct Session {
     context: SessionContext,
@@ -76,6 +79,11 @@ pub struct Session {
 
 impl Session {
     pub fn new(budget: &Budget, tables: &[Table]) -> Result<Self, Error> {
+        Self::in_batches(BATCH_ROWS, budget, tables)
+    }
+
+    /// A session that handles so many rows at once: a sort has to hold some batches of them.
+    pub fn in_batches(rows: usize, budget: &Budget, tables: &[Table]) -> Result<Self, Error> {
         let preparing = || format!("prepare a query that may spill to {}", budget.spill.display());
         std::fs::create_dir_all(&budget.spill)
             .map_err(|err| Error::new(ErrorKind::Unavailable, err))
@@ -94,6 +102,7 @@ impl Session {
         let threads = budget.threads.max(1);
         let config = SessionConfig::new()
             .with_target_partitions(threads)
+            .with_batch_size(rows)
             .with_sort_spill_reservation_bytes(MERGE_BYTES_MAX.min(memory / threads / 8));
         Ok(Self::with(config, runtime, tables))
     }

@@ -31,14 +31,12 @@ pub(super) async fn run(work: &Work) -> Result<Option<Value>, Error> {
     Ok(Some(json!(made)))
 }
 
-/// The column that the rows of a table are dated by.
-fn event_time(work: &Work, table: &TableName) -> Result<String, Error> {
+/// The column that the rows of a table are dated by; `None` where no stream writes it any more, and a
+/// person closes what it has left.
+fn event_time(work: &Work, table: &TableName) -> Result<Option<String>, Error> {
     let topic = work.version.jobs.values().find_map(|job| match &job.kind {
         JobKind::Stream(stream) if stream.table == *table => Some(&stream.topic),
         JobKind::Stream(_) | JobKind::Feed(_) | JobKind::Batch(_) => None,
     });
-    let topic = topic.ok_or_else(|| {
-        Error::new(ErrorKind::Bug, format!("its dag version has no stream that writes {table}"))
-    })?;
-    Ok(work.topic(topic)?.event_time.column.clone())
+    topic.map(|topic| Ok(work.topic(topic)?.event_time.column.clone())).transpose()
 }
