@@ -184,12 +184,13 @@ impl Closer<'_> {
     /// Closes one hive partition because a person asks for it, as it is or once more.
     ///
     /// The transaction is left open for the request's outcome: neither is there without the other.
+    /// `None`: an attempt is sorting its rows.
     pub async fn close_asked(
         &self,
         table: &LakeTable,
         key: &PartitionKey,
         cause: Cause,
-    ) -> Result<(Tx, Closing), Error> {
+    ) -> Result<Option<(Tx, Closing)>, Error> {
         let facts = self.facts(table).await?;
         let end = table.table.partition_by.range(key).1;
         let passed = facts.frontier.is_some_and(|frontier| end <= frontier);
@@ -201,13 +202,11 @@ impl Closer<'_> {
         let closing = match self.create(table, &close, frontier).await? {
             Taken::Ours(closing) | Taken::Theirs(closing) => closing,
             Taken::Pending { failure: Some(failure), .. } => return Err(compact::failed(failure)),
-            Taken::Pending { failure: None, .. } => {
-                return Err(Error::new(ErrorKind::Unavailable, "its rows are being sorted"));
-            }
+            Taken::Pending { failure: None, .. } => return Ok(None),
         };
         let mut tx = self.store.begin().await?;
         self.mirror(&mut tx, table, &closing, close.late, cause).await?;
-        Ok((tx, closing))
+        Ok(Some((tx, closing)))
     }
 
     pub async fn facts(&self, table: &LakeTable) -> Result<Facts, Error> {

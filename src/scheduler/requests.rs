@@ -22,6 +22,7 @@ use crate::store::requests::Verb;
 use crate::store::runs::Class;
 use crate::store::runs::Of;
 use crate::store::runs::Run;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tracing::info;
 use tracing::warn;
@@ -30,16 +31,27 @@ use tracing::warn;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl Scheduler {
-    /// Carries out every open request; what a person can mend becomes the request's outcome.
+    /// Carries out every open request; what a person can mend becomes the request's outcome. One that
+    /// waits for an attempt holds up those on the same table, and no others: who would stop what fills
+    /// the slots must be heard.
     pub(super) async fn apply_requests(
         &mut self,
         now: Micros,
         outcome: &mut StepOutcome,
     ) -> Result<(), Error> {
+        let mut sorting = BTreeSet::new();
         for request in self.store.open_requests().await? {
+            let table = table_of(&request.verb);
+            if table.is_some_and(|table| sorting.contains(table)) {
+                continue;
+            }
             let applied = self.apply_request(&request, now).await;
             let (mut tx, result) = match applied {
-                Ok((tx, done)) => (tx, Ok(done)),
+                Ok(Some((tx, done))) => (tx, Ok(done)),
+                Ok(None) => {
+                    sorting.extend(table.cloned());
+                    continue;
+                }
                 // Later ones may rest on it, and nothing else does.
                 Err(error) if error.kind == ErrorKind::Unavailable => {
                     warn!(request.id, %error, "cannot apply request {} now; trying again", request.id);
@@ -62,22 +74,23 @@ impl Scheduler {
         &mut self,
         request: &Request,
         now: Micros,
-    ) -> Result<(Tx, String), Error> {
-        match &request.verb {
-            Verb::PauseDag { dag } => self.pause(dag, true).await,
-            Verb::UnpauseDag { dag } => self.pause(dag, false).await,
-            Verb::TriggerDag { dag, key } => self.trigger(dag, key.as_ref(), now).await,
-            Verb::ClearRun { dag, run, only_failed } => self.clear(dag, run, *only_failed).await,
-            Verb::MarkRun { dag, run, to } => self.mark(dag, run, *to, &request.who, now).await,
-            Verb::StartStream { stream } => self.want(stream, Desired::Running).await,
-            Verb::StopStream { stream } => self.want(stream, Desired::Stopped).await,
+    ) -> Result<Option<(Tx, String)>, Error> {
+        let done = match &request.verb {
+            Verb::PauseDag { dag } => self.pause(dag, true).await?,
+            Verb::UnpauseDag { dag } => self.pause(dag, false).await?,
+            Verb::TriggerDag { dag, key } => self.trigger(dag, key.as_ref(), now).await?,
+            Verb::ClearRun { dag, run, only_failed } => self.clear(dag, run, *only_failed).await?,
+            Verb::MarkRun { dag, run, to } => self.mark(dag, run, *to, &request.who, now).await?,
+            Verb::StartStream { stream } => self.want(stream, Desired::Running).await?,
+            Verb::StopStream { stream } => self.want(stream, Desired::Stopped).await?,
             Verb::ClosePartition { table, key } => {
-                self.close_by_hand(table, key, Cause::Frontier, now).await
+                return self.close_by_hand(table, key, Cause::Frontier, now).await;
             }
             Verb::ReopenPartition { table, key } => {
-                self.close_by_hand(table, key, Cause::Asked, now).await
+                return self.close_by_hand(table, key, Cause::Asked, now).await;
             }
-        }
+        };
+        Ok(Some(done))
     }
 
     async fn pause(&self, dag: &Name, paused: bool) -> Result<(Tx, String), Error> {
@@ -215,13 +228,14 @@ impl Scheduler {
         Ok((tx, format!("{} is marked {to}", run.id)))
     }
 
+    /// `None`: it will be done when an attempt has sorted the rows.
     async fn close_by_hand(
         &mut self,
         table: &TableName,
         key: &PartitionKey,
         cause: Cause,
         now: Micros,
-    ) -> Result<(Tx, String), Error> {
+    ) -> Result<Option<(Tx, String)>, Error> {
         let found = self.store.table(table).await?.ok_or_else(|| {
             input(format!("no lake table is named `{table}`"))
                 .remedy("the tables are those that the project's jobs write: `tidemill status`")
@@ -254,20 +268,34 @@ impl Scheduler {
         let dags = self.current().await?;
         let (store, lake, launched) = (&self.store, &self.lake, &self.launched);
         let closer = Closer { store, lake, dags: &dags, now, launched };
-        let (tx, closing) = closer.close_asked(&found, key, cause).await?;
+        let Some((tx, closing)) = closer.close_asked(&found, key, cause).await? else {
+            return Ok(None);
+        };
         let partial = if closing.partial { ", marked partial" } else { "" };
         let (n, rows, files) = (closing.n, closing.rows, closing.files.len());
-        Ok((
-            tx,
-            format!(
-                "{key} of {table} is closed, revision {n}: {rows} rows in {files} files{partial}"
-            ),
-        ))
+        let told = format!(
+            "{key} of {table} is closed, revision {n}: {rows} rows in {files} files{partial}"
+        );
+        Ok(Some((tx, told)))
     }
 
     async fn current_of(&mut self, dag: &Name) -> Result<Current, Error> {
         let current = self.current().await?;
         current.into_iter().find(|current| current.name() == dag).ok_or_else(|| no_dag(dag))
+    }
+}
+
+/// The table whose hive partition is meant.
+fn table_of(verb: &Verb) -> Option<&TableName> {
+    match verb {
+        Verb::ClosePartition { table, .. } | Verb::ReopenPartition { table, .. } => Some(table),
+        Verb::PauseDag { .. }
+        | Verb::UnpauseDag { .. }
+        | Verb::TriggerDag { .. }
+        | Verb::ClearRun { .. }
+        | Verb::MarkRun { .. }
+        | Verb::StartStream { .. }
+        | Verb::StopStream { .. } => None,
     }
 }
 

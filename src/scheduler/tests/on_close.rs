@@ -4,6 +4,7 @@ use super::bed::Bed;
 use super::bed::HOUR;
 use super::bed::MINUTE;
 use super::bed::key;
+use super::bed::name;
 use super::bed::table;
 use crate::model::dag::Empty;
 use crate::model::dag::OnLate;
@@ -144,4 +145,23 @@ async fn an_hour_that_is_reopened_without_new_rows_needs_no_sorting() {
     assert!(told.outcome.unwrap().contains("revision 2: 20 rows in 1 files"));
     bed.settle().await;
     assert_eq!(bed.runs("hourly").await, ["01T00 r1 succeeded", "01T00 r2 succeeded"]);
+}
+
+#[tokio::test]
+async fn a_person_who_waits_for_an_hour_to_be_sorted_holds_up_nobody_else() {
+    let mut bed = bed().await;
+    bed.commit_waiting(&[0], 30).await;
+    let close = Verb::ClosePartition { table: table("raw.changes"), key: key(0) };
+    let asked = bed.ask(close.clone()).await;
+    let paused = bed.ask(Verb::PauseDag { dag: name("hourly") }).await;
+    assert!(paused.applied.is_some(), "it has nothing to do with the hour");
+    let reopen = Verb::ReopenPartition { table: table("raw.changes"), key: key(0) };
+    let after = bed.ask(reopen).await;
+    assert_eq!(after.applied, None, "it rests on the closing");
+    bed.end_attempts(AttemptState::Succeeded).await;
+    bed.step().await;
+    for (id, n) in [(asked.id, 1), (after.id, 2)] {
+        let told = bed.store.request(id).await.unwrap().unwrap().outcome.unwrap();
+        assert!(told.contains(&format!("revision {n}")), "{told}");
+    }
 }
