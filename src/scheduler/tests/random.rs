@@ -5,6 +5,10 @@ use super::bed::MINUTE;
 use super::bed::key;
 use super::bed::name;
 use super::bed::table;
+use super::compactor::Compacting;
+use crate::lake::Lake;
+use crate::model::commit::Publish;
+use crate::model::commit::Record;
 use crate::model::dag::Empty;
 use crate::model::dag::OnLate;
 use crate::model::hive::Grain;
@@ -26,30 +30,55 @@ const HOURS: i64 = 30;
 async fn whatever_happens_each_hour_ends_with_one_batch_of_exactly_its_rows() {
     for seed in 0..12 {
         println!("seed {seed}");
-        let mut random = StdRng::seed_from_u64(seed);
-        let mut bed = Bed::new(OnLate::Refresh, Empty::Skip).await;
-        let mut rows = BTreeMap::new();
-        let mut watermark = [0; 2];
-        for _ in 0..60 {
-            act(&mut bed, &mut random, &mut rows, &mut watermark).await;
-        }
-        bed.commit_both(&[], (HOURS + 30) * 60).await;
-        for _ in 0..3 {
-            bed.now = Micros(bed.now.0 + 20 * MINUTE);
-            bed.settle().await;
-            clear_failed(&mut bed).await;
-        }
-        bed.settle().await;
-        check(&bed, &rows).await;
+        live(seed, 0.0).await;
     }
 }
 
-async fn act(
-    bed: &mut Bed,
-    random: &mut StdRng,
-    rows: &mut BTreeMap<i64, u64>,
-    watermark: &mut [i64; 2],
-) {
+#[tokio::test]
+#[expect(clippy::print_stdout, reason = "a random test prints its seed")]
+async fn the_same_of_rows_that_are_published_on_close_and_of_both_kinds() {
+    for seed in 0..24 {
+        println!("seed {seed}");
+        let bed = live(seed, if seed % 3 == 0 { 1.0 } else { 0.5 }).await;
+        check_published(&bed.lake).await;
+    }
+}
+
+struct Life {
+    random: StdRng,
+    /// How many of the records are published on close.
+    on_close: f64,
+    rows: BTreeMap<i64, u64>,
+    watermark: [i64; 2],
+    /// Compactions that nobody knows of any more, and that go on at some time.
+    zombies: Vec<Compacting>,
+}
+
+async fn live(seed: u64, on_close: f64) -> Bed {
+    let random = StdRng::seed_from_u64(seed);
+    let (rows, watermark, zombies) = (BTreeMap::new(), [0; 2], Vec::new());
+    let mut life = Life { random, on_close, rows, watermark, zombies };
+    let mut bed = Bed::new(OnLate::Refresh, Empty::Skip).await;
+    for _ in 0..60 {
+        act(&mut bed, &mut life).await;
+    }
+    bed.commit_both(&[], (HOURS + 30) * 60).await;
+    for _ in 0..3 {
+        bed.now = Micros(bed.now.0 + 20 * MINUTE);
+        bed.settle().await;
+        clear_failed(&mut bed).await;
+    }
+    bed.settle().await;
+    check(&bed, &life.rows).await;
+    bed
+}
+
+async fn act(bed: &mut Bed, life: &mut Life) {
+    let Life { random, rows, watermark, zombies, on_close } = life;
+    if !zombies.is_empty() && random.random_bool(0.2) {
+        let zombie = zombies.swap_remove(random.random_range(0..zombies.len()));
+        bed.go_on(&zombie).await;
+    }
     match random.random_range(0..12) {
         0..4 => {
             let which = random.random_range(0..2_usize);
@@ -60,7 +89,10 @@ async fn act(
                 *rows.entry(*hour).or_default() += 10;
             }
             let topic_partition = u32::try_from(which).unwrap();
-            bed.commit(topic_partition, &hours, watermark[which]).await;
+            let is_on_close = random.random_bool(*on_close);
+            let publish = if is_on_close { Publish::OnClose } else { Publish::OnCommit };
+            let publish = |record: &mut Record| record.publish = publish;
+            bed.append(topic_partition, &hours, Some(watermark[which]), publish).await;
         }
         4..7 => bed.try_step().await,
         7 => {
@@ -68,12 +100,21 @@ async fn act(
         }
         8 => {
             let states = [AttemptState::Failed, AttemptState::Unknown, AttemptState::Stopped];
+            // Some are killed when their closing is made, some before, and some were not dead.
+            for compacting in bed.compacting().await {
+                match random.random_range(0..3) {
+                    0 => bed.go_on(&compacting).await,
+                    1 => zombies.push(compacting),
+                    _ => {}
+                }
+            }
             bed.end_attempts(states[random.random_range(0..3)]).await;
         }
         9 => bed.restart(),
         10 => bed.now = Micros(bed.now.0 + random.random_range(0..10) * MINUTE),
         _ if random.random_range(0..6) == 0 => {
-            // A lost store has no attempts; theirs have ended with the machine.
+            // A lost store has no attempts; theirs have ended with the machine, or know nothing of it.
+            zombies.extend(bed.compacting().await);
             bed.lose_store().await;
         }
         _ => {
@@ -118,6 +159,23 @@ async fn check(bed: &Bed, rows: &BTreeMap<i64, u64>) {
             assert_eq!(input.n, newest.n, "{day} has read the newest {}", input.key);
         }
     }
+}
+
+/// What a plain lister finds is what the newest closings list, and after a sweep nothing is left over.
+async fn check_published(lake: &Lake) {
+    let raw = table("raw.changes");
+    for log in lake.logs(&raw).await.unwrap() {
+        log.sweep(0).await.unwrap();
+        log.retire_closed().await.unwrap();
+    }
+    lake.sweep_sorted(&raw).await.unwrap();
+    let report = lake.verify(&raw).await.unwrap();
+    assert_eq!((report.findings, report.staged, report.late_rows), (vec![], 0, 0));
+    let visible = lake.visible_files(&raw).await.unwrap().into_iter();
+    let visible: BTreeSet<_> = visible.map(|file| file.published.to_string()).collect();
+    let closings = lake.newest_closings(&raw).await.unwrap();
+    let listed = closings.iter().flat_map(|closing| &closing.files);
+    assert_eq!(visible, listed.map(|file| file.published.clone()).collect());
 }
 
 async fn newest(bed: &Bed, dag: &str, key: &str) -> (u32, RunState) {
