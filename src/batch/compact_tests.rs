@@ -3,6 +3,7 @@ use super::compact::Made;
 use super::compact::Wanted;
 use super::compact::compact;
 use crate::error::Error;
+use crate::error::ErrorKind;
 use crate::lake::Lake;
 use crate::lake::commit::Append;
 use crate::lake::commit::NewFile;
@@ -339,6 +340,22 @@ async fn a_sweep_shows_what_older_closings_add_before_it_clears() {
     sweep(&lake).await;
     assert_eq!(visible(&lake).await, [vec![1, 0], vec![2]]);
     check_sound(&lake, 0).await;
+}
+
+#[tokio::test]
+async fn what_was_sorted_stays_staged_while_any_file_of_the_closing_is_missing() {
+    let (lake, ()) = reopened().await;
+    let record = lake.log(&output(), TOPIC_ID, 3).last().await.unwrap().unwrap();
+    let staged = record.files[0].staged.as_str().into();
+    let kept = lake.objects().get(&staged).await.unwrap().bytes().await.unwrap();
+    close(&lake, 2, 2).await.unwrap();
+    lake.objects().put(&staged, kept.into()).await.unwrap();
+    let first = closing(&lake, 1).await;
+    lake.objects().delete(&first.files[0].published.as_str().into()).await.unwrap();
+    lake.publish_closing(&first).await.unwrap();
+    let log = lake.log(&output(), TOPIC_ID, 3);
+    assert_eq!(log.retire_closed().await.unwrap_err().kind, ErrorKind::Data);
+    assert!(lake.objects().head(&staged).await.is_ok());
 }
 
 #[tokio::test]
