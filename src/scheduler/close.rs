@@ -62,6 +62,8 @@ pub struct Closer<'a> {
     pub lake: &'a Lake,
     pub dags: &'a [Current],
     pub now: Micros,
+    /// So many attempts make closings at once.
+    pub parallelism: u32,
     /// Is set where an attempt was queued.
     pub launched: &'a AtomicBool,
 }

@@ -84,16 +84,18 @@ pub async fn found_or_asked(
         let failure = before.and_then(|before| before.failure);
         return Ok(Taken::Pending { again: Some(again), failure });
     }
-    if let Some(failure) = before.and_then(|before| before.failure) {
+    let (key, n, partial) = (*key, *n, *partial);
+    let compact = Compact { table: name.clone(), key, n, partial, complete, frontier };
+    let mut tx = closer.store.begin().await?;
+    // What waits in the queue for a slot keeps it from the tasks, which are given what is free.
+    let most = closer.parallelism;
+    let launched = tx.launch_compaction(&compact, most, closer.now).await?.is_some();
+    tx.commit().await?;
+    if let Some(failure) = before.and_then(|before| before.failure).filter(|_| launched) {
         let error = failure.error;
         warn!(table = %name, hive_partition = %key, n, %error,
             "could not sort {key} of {name}; trying again");
     }
-    let (key, n, partial) = (*key, *n, *partial);
-    let compact = Compact { table: name.clone(), key, n, partial, complete, frontier };
-    let mut tx = closer.store.begin().await?;
-    let launched = tx.launch_compaction(&compact, closer.now).await?.is_some();
-    tx.commit().await?;
     closer.launched.fetch_or(launched, Ordering::Relaxed);
     Ok(Taken::Pending { again: None, failure: None })
 }

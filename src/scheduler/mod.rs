@@ -197,7 +197,8 @@ impl Scheduler {
         let Some(table) = store.table(&name).await?.filter(LakeTable::is_streamed) else {
             return Ok(None);
         };
-        let closer = Closer { store, lake, dags, now, launched: &self.launched };
+        let (parallelism, launched) = (self.parallelism, &self.launched);
+        let closer = Closer { store, lake, dags, now, parallelism, launched };
         let looked = closer.close_due(&table).await.doing(|| format!("close {name}"))?;
         if let Some(table) = store.table(&name).await? {
             self.looks.insert(name, Look { table, looked, at: now });

@@ -267,7 +267,8 @@ impl Scheduler {
         self.looks.remove(table);
         let dags = self.current().await?;
         let (store, lake, launched) = (&self.store, &self.lake, &self.launched);
-        let closer = Closer { store, lake, dags: &dags, now, launched };
+        let (parallelism, dags) = (self.parallelism, dags.as_slice());
+        let closer = Closer { store, lake, dags, now, parallelism, launched };
         let Some((tx, closing)) = closer.close_asked(&found, key, cause).await? else {
             return Ok(None);
         };

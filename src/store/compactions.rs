@@ -78,10 +78,11 @@ impl Store {
 }
 
 impl Tx {
-    /// Queues an attempt to make a closing, unless one is open.
+    /// Queues an attempt to make a closing, unless one is open, or `most` for any closings.
     pub async fn launch_compaction(
         &mut self,
         compact: &Compact,
+        most: u32,
         now: Micros,
     ) -> Result<Option<String>, Error> {
         let Compact { table, key, n, partial, complete, frontier } = compact;
@@ -93,7 +94,8 @@ impl Tx {
              FROM tables JOIN dags ON dags.name = tables.dag, (SELECT
                  coalesce(max(epoch), 0) AS tries, coalesce(max(state IN ('queued', 'running')), 0) AS open
                FROM attempts WHERE table_name = ?4 AND key = ?5 AND n = ?6) AS before
-             WHERE tables.name = ?4 AND NOT before.open RETURNING id",
+             WHERE tables.name = ?4 AND NOT before.open AND ?10 > (SELECT count(*) FROM attempts
+               WHERE state IN ('queued', 'running') AND table_name IS NOT NULL) RETURNING id",
         )
         .bind(format!("compact-{table}-{key}-r{n}-{}", random_end()))
         .bind(AttemptKind::Compact.as_str())
@@ -104,6 +106,7 @@ impl Tx {
         .bind(partial)
         .bind(complete)
         .bind(frontier.0)
+        .bind(most)
         .fetch_optional(self.conn())
         .await?;
         Ok(id)

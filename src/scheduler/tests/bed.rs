@@ -331,7 +331,7 @@ impl Bed {
         open.len()
     }
 
-    async fn end(&self, attempt: &Attempt, state: AttemptState) {
+    pub async fn end(&self, attempt: &Attempt, state: AttemptState) {
         let exit_code = Some(i32::from(state != AttemptState::Succeeded));
         let failure = (state == AttemptState::Failed).then(|| Failure {
             kind: ErrorKind::Unavailable,

@@ -88,6 +88,24 @@ async fn late_rows_make_the_next_closing_by_an_attempt_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_backlog_of_hours_leaves_tasks_a_slot() {
+    let mut bed = bed().await;
+    let hours: Vec<i64> = (0..8).collect();
+    bed.commit_waiting(&hours, 9 * 60).await;
+    bed.step().await;
+    assert_eq!(at_work(&bed).await, ["01T00 r1", "01T01 r1", "01T02 r1", "01T03 r1"]);
+    bed.end_attempts(AttemptState::Succeeded).await;
+    bed.step().await;
+    assert_eq!(at_work(&bed).await, ["01T04 r1", "01T05 r1", "01T06 r1", "01T07 r1"]);
+    bed.end_one_compaction().await;
+    bed.step().await;
+    let open = bed.store.open_attempts().await.unwrap();
+    assert!(open.iter().any(|its| matches!(its.owner, Owner::Task { .. })), "{open:?}");
+    bed.settle().await;
+    assert_eq!(bed.runs("hourly").await.len(), 8);
+}
+
+#[tokio::test]
 async fn a_new_store_takes_the_closing_over_and_sorts_nothing_again() {
     let mut bed = bed().await;
     bed.commit_waiting(&[0], 75).await;
