@@ -155,6 +155,10 @@ impl End<'_> {
                 quarantined: sum(|counts| counts.quarantined),
                 dropped: sum(|counts| counts.dropped),
             };
+            let more = found.landed > events.landed
+                || found.quarantined > events.quarantined
+                || found.dropped > events.dropped;
+            assert!(!more, "more than was produced: {found:?}, not {events:?}");
             crate::project::is(&found, events)
         });
         wait_so_long(PEACE_MAX, "every run has ended well", || self.runs_have_ended());
