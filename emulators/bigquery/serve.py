@@ -3,7 +3,9 @@
 Asked of bqemulator 1.4.0 and put right here: a load into `table$partition` is refused, a used job id
 is run again, rows outside the partition are taken, and so are columns of another mode or order.
 `POST /faults` makes the next calls that are about something fail or hang, before or after they take
-effect, or keeps a job running until `POST /release` or until it is cancelled.
+effect, or take effect `late_ms` later and never answer; or it keeps a job running until `POST /release`
+or until it is cancelled. `POST /clear` ends the faults that are about something, waits for what is late,
+and tells how many had nothing to hit.
 """
 
 import argparse
@@ -164,8 +166,10 @@ CALLS = [
     ("tables.get", "GET", r"/projects/([^/]+)/datasets/([^/]+)/tables/([^/]+)"),
     ("tables.insert", "POST", r"/projects/([^/]+)/datasets/([^/]+)/tables"),
     ("tables.patch", "PATCH", r"/projects/([^/]+)/datasets/([^/]+)/tables/([^/]+)"),
+    ("datasets.get", "GET", r"/projects/([^/]+)/datasets/([^/]+)"),
     ("datasets.insert", "POST", r"/projects/([^/]+)/datasets"),
     ("queries", "POST", r"/projects/([^/]+)/queries"),
+    ("queries.results", "GET", r"/projects/([^/]+)/queries/([^/]+)"),
 ]
 
 
@@ -179,6 +183,7 @@ class Rules:
         self.turn = asyncio.Lock()
         self.faults = []
         self.held = {}
+        self.late = []
         self.hung = asyncio.Condition()
         self.hangs = set()
 
@@ -195,9 +200,13 @@ class Rules:
             self.faults.extend(json.loads(body))
             return await answer(send, 200, {})
         if scope["path"] == "/clear":
-            self.faults = [fault for fault in self.faults if fault["about"] != body.decode()]
-            await self.note_hang(body.decode())
-            return await answer(send, 200, {})
+            about = body.decode()
+            left = sum(fault["about"] == about for fault in self.faults)
+            self.faults = [fault for fault in self.faults if fault["about"] != about]
+            await asyncio.gather(*(task for its, task in self.late if its == about))
+            self.late = [(its, task) for its, task in self.late if its != about]
+            await self.note_hang(about)
+            return await answer(send, 200, {"left": left})
         if scope["path"] == "/hung":
             async with self.hung:
                 await self.hung.wait_for(lambda: body.decode() in self.hangs)
@@ -214,18 +223,29 @@ class Rules:
             return await refuse(send, 503, "backendError", "a fault that was asked for")
         if kind == "denied":
             return await refuse(send, 403, "accessDenied", "no permission bigquery.tables.updateData")
+        if kind == "late":
+            late = self.work_late(fault, call, found, scope, body)
+            self.late.append((fault["about"], asyncio.create_task(late)))
+            return await asyncio.Event().wait()
         sink = discard if kind in ("after", "hang after") else send
-        if call == "jobs.insert":
-            async with self.turn:
-                await self.insert(scope, body, sink, found[1], kind == "hold")
-        elif call == "jobs.cancel" and found[2] in self.held:
-            await self.cancel(scope, sink, found[2])
-        else:
-            await self.app(scope, whole(body), sink)
+        await self.work(call, found, scope, body, sink, kind == "hold")
         if kind == "hang after":
             await self.hang(fault["about"])
         if kind == "after":
             await refuse(send, 503, "backendError", "the answer is lost, as was asked for")
+
+    async def work(self, call, found, scope, body, send, hold=False):
+        if call == "jobs.insert":
+            async with self.turn:
+                await self.insert(scope, body, send, found[1], hold)
+        elif call == "jobs.cancel" and found[2] in self.held:
+            await self.cancel(scope, send, found[2])
+        else:
+            await self.app(scope, whole(body), send)
+
+    async def work_late(self, fault, call, found, scope, body):
+        await asyncio.sleep(fault["late_ms"] / 1000)
+        await self.work(call, found, scope, body, discard)
 
     async def hang(self, about):
         """Never answers: for the caller, the end of its process."""
@@ -328,9 +348,10 @@ async def refuse(send, code, reason, message):
 
 
 async def answer(send, code, body):
-    headers = [(b"content-type", b"application/json")]
+    body = json.dumps(body).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": code, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def serve(settings):

@@ -7,10 +7,13 @@
 use crate::request::Request;
 use serde::Deserialize;
 use serde::Serialize;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
+use tokio::sync::OwnedRwLockReadGuard;
+use tokio::sync::RwLock;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +46,9 @@ pub struct Rule {
     /// What the object's name holds; left out: anything.
     #[serde(default)]
     pub contains: String,
+    /// How many requests that match pass unharmed first.
+    #[serde(default)]
+    pub skip: u64,
     /// How many more requests it hits; left out: it never ends.
     #[serde(default)]
     pub next: Option<u64>,
@@ -71,6 +77,8 @@ pub struct Fault {
 #[derive(Debug, Default)]
 pub struct Faults {
     rules: Mutex<Vec<Rule>>,
+    /// Shared by the requests that are yet to take effect.
+    late: Arc<RwLock<()>>,
 }
 
 impl Faults {
@@ -84,6 +92,17 @@ impl Faults {
 
     pub fn rules(&self) -> Vec<Rule> {
         self.lock().clone()
+    }
+
+    /// Held by a request until it has taken effect.
+    pub async fn late(&self) -> OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.late).read_owned().await
+    }
+
+    /// Ends the rules, and waits until what they hold up has taken effect.
+    pub async fn end(&self) {
+        self.replace(Vec::new());
+        drop(self.late.write().await);
     }
 
     /// The first rule that hits the request decides.
@@ -113,6 +132,10 @@ impl Rule {
     }
 
     fn is_hit(&mut self) -> bool {
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
         let Some(probability) = self.probability else { return true };
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let thrown = mixed(self.seed) >> 32;
@@ -155,6 +178,8 @@ mod tests {
         assert_eq!(hit(&faults(r#"{ "fault": "before", "next": 2 }"#), 5), [0, 1]);
         let other = r#"{ "fault": "before", "method": "GET" }"#;
         assert_eq!(hit(&faults(other), 5), Vec::<usize>::new());
+        let later = r#"{ "fault": "before", "skip": 2, "next": 2 }"#;
+        assert_eq!(hit(&faults(later), 5), [2, 3]);
         let there = r#"{ "fault": "after", "prefix": "lake/log/", "contains": "/3" }"#;
         assert_eq!(hit(&faults(there), 5), [3]);
     }

@@ -52,6 +52,9 @@ async fn answer(
     let query = uri.query().unwrap_or_default();
     let request = Request::new(method, uri.path(), query, headers, body);
     if request.path == FAULTS {
+        if request.method == Method::DELETE {
+            emulator.faults.end().await;
+        }
         return told(&emulator.faults, &request);
     }
     match emulator.faults.of(&request) {
@@ -79,9 +82,12 @@ async fn faulty(emulator: Arc<Emulator>, request: Request, fault: Fault) -> Resp
             Refusal::fault(status).as_xml()
         }
         Kind::StallBefore => {
+            let late = emulator.faults.late().await;
             detached(async move {
                 pause(stall).await;
-                work(emulator, request).await
+                let answer = work(emulator, request).await;
+                drop(late);
+                answer
             })
             .await
         }
@@ -104,15 +110,14 @@ async fn pause(stall: Duration) {
     tokio::time::sleep(stall).await;
 }
 
-/// `PUT` replaces the rules, `GET` tells how often each has hit, `DELETE` ends them.
+/// `PUT` replaces the rules, `GET` tells how often each has hit, `DELETE` has ended them.
 fn told(faults: &Faults, request: &Request) -> Response {
     match request.method {
         Method::PUT => match serde_json::from_slice::<Vec<Rule>>(&request.body) {
             Ok(rules) => faults.replace(rules),
             Err(error) => return Refusal::invalid(error.to_string()).as_json(),
         },
-        Method::DELETE => faults.replace(Vec::new()),
-        Method::GET => {}
+        Method::DELETE | Method::GET => {}
         _ => return Refusal::no_method().as_json(),
     }
     let rules = serde_json::to_string(&faults.rules()).unwrap_or_default();
