@@ -41,3 +41,51 @@ fn mines() -> Option<&'static Path> {
     static MINES: OnceLock<Option<PathBuf>> = OnceLock::new();
     MINES.get_or_init(|| env::var_os(VARIABLE).map(PathBuf::from)).as_deref()
 }
+
+/// Which call to a layer goes wrong, counted from 0, and how: for the tests of whoever calls it.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+pub enum Crash {
+    /// It never arrives, and the caller is dead: nothing that follows arrives either.
+    Before(usize),
+    /// It takes effect; nothing that follows arrives.
+    After(usize),
+    /// It fails without effect; what follows is answered.
+    Error(usize),
+    /// It takes effect and its answer is lost; what follows is answered.
+    Lost(usize),
+}
+
+/// What becomes of one call.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Answered,
+    /// It has no effect, and an error for an answer.
+    Refused,
+    /// It takes effect, and has an error for an answer.
+    Unanswered,
+}
+
+#[cfg(test)]
+impl Crash {
+    /// Ends the caller, in both ways.
+    pub const KILLS: [fn(usize) -> Self; 2] = [Self::Before, Self::After];
+    /// Passes, in both ways: the caller goes on.
+    pub const TROUBLES: [fn(usize) -> Self; 2] = [Self::Error, Self::Lost];
+
+    pub fn at(self) -> usize {
+        let (Self::Before(at) | Self::After(at) | Self::Error(at) | Self::Lost(at)) = self;
+        at
+    }
+
+    pub fn fate(self, call: usize) -> Fate {
+        match self {
+            Self::Before(at) if call >= at => Fate::Refused,
+            Self::After(at) if call > at => Fate::Refused,
+            Self::Error(at) if call == at => Fate::Refused,
+            Self::After(at) | Self::Lost(at) if call == at => Fate::Unanswered,
+            Self::Before(_) | Self::After(_) | Self::Error(_) | Self::Lost(_) => Fate::Answered,
+        }
+    }
+}

@@ -12,6 +12,7 @@ use crate::lake::testing::crash_at_every_call;
 use crate::lake::testing::memory;
 use crate::lake::testing::output;
 use crate::lake::testing::record_of;
+use crate::lake::testing::trouble_at_every_request;
 use crate::model::column::ColumnType;
 use crate::model::commit::Closing;
 use crate::model::commit::FORMAT;
@@ -281,11 +282,15 @@ async fn rows_that_are_missing_from_a_staged_file_close_nothing() {
 }
 
 /// A record closed, and another one whose row is late.
-async fn reopened() -> (Lake, ()) {
-    let lake = memory().await;
+async fn reopen(lake: Lake) {
     commit(&lake, Publish::OnClose, 2, 2).await;
     close(&lake, 1, 1).await.unwrap();
     commit(&lake, Publish::OnClose, 1, 2).await;
+}
+
+async fn reopened() -> (Lake, ()) {
+    let lake = memory().await;
+    reopen(lake.clone()).await;
     (lake, ())
 }
 
@@ -298,23 +303,35 @@ async fn sweep(lake: &Lake) {
     }
 }
 
+/// One that has failed is followed by another.
+async fn close_second(lake: Lake, (): ()) -> Result<(), Error> {
+    match close(&lake, 2, 2).await {
+        Err(error) if error.kind == ErrorKind::Unavailable => close(&lake, 2, 2).await.map(|_| ()),
+        closed => closed.map(|_| ()),
+    }
+}
+
 #[tokio::test]
 async fn a_crash_at_any_call_is_mended_by_the_next_compaction_and_a_sweep() {
-    let work = async |lake: Lake, ()| close(&lake, 2, 2).await.map(|_| ());
-    crash_at_every_call(reopened, work, async |lake, ()| {
-        assert!(visible(&lake).await.concat().len() <= 3, "a row is visible twice");
-        close(&lake, 2, 2).await.unwrap();
-        sweep(&lake).await;
-        assert_eq!(visible(&lake).await, [vec![1, 0], vec![2]]);
-        check_sound(&lake, 0).await;
-    })
-    .await;
+    crash_at_every_call(reopened, close_second, mend).await;
+}
+
+#[tokio::test]
+async fn trouble_at_any_request_to_a_bucket_is_mended_so_too() {
+    trouble_at_every_request(reopen, close_second, mend).await;
+}
+
+async fn mend(lake: Lake, (): ()) {
+    assert!(visible(&lake).await.concat().len() <= 3, "a row is visible twice");
+    close(&lake, 2, 2).await.unwrap();
+    sweep(&lake).await;
+    assert_eq!(visible(&lake).await, [vec![1, 0], vec![2]]);
+    check_sound(&lake, 0).await;
 }
 
 #[tokio::test]
 async fn a_crash_at_any_call_after_the_closing_is_mended_by_the_sweep_alone() {
-    let work = async |lake: Lake, ()| close(&lake, 2, 2).await.map(|_| ());
-    crash_at_every_call(reopened, work, async |lake, ()| {
+    crash_at_every_call(reopened, close_second, async |lake, ()| {
         sweep(&lake).await;
         let is_closed = lake.closing(&output(), &key(), 2).await.unwrap().is_some();
         let expected = if is_closed { vec![vec![1, 0], vec![2]] } else { vec![vec![1, 0]] };

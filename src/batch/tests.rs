@@ -1,6 +1,9 @@
 use super::*;
 use crate::clock::Clock;
+use crate::crash::Crash;
+use crate::lake::testing::CrashingStore;
 use crate::lake::testing::TOPIC_ID;
+use crate::lake::testing::through;
 use crate::model::column::Column;
 use crate::model::column::ColumnType;
 use crate::model::column::Origin;
@@ -196,6 +199,15 @@ impl World {
         super::run(&self.context(run), &job.parse().unwrap()).await
     }
 
+    /// Runs it while one call to the lake goes wrong; says whether that was reached.
+    async fn run_through(&self, job: &str, run: &Run, crash: Crash) -> (bool, Option<Error>) {
+        let store = CrashingStore::over(self.lake.objects().clone(), crash);
+        let lake = through(&self.lake, store.clone());
+        let context = Context { lake: &lake, ..self.context(run) };
+        let outcome = super::run(&context, &job.parse().unwrap()).await;
+        (store.crashed(), outcome.err())
+    }
+
     async fn ask(&self, text: &str) -> Result<String, Error> {
         let declared = Declared::from(&self.version);
         let answer = ask(declared, &self.lake, &self.warehouse, &self.budget, text, 5).await?;
@@ -263,6 +275,33 @@ async fn a_repeat_makes_the_same_bytes_and_an_older_closing_is_fenced() {
     assert_eq!(checksum().await, before);
     assert_eq!(world.run("by_hour", &of_hour(1)).await.unwrap_err().kind, ErrorKind::Fenced);
     assert_eq!(checksum().await, before);
+}
+
+/// One that has failed so is tried again; whoever tries, lake and warehouse end alike.
+#[tokio::test]
+async fn a_call_that_goes_wrong_anywhere_is_an_outage_and_the_next_try_ends_well() {
+    for crash in Crash::KILLS.into_iter().chain(Crash::TROUBLES) {
+        for call in 0.. {
+            let world = world().await;
+            let file = world.publish("a", &[("dewiki", 1), ("enwiki", 2)]).await;
+            world.close(1, vec![file.clone()]).await;
+            world.run("by_hour", &of_hour(1)).await.unwrap();
+            let late = world.publish("b", &[("dewiki", 10)]).await;
+            world.close(2, vec![file, late]).await;
+            let (crashed, error) = world.run_through("by_hour", &of_hour(2), crash(call)).await;
+            if let Some(error) = &error {
+                assert_eq!(error.kind, ErrorKind::Unavailable, "{:?}: {error}", crash(call));
+            }
+            world.run("by_hour", &of_hour(2)).await.unwrap();
+            world.check(&["2026-11-20T05:00:00 dewiki 11", "2026-11-20T05:00:00 enwiki 2"]).await;
+            if !crashed {
+                assert!(error.is_none() && call > 8, "{call} calls: {error:?}");
+                break;
+            }
+            let passes = matches!(crash(call), Crash::Lost(_) | Crash::Error(_));
+            assert!(error.is_some() || passes, "{:?} is swallowed", crash(call));
+        }
+    }
 }
 
 #[tokio::test]

@@ -33,10 +33,16 @@ impl Retry {
                 Err(error) => error,
             };
             done += 1;
-            let Some(pause) = self.pause_after(done, error.kind) else { return Err(error) };
-            debug!(%error, tries = done, "no answer; trying again");
-            self.clock.sleep(pause).await;
+            self.again(done, error).await?;
         }
+    }
+
+    /// Pauses after what has failed `done` times, or gives its error back where it is final.
+    pub async fn again(&self, done: u32, error: Error) -> Result<(), Error> {
+        let Some(pause) = self.pause_after(done, error.kind) else { return Err(error) };
+        debug!(%error, tries = done, "no answer; trying again");
+        self.clock.sleep(pause).await;
+        Ok(())
     }
 
     fn pause_after(&self, done: u32, kind: ErrorKind) -> Option<Duration> {

@@ -8,6 +8,7 @@ use crate::model::commit::ClosedFile;
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
 use futures::TryStreamExt;
+use object_store::ListResult;
 use object_store::ObjectMeta;
 use object_store::path::Path;
 
@@ -86,10 +87,12 @@ impl Lake {
 
     /// The folders right under `folder`.
     pub(super) async fn list_folders(&self, folder: &Path) -> Result<Vec<Path>, Error> {
-        let call = || async {
-            let found = self.objects().list_with_delimiter(Some(folder)).await?;
-            Ok(found.common_prefixes)
-        };
+        Ok(self.list_right_under(folder).await?.common_prefixes)
+    }
+
+    /// The folders and objects right under `folder`.
+    pub(super) async fn list_right_under(&self, folder: &Path) -> Result<ListResult, Error> {
+        let call = || async { Ok(self.objects().list_with_delimiter(Some(folder)).await?) };
         self.retry().run(call).await.doing(|| format!("list {folder}"))
     }
 }

@@ -1,5 +1,7 @@
+use super::testing::crash_at_every_call;
 use super::*;
 use object_store::ObjectStoreExt;
+use std::sync::Mutex;
 use tempfile::TempDir;
 
 async fn open(folder: &TempDir, project: &str) -> Result<Lake, Error> {
@@ -14,6 +16,26 @@ async fn a_lake_is_made_once_and_keeps_its_id() {
     let ids: Vec<String> = opened.into_iter().map(|lake| lake.unwrap().id().to_owned()).collect();
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     assert_eq!(open(&folder, "wiki").await.unwrap().id(), ids[0]);
+}
+
+#[tokio::test]
+async fn a_lake_that_is_made_through_any_crash_has_one_id() {
+    let make = async || {
+        let lake = testing::memory().await;
+        lake.delete(&paths::lake_identity()).await.unwrap();
+        (lake, Arc::new(Mutex::new(String::new())))
+    };
+    let work = async |lake: Lake, told: Arc<Mutex<String>>| {
+        let id = lake.identify(&"wiki".parse().unwrap()).await?;
+        *told.lock().unwrap() = id;
+        Ok(())
+    };
+    crash_at_every_call(make, work, async |lake, told| {
+        let id = lake.identify(&"wiki".parse().unwrap()).await.unwrap();
+        let told = told.lock().unwrap();
+        assert!(told.is_empty() || *told == id, "{told} and {id}");
+    })
+    .await;
 }
 
 #[tokio::test]

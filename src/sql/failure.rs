@@ -3,13 +3,14 @@
 use crate::error::Error;
 use crate::error::ErrorKind;
 use datafusion::error::DataFusionError;
+use std::error::Error as StdError;
 
 /// Says whose fault it is: who can mend it decides whether it is tried again.
 pub(super) fn of_execution(err: &DataFusionError) -> Error {
     let root = err.find_root();
     let kind = match root {
-        DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => ErrorKind::Unavailable,
-        DataFusionError::ParquetError(_) => ErrorKind::Data,
+        DataFusionError::IoError(_) => ErrorKind::Unavailable,
+        DataFusionError::ObjectStore(_) | DataFusionError::ParquetError(_) => of_reading(root),
         DataFusionError::Internal(_) => ErrorKind::Bug,
         DataFusionError::ResourcesExhausted(_) => {
             return Error::new(ErrorKind::Input, root.message().into_owned())
@@ -18,4 +19,32 @@ pub(super) fn of_execution(err: &DataFusionError) -> Error {
         _ => ErrorKind::Input,
     };
     Error::new(kind, root.message().into_owned())
+}
+
+/// A file that did not come is an outage; one that is gone or broken is damage.
+fn of_reading(err: &DataFusionError) -> ErrorKind {
+    if let Some(err) = of_store(err) {
+        return match err {
+            object_store::Error::NotFound { .. } => ErrorKind::Data,
+            object_store::Error::PermissionDenied { .. }
+            | object_store::Error::Unauthenticated { .. } => ErrorKind::Input,
+            _ => ErrorKind::Unavailable,
+        };
+    }
+    // Whoever reads a footer passes on what the store has said as text alone.
+    let told = err.to_string();
+    let lost = told.contains("Object Store error: ") && !told.contains(" not found: ");
+    if lost { ErrorKind::Unavailable } else { ErrorKind::Data }
+}
+
+/// What the store has said, however deep it lies.
+fn of_store<'a>(err: &'a (dyn StdError + 'static)) -> Option<&'a object_store::Error> {
+    let mut cause = Some(err);
+    while let Some(err) = cause {
+        if let Some(found) = err.downcast_ref::<object_store::Error>() {
+            return Some(found);
+        }
+        cause = err.source();
+    }
+    None
 }

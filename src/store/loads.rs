@@ -206,6 +206,7 @@ impl Tx {
 
 #[cfg(test)]
 mod tests {
+    use super::super::repeat_tests::check;
     use super::*;
     use crate::store::Store;
     use tempfile::TempDir;
@@ -277,6 +278,15 @@ mod tests {
         assert_eq!((first.job.as_str(), first.known), ("tidemill-wiki-d-r1-t-t1", false));
         let again = begin(&store, "a1", 1).await.unwrap();
         assert_eq!((again.job, again.known, again.open), (first.job, true, vec![]));
+    }
+
+    #[tokio::test]
+    async fn a_load_is_begun_and_ended_once() {
+        let (_folder, store) = with_attempts().await;
+        check(&store, async |store| begin(store, "a1", 1).await.map(drop)).await;
+        let job = begin(&store, "a1", 1).await.unwrap().job;
+        let loaded = LoadEnd::Loaded { rows: 1, bytes: 2 };
+        check(&store, async |store| store.load_ended(&job, loaded, NOW).await).await;
     }
 
     #[tokio::test]

@@ -20,7 +20,7 @@ use crate::model::run::Desired;
 use crate::model::time::Micros;
 use std::collections::BTreeMap;
 
-const NOW: Micros = Micros(1_000);
+pub const NOW: Micros = Micros(1_000);
 
 #[tokio::test]
 async fn a_file_that_a_newer_version_wrote_is_refused_with_a_remedy() {
@@ -223,19 +223,19 @@ impl Store {
     }
 }
 
-async fn fresh() -> (tempfile::TempDir, Store) {
+pub async fn fresh() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("state.db")).await.unwrap();
     (folder, store)
 }
 
-async fn with_feed() -> (tempfile::TempDir, Store) {
+pub async fn with_feed() -> (tempfile::TempDir, Store) {
     let (folder, store) = fresh().await;
     store.accept(&Accepted { versions: vec![feed_dag()], tables: vec![] }, NOW).await.unwrap();
     (folder, store)
 }
 
-fn feed_dag() -> DagVersion {
+pub fn feed_dag() -> DagVersion {
     let replay = Replay { file: "a.jsonl".into(), speed: None };
     let feed =
         FeedJob { from: FeedFrom::Replay(replay), topic: "changes".parse().unwrap(), unique: None };

@@ -8,12 +8,13 @@ use super::testing::records;
 use super::testing::start;
 use super::testing::start_with;
 use super::testing::topic;
+use crate::crash::Crash;
 use crate::error::ErrorKind;
 use crate::kafka::Change;
 use crate::lake::Lake;
-use crate::lake::testing::Crash;
 use crate::lake::testing::CrashingStore;
 use crate::lake::testing::memory;
+use crate::lake::testing::patient_through;
 use crate::lake::testing::through;
 use crate::model::job::OnGap;
 use crate::model::job::Start;
@@ -87,7 +88,7 @@ async fn every_message_lands_or_is_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_at_any_call_to_the_lake_loses_and_doubles_nothing() {
-    for crash in [Crash::Before, Crash::After] {
+    for crash in Crash::KILLS {
         for call in 0.. {
             let (fake, lake) = (mixed(), memory().await);
             let store = CrashingStore::over(lake.objects().clone(), crash(call));
@@ -96,11 +97,32 @@ async fn a_crash_at_any_call_to_the_lake_loses_and_doubles_nothing() {
             let mut progress = crashing.progress.clone();
             let done = progress.wait_for(|now| now.counts.read == 29);
             tokio::select! {
-                ended = crashing.end => drop(ended.unwrap().unwrap_err()),
+                ended = crashing.end => {
+                    let error = ended.unwrap().unwrap_err();
+                    assert_eq!(error.kind, ErrorKind::Unavailable, "{:?}: {error}", crash(call));
+                }
                 all = done => drop(all.map(|_| ())),
             }
             stop.cancel();
             start(topic(), job(), &fake, &lake).land_all(&fake).await;
+            check_mixed(&lake).await;
+            if !store.crashed() {
+                assert!(call > 20, "{call} calls");
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_fails_or_loses_its_answer_is_made_again_and_the_stream_goes_on() {
+    for crash in Crash::TROUBLES {
+        for call in 0.. {
+            let (fake, lake) = (mixed(), memory().await);
+            let store = CrashingStore::over(lake.objects().clone(), crash(call));
+            start(topic(), job(), &fake, &patient_through(&lake, store.clone()))
+                .land_all(&fake)
+                .await;
             check_mixed(&lake).await;
             if !store.crashed() {
                 assert!(call > 20, "{call} calls");

@@ -17,6 +17,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(30);
 const TERMINATE_MAX: Duration = Duration::from_secs(10);
 /// From the kill to the sweep; the shim reaps and tells in much less.
 const KILL_MAX: Duration = Duration::from_secs(5);
+/// The exit code of a process of ours that ends because something did not answer.
+const TRY_LATER: i32 = 3;
 /// How the reason of a stop begins that counts as a failure of the task.
 const TIMED_OUT: &str = "timed out";
 
@@ -238,7 +240,19 @@ fn exited(attempt: &Attempt, code: i32) -> Failure {
     let what = format!("exit code {code}");
     match attempt.kind {
         AttemptKind::Exec => failed(ErrorKind::Unavailable, &what, Some("see its log")),
-        // A process of ours reports before it exits, unless it panicked.
+        // A process of ours reports before it exits, unless nobody takes the report or it panicked.
+        AttemptKind::Feed
+        | AttemptKind::Stream
+        | AttemptKind::Batch
+        | AttemptKind::Test
+        | AttemptKind::Compact
+            if code == TRY_LATER =>
+        {
+            let why = "it could not reach the state store";
+            let remedy =
+                "see that the disk of the state store has room and that no process holds it";
+            failed(ErrorKind::Unavailable, why, Some(remedy))
+        }
         AttemptKind::Feed
         | AttemptKind::Stream
         | AttemptKind::Batch
@@ -417,6 +431,8 @@ mod tests {
         let batch = running(AttemptKind::Batch, None);
         let panicked = "finish as failed, bug: exit code 101";
         check(&batch, &over(End::Exited(101)), Known::default(), 1, panicked);
+        let mute = "finish as failed, unavailable: it could not reach the state store";
+        check(&batch, &over(End::Exited(3)), Known::default(), 1, mute);
     }
 
     #[test]

@@ -9,13 +9,13 @@ mod compact;
 mod feed;
 mod heartbeat;
 mod loads;
+mod report;
 mod stream;
 mod task;
 
 use crate::batch::Budget;
 use crate::clock::Clock;
 use crate::config::Environment;
-use crate::crash;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -30,7 +30,6 @@ use crate::model::settings::Settings;
 use crate::model::topic::Topic;
 use crate::store::Store;
 use crate::store::attempts::Attempt;
-use crate::store::attempts::Failure;
 use crate::store::attempts::Owner;
 use serde_json::Value;
 use std::num::NonZero;
@@ -39,7 +38,6 @@ use std::thread::available_parallelism;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
 use tracing::info;
 
 /// The project that the attempt belongs to.
@@ -87,11 +85,11 @@ async fn work(project: Project, id: &str) -> Result<(), Error> {
         return Err(Error::new(ErrorKind::Fenced, "it has been given up")).doing(|| doing(id));
     }
     let version = store.version(&attempt.version).await?;
-    let drain = CancellationToken::new();
+    let (drain, clock) = (CancellationToken::new(), Clock::system());
     let work = Work {
         project,
         store: store.clone(),
-        clock: Clock::system(),
+        clock: clock.clone(),
         attempt,
         version,
         drain: drain.clone(),
@@ -100,7 +98,7 @@ async fn work(project: Project, id: &str) -> Result<(), Error> {
         outcome = work.dispatch() => outcome,
         error = signalled(drain) => Err(error),
     };
-    report(&store, id, outcome).await
+    report::report(&store, &clock, id, outcome).await
 }
 
 fn doing(id: &str) -> String {
@@ -125,23 +123,6 @@ async fn signalled(drain: CancellationToken) -> Error {
             }
         }
     }
-}
-
-async fn report(
-    store: &Store,
-    id: &str,
-    outcome: Result<Option<Value>, Error>,
-) -> Result<(), Error> {
-    crash::point("outcome");
-    let failure = outcome.as_ref().err().map(Failure::from);
-    if let Some(failure) = &failure {
-        error!(remedy = failure.remedy, "{}", failure.error);
-    }
-    let result = outcome.as_ref().ok().and_then(Option::as_ref);
-    if !store.report(id, result, failure.as_ref()).await? {
-        return Err(Error::new(ErrorKind::Fenced, "it has been given up")).doing(|| doing(id));
-    }
-    outcome.map(drop)
 }
 
 impl Work {

@@ -11,6 +11,8 @@ use crate::error::ErrorKind;
 use crate::model::settings::LakeBucket;
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use object_store::BackoffConfig;
 use object_store::ClientOptions;
@@ -184,6 +186,19 @@ fn refused(status: u16, path: &Path) -> Option<object_store::Error> {
     })
 }
 
+/// A refusal that waiting does not mend: of a listing `object_store` 0.13 tells it in its text alone,
+/// and else it would pass for an outage.
+fn listing_refused(folder: &Path, error: object_store::Error) -> object_store::Error {
+    let told = error.to_string();
+    let status = told.split_once("status code: ").and_then(|(_, rest)| rest.get(..3));
+    match (&error, status.and_then(|status| status.parse().ok())) {
+        (object_store::Error::Generic { .. }, Some(status @ (401 | 403 | 404))) => {
+            refused(status, folder).unwrap_or(error)
+        }
+        _ => error,
+    }
+}
+
 /// Plain `http` is an emulator: no token goes over it, and none is looked for.
 fn builder(bucket: &LakeBucket) -> GoogleCloudStorageBuilder {
     let endpoint = bucket.endpoint.as_deref();
@@ -313,11 +328,14 @@ impl ObjectStore for Bucket {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.objects.list(prefix)
+        let folder = prefix.cloned().unwrap_or_default();
+        self.objects.list(prefix).map_err(move |error| listing_refused(&folder, error)).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.objects.list_with_delimiter(prefix).await
+        let folder = prefix.cloned().unwrap_or_default();
+        let listed = self.objects.list_with_delimiter(prefix).await;
+        listed.map_err(|error| listing_refused(&folder, error))
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {

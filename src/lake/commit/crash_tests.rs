@@ -3,13 +3,13 @@
 use super::super::Created;
 use super::super::Lake;
 use super::super::paths;
-use super::super::testing::Emulator;
 use super::super::testing::TOPIC_ID;
 use super::super::testing::closing;
 use super::super::testing::crash_at_every_call;
 use super::super::testing::memory;
 use super::super::testing::output;
 use super::super::testing::record_of;
+use super::super::testing::trouble_at_every_request;
 use super::Append;
 use super::Log;
 use super::NewFile;
@@ -80,113 +80,120 @@ async fn check_published(lake: &Lake, record: &Record) {
     assert!(left.is_empty(), "{left:?}");
 }
 
-async fn check_takeover(make: impl AsyncFn() -> Lake) {
-    let work = async |lake: Lake, ()| {
-        let record = staged(&lake).await?;
-        append_and_publish(&lake, &record).await
-    };
-    crash_at_every_call(
-        async || (make().await, ()),
-        work,
-        async |lake, ()| {
-            let tip = log(&lake).recover().await.unwrap();
-            if let Some(committed) = tip.last() {
-                check_published(&lake, committed).await;
-                return;
-            }
-            assert!(lake.visible_files(&output()).await.unwrap().is_empty());
-            let record = staged(&lake).await.unwrap();
-            append_and_publish(&lake, &record).await.unwrap();
-            check_published(&lake, &record).await;
-        },
-    )
-    .await;
+async fn commit(lake: Lake, (): ()) -> Result<(), Error> {
+    let record = staged(&lake).await?;
+    append_and_publish(&lake, &record).await
+}
+
+async fn take_over(lake: Lake, (): ()) {
+    let tip = log(&lake).recover().await.unwrap();
+    if let Some(committed) = tip.last() {
+        check_published(&lake, committed).await;
+        return;
+    }
+    assert!(lake.visible_files(&output()).await.unwrap().is_empty());
+    let record = staged(&lake).await.unwrap();
+    append_and_publish(&lake, &record).await.unwrap();
+    check_published(&lake, &record).await;
+}
+
+#[tokio::test]
+async fn whoever_comes_after_a_crash_finds_the_record_published_or_none() {
+    crash_at_every_call(async || (memory().await, ()), commit, take_over).await;
+}
+
+#[tokio::test]
+async fn so_it_is_in_a_bucket() {
+    trouble_at_every_request(async |_| (), commit, take_over).await;
+}
+
+/// A record of ours and what a zombie staged for the same number.
+async fn with_garbage(lake: &Lake) -> Record {
+    let (ours, zombies) = (staged(lake).await.unwrap(), staged(lake).await.unwrap());
+    let log = log(lake);
+    let tip = log.recover().await.unwrap();
+    assert!(matches!(log.append(&tip, &ours).await.unwrap(), Append::Ours(_)));
+    assert_eq!(zombies.files.len(), ours.files.len());
+    ours
+}
+
+async fn sweep(lake: Lake, _: Record) -> Result<(), Error> {
+    log(&lake).sweep(0).await.map(|_| ())
+}
+
+async fn sweep_again(lake: Lake, ours: Record) {
+    log(&lake).sweep(0).await.unwrap();
+    log(&lake).recover().await.unwrap();
+    check_published(&lake, &ours).await;
 }
 
 #[tokio::test]
 async fn a_sweep_cut_short_anywhere_takes_nothing_of_a_record_and_is_finished_by_the_next() {
     let make = async || {
         let lake = memory().await;
-        let (ours, zombies) = (staged(&lake).await.unwrap(), staged(&lake).await.unwrap());
-        let log = log(&lake);
-        let tip = log.recover().await.unwrap();
-        assert!(matches!(log.append(&tip, &ours).await.unwrap(), Append::Ours(_)));
-        assert_eq!(zombies.files.len(), ours.files.len());
+        let ours = with_garbage(&lake).await;
         (lake, ours)
     };
-    let work = async |lake: Lake, _: Record| log(&lake).sweep(0).await.map(|_| ());
-    crash_at_every_call(make, work, async |lake, ours| {
-        log(&lake).sweep(0).await.unwrap();
-        log(&lake).recover().await.unwrap();
-        check_published(&lake, &ours).await;
-    })
-    .await;
+    crash_at_every_call(make, sweep, sweep_again).await;
 }
 
 #[tokio::test]
-async fn whoever_comes_after_a_crash_finds_the_record_published_or_none() {
-    check_takeover(memory).await;
+async fn in_a_bucket_it_is_finished_too() {
+    trouble_at_every_request(async |lake| with_garbage(&lake).await, sweep, sweep_again).await;
 }
 
-#[tokio::test]
-async fn so_it_is_in_a_bucket() {
-    let Some(emulator) = Emulator::start() else { return };
-    check_takeover(async || emulator.lake().await).await;
+type Ready = (Record, Tip);
+
+async fn ready(lake: &Lake) -> Ready {
+    (staged(lake).await.unwrap(), log(lake).recover().await.unwrap())
 }
 
-async fn check_append_again(make: impl AsyncFn() -> Lake) {
-    let make = async || {
-        let lake = make().await;
-        let state = (staged(&lake).await.unwrap(), log(&lake).recover().await.unwrap());
-        (lake, state)
+async fn append(lake: Lake, (record, _): Ready) -> Result<(), Error> {
+    append_and_publish(&lake, &record).await
+}
+
+async fn append_again(lake: Lake, (record, tip): Ready) {
+    let Append::Ours(committed) = log(&lake).append(&tip, &record).await.unwrap() else {
+        panic!("the bytes are the same")
     };
-    let work =
-        async |lake: Lake, (record, _): (Record, Tip)| append_and_publish(&lake, &record).await;
-    crash_at_every_call(make, work, async |lake, (record, tip)| {
-        let Append::Ours(committed) = log(&lake).append(&tip, &record).await.unwrap() else {
-            panic!("the bytes are the same")
-        };
-        log(&lake).publish(&committed).await.unwrap();
-        check_published(&lake, &record).await;
-    })
-    .await;
+    log(&lake).publish(&committed).await.unwrap();
+    check_published(&lake, &record).await;
 }
 
 #[tokio::test]
 async fn the_same_record_appended_again_after_any_crash_is_ours() {
-    check_append_again(memory).await;
+    let make = async || {
+        let lake = memory().await;
+        let ready = ready(&lake).await;
+        (lake, ready)
+    };
+    crash_at_every_call(make, append, append_again).await;
 }
 
 #[tokio::test]
 async fn in_a_bucket_it_is_ours_too() {
-    let Some(emulator) = Emulator::start() else { return };
-    check_append_again(async || emulator.lake().await).await;
+    trouble_at_every_request(async |lake| ready(&lake).await, append, append_again).await;
 }
 
-async fn check_closing_again(make: impl AsyncFn() -> Lake) {
-    let work = async |lake: Lake, ()| lake.create_closing(&closing(1, &["a"])).await.map(|_| ());
-    crash_at_every_call(
-        async || (make().await, ()),
-        work,
-        async |lake, ()| {
-            let created = lake.create_closing(&closing(1, &["a"])).await.unwrap();
-            assert_eq!(created, Created::Ours);
-            let other = lake.create_closing(&closing(1, &["b"])).await.unwrap();
-            assert_eq!(other, Created::Theirs(closing(1, &["a"])));
-        },
-    )
-    .await;
+async fn close(lake: Lake, (): ()) -> Result<(), Error> {
+    lake.create_closing(&closing(1, &["a"])).await.map(|_| ())
+}
+
+async fn close_again(lake: Lake, (): ()) {
+    let created = lake.create_closing(&closing(1, &["a"])).await.unwrap();
+    assert_eq!(created, Created::Ours);
+    let other = lake.create_closing(&closing(1, &["b"])).await.unwrap();
+    assert_eq!(other, Created::Theirs(closing(1, &["a"])));
 }
 
 #[tokio::test]
 async fn a_closing_created_again_after_any_crash_is_ours() {
-    check_closing_again(memory).await;
+    crash_at_every_call(async || (memory().await, ()), close, close_again).await;
 }
 
 #[tokio::test]
 async fn a_closing_created_again_in_a_bucket_is_ours() {
-    let Some(emulator) = Emulator::start() else { return };
-    check_closing_again(async || emulator.lake().await).await;
+    trouble_at_every_request(async |_| (), close, close_again).await;
 }
 
 #[tokio::test]

@@ -87,17 +87,23 @@ impl Log {
 
     /// What is staged for each record that exists, from record `from` on.
     pub(in super::super) fn staged(&self, from: u64) -> Staged<'_> {
-        let stage = self.place.stage();
-        let listed = self.lake.objects().list(Some(&stage)).chunks(STAGED_AT_ONCE).boxed();
-        Staged { log: self, from, listed }
+        Staged { log: self, from, listed: self.list_stage(), broken: 0 }
+    }
+
+    fn list_stage(&self) -> Listed {
+        self.lake.objects().list(Some(&self.place.stage())).chunks(STAGED_AT_ONCE).boxed()
     }
 }
+
+type Listed = BoxStream<'static, Vec<object_store::Result<ObjectMeta>>>;
 
 /// A stage that is looked through chunk by chunk.
 pub(in super::super) struct Staged<'a> {
     log: &'a Log,
     from: u64,
-    listed: BoxStream<'static, Vec<object_store::Result<ObjectMeta>>>,
+    listed: Listed,
+    /// How often the listing has broken off.
+    broken: u32,
 }
 
 impl Staged<'_> {
@@ -105,10 +111,9 @@ impl Staged<'_> {
     pub(in super::super) async fn next(
         &mut self,
     ) -> Result<Option<Vec<(Record, Vec<Path>)>>, Error> {
-        let Some(chunk) = self.listed.next().await else { return Ok(None) };
+        let Some(chunk) = self.chunk().await? else { return Ok(None) };
         let mut staged: BTreeMap<u64, Vec<Path>> = BTreeMap::new();
-        for meta in chunk {
-            let path = meta?.location;
+        for path in chunk.into_iter().map(|meta| meta.location) {
             if let Some(seq) = self.log.place.staged_for(&path).filter(|seq| *seq >= self.from) {
                 staged.entry(seq).or_default().push(path);
             }
@@ -124,6 +129,22 @@ impl Staged<'_> {
             (record, objects)
         };
         Ok(Some(records.map(with_staged).collect()))
+    }
+
+    /// A listing that breaks off begins anew: what the caller has deleted is not in it any more, and
+    /// of the rest it is told twice.
+    async fn chunk(&mut self) -> Result<Option<Vec<ObjectMeta>>, Error> {
+        loop {
+            let Some(chunk) = self.listed.next().await else { return Ok(None) };
+            match chunk.into_iter().collect::<object_store::Result<Vec<ObjectMeta>>>() {
+                Ok(chunk) => return Ok(Some(chunk)),
+                Err(error) => {
+                    self.broken += 1;
+                    self.log.lake.retry().again(self.broken, error.into()).await?;
+                    self.listed = self.log.list_stage();
+                }
+            }
+        }
     }
 }
 

@@ -1,5 +1,7 @@
-//! An object store that crashes at a chosen call, and answers nothing from then on.
+//! An object store in which one chosen call goes wrong, or that one and all that follow.
 
+use crate::crash::Crash;
+use crate::crash::Fate;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -23,13 +25,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
-/// Which call crashes, counted from 0, and whether it takes effect first.
-#[derive(Clone, Copy, Debug)]
-pub enum Crash {
-    Before(usize),
-    After(usize),
-}
-
 #[derive(Debug)]
 pub struct CrashingStore {
     inner: Arc<dyn ObjectStore>,
@@ -43,19 +38,24 @@ impl CrashingStore {
     }
 
     pub fn crashed(&self) -> bool {
-        let (Crash::Before(at) | Crash::After(at)) = self.crash;
-        self.calls.load(Ordering::SeqCst) > at
+        self.calls.load(Ordering::SeqCst) > self.crash.at()
+    }
+
+    fn fate(&self) -> Fate {
+        self.crash.fate(self.calls.fetch_add(1, Ordering::SeqCst))
     }
 
     async fn call<T>(&self, run: impl Future<Output = Result<T>>) -> Result<T> {
-        let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        match self.crash {
-            Crash::Before(at) if call >= at => Err(lost()),
-            Crash::After(at) if call > at => Err(lost()),
-            Crash::After(at) if call == at => run.await.and_then(|_| Err(lost())),
-            Crash::Before(_) | Crash::After(_) => run.await,
+        match self.fate() {
+            Fate::Answered => run.await,
+            Fate::Refused => Err(lost()),
+            Fate::Unanswered => run.await.and_then(|_| Err(lost())),
         }
     }
+}
+
+fn broken<T: Send + 'static>() -> BoxStream<'static, Result<T>> {
+    futures::stream::once(futures::future::err(lost())).boxed()
 }
 
 pub(super) fn lost() -> Error {
@@ -91,27 +91,24 @@ impl ObjectStore for CrashingStore {
         paths: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
         // One call for all of them: those of this layer delete one object at a time.
-        let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        let failed = || futures::stream::once(futures::future::err(lost())).boxed();
-        match self.crash {
-            Crash::Before(at) if call >= at => failed(),
-            Crash::After(at) if call > at => failed(),
-            Crash::After(at) if call == at => self
+        match self.fate() {
+            Fate::Answered => self.inner.delete_stream(paths),
+            Fate::Refused => broken(),
+            Fate::Unanswered => self
                 .inner
                 .delete_stream(paths)
                 .map(|deleted| deleted.and_then(|_| Err(lost())))
                 .boxed(),
-            Crash::Before(_) | Crash::After(_) => self.inner.delete_stream(paths),
         }
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        let (Crash::Before(at) | Crash::After(at)) = self.crash;
-        if call >= at {
-            return futures::stream::once(futures::future::err(lost())).boxed();
+        match self.fate() {
+            Fate::Answered => self.inner.list(prefix),
+            Fate::Refused => broken(),
+            // It breaks off after a page.
+            Fate::Unanswered => self.inner.list(prefix).take(1).chain(broken()).boxed(),
         }
-        self.inner.list(prefix)
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

@@ -84,6 +84,11 @@ impl Emulator {
         self.admin("PUT", rules);
     }
 
+    /// Ends the rules, when what they hold up has taken effect.
+    pub fn end_faults(&self) {
+        self.admin("DELETE", "");
+    }
+
     /// How often each rule has hit.
     pub fn hits(&self) -> Vec<u64> {
         let rules: serde_json::Value = serde_json::from_str(&self.admin("GET", "")).unwrap();

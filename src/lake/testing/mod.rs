@@ -3,11 +3,12 @@
 mod crashing;
 pub mod decisions;
 mod emulator;
+mod requests;
 mod stepped;
 
-pub use crashing::Crash;
 pub use crashing::CrashingStore;
 pub use emulator::Emulator;
+pub use requests::trouble_at_every_request;
 pub use stepped::Fault;
 pub use stepped::SteppedStore;
 
@@ -17,7 +18,9 @@ use super::disk::Disk;
 use super::paths::Place;
 use super::retry::Retry;
 use crate::clock::Clock;
+use crate::crash::Crash;
 use crate::error::Error;
+use crate::error::ErrorKind;
 use crate::model::commit::ClosedFile;
 use crate::model::commit::Closing;
 use crate::model::commit::Counts;
@@ -71,24 +74,42 @@ pub fn through(lake: &Lake, objects: Arc<dyn ObjectStore>) -> Lake {
     Lake { objects, ..lake.clone() }
 }
 
-/// Runs `work` with a crash at its first call to the store, then at its second, until there is no
-/// call left; after each crash, `after` tells on a sound handle what must be true.
+/// The same lake, by way of another store, with the patience to ask it again.
+pub fn patient_through(lake: &Lake, objects: Arc<dyn ObjectStore>) -> Lake {
+    let retry = Retry { tries: 3, ..lake.retry.clone() };
+    Lake { objects, retry, ..lake.clone() }
+}
+
+/// Runs `work` with trouble at its first call to the store, then at its second, until there is no
+/// call left; each time `after` tells on a sound handle what must be true.
+///
+/// Killed there it must say so; and where a call only fails, or only its answer is lost, asking
+/// again must be enough.
 pub async fn crash_at_every_call<S: Clone>(
     make: impl AsyncFn() -> (Lake, S),
     work: impl AsyncFn(Lake, S) -> Result<(), Error>,
     after: impl AsyncFn(Lake, S),
 ) {
-    for crash in [Crash::Before, Crash::After] {
+    for crash in Crash::KILLS.into_iter().chain(Crash::TROUBLES) {
         for call in 0.. {
+            let crash = crash(call);
             let (lake, state) = make().await;
-            let store = CrashingStore::over(lake.objects().clone(), crash(call));
-            let outcome = work(through(&lake, store.clone()), state.clone()).await;
+            let store = CrashingStore::over(lake.objects().clone(), crash);
+            let is_kill = matches!(crash, Crash::Before(_) | Crash::After(_));
+            let reach = if is_kill { through } else { patient_through };
+            let outcome = work(reach(&lake, store.clone()), state.clone()).await;
             if !store.crashed() {
                 outcome.expect("without a crash it must work");
                 assert_ne!(call, 0, "a crash must be reached");
                 break;
             }
-            outcome.expect_err("a crash is reported, never swallowed");
+            match (is_kill, outcome) {
+                (true, Ok(())) => panic!("{crash:?} is swallowed"),
+                (true, Err(error)) => {
+                    assert_eq!(error.kind, ErrorKind::Unavailable, "{crash:?}: {error}");
+                }
+                (false, outcome) => outcome.unwrap_or_else(|error| panic!("{crash:?}: {error}")),
+            }
             after(lake, state).await;
         }
     }

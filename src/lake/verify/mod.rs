@@ -197,8 +197,8 @@ impl Lake {
     }
 
     async fn names(&self, folder: &Path) -> Result<BTreeSet<String>, Error> {
-        let listed = self.objects().list(Some(folder)).map_ok(|meta| meta.location.to_string());
-        listed.try_collect().await.doing(|| format!("list {folder}"))
+        let listed = self.list(folder).await?;
+        Ok(listed.into_iter().map(|meta| meta.location.to_string()).collect())
     }
 
     /// All closings of a table, those of one hive partition together, in the order of their numbers.

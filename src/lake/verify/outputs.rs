@@ -24,9 +24,9 @@ impl Lake {
         report: &mut Report,
     ) -> Result<bool, Error> {
         let folder = paths::outputs(table);
-        let found = self.objects().list_with_delimiter(Some(&folder)).await?;
+        let found = self.list_right_under(&folder).await?.objects;
         let keys: Vec<PartitionKey> =
-            found.objects.iter().filter_map(|meta| paths::output_key(&meta.location)).collect();
+            found.iter().filter_map(|meta| paths::output_key(&meta.location)).collect();
         for key in &keys {
             let Some(output) = self.read_output(table, key).await? else { continue };
             let Some(file) = &output.file else { continue };

@@ -2,6 +2,7 @@ use super::super::compaction::NewSorted;
 use super::super::testing::SteppedStore;
 use super::super::testing::TOPIC_ID;
 use super::super::testing::closing;
+use super::super::testing::crash_at_every_call;
 use super::super::testing::key;
 use super::super::testing::memory;
 use super::super::testing::output;
@@ -87,6 +88,15 @@ async fn a_sound_table_has_nothing_to_tell_but_its_sums() {
     let Report { logs, records, files, closings, late_rows, staged, counts, .. } = report;
     assert_eq!((logs, records, files, closings, late_rows, staged), (1, 2, 2, 1, 4, 1));
     assert_eq!(counts.landed, 8);
+}
+
+#[tokio::test]
+async fn trouble_at_any_call_is_told_as_an_outage_and_never_as_damage() {
+    let verify = async |lake: Lake, ()| {
+        assert_eq!(lake.verify(&output()).await?.findings, []);
+        Ok(())
+    };
+    crash_at_every_call(async || (sound().await.0, ()), verify, async |_, ()| {}).await;
 }
 
 #[tokio::test]

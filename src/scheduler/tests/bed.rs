@@ -1,5 +1,6 @@
 //! A store on disk, a lake in memory, three DAGs in a chain, and a clock that only the test moves.
 
+use crate::crash::Crash;
 use crate::error::ErrorKind;
 use crate::lake::Lake;
 use crate::lake::commit::Append;
@@ -7,7 +8,6 @@ use crate::lake::commit::NewFile;
 use crate::lake::members::OtherTopic;
 use crate::lake::outputs::NewOutput;
 use crate::lake::testing;
-use crate::lake::testing::Crash;
 use crate::lake::testing::CrashingStore;
 use crate::model::commit::Counts;
 use crate::model::commit::FORMAT;
@@ -57,6 +57,13 @@ use std::time::Duration;
 pub const MINUTE: i64 = 60_000_000;
 pub const HOUR: i64 = 60 * MINUTE;
 pub const TOPIC_ID: &str = "0123456789abcdef0123456789abcdef";
+
+/// What the scheduler stands on.
+#[derive(Clone, Copy, Debug)]
+pub enum Layer {
+    Lake,
+    Store,
+}
 
 pub struct Bed {
     folder: tempfile::TempDir,
@@ -270,16 +277,36 @@ impl Bed {
         let _ = self.scheduler.step(self.now).await;
     }
 
-    /// Settles with a lake that goes away at one call; says whether that call was reached.
-    pub async fn settle_through_a_crash(&mut self, crash: Crash) -> bool {
+    /// Settles while one call to the lake, or one transaction of the store, goes wrong; says whether
+    /// it was reached.
+    ///
+    /// After a kill another daemon takes over; what only fails, the same one gets over.
+    pub async fn settle_through(&mut self, what: Layer, crash: Crash) -> bool {
         let objects = CrashingStore::over(self.lake.objects().clone(), crash);
-        let lake = testing::through(&self.lake, objects.clone());
-        self.scheduler = Scheduler::new(self.store.clone(), lake, 4);
-        for _ in 0..10 {
-            self.try_step().await;
+        let (mut lake, mut store) = (self.lake.clone(), self.store.clone());
+        match what {
+            Layer::Lake => lake = testing::through(&lake, objects.clone()),
+            Layer::Store => store = store.crashing(crash),
+        }
+        self.scheduler = Scheduler::new(store.clone(), lake, 4);
+        for _ in 0..6 {
+            if let Err(error) = self.scheduler.step(self.now).await {
+                assert_eq!(error.kind, ErrorKind::Unavailable, "{what:?} {crash:?}: {error}");
+            }
             self.end_attempts(AttemptState::Succeeded).await;
         }
-        objects.crashed()
+        if matches!(crash, Crash::Before(_) | Crash::After(_)) {
+            self.restart();
+        }
+        // Late rows close after a minute, and what could not be closed is tried again after another.
+        for _ in 0..2 {
+            self.now = Micros(self.now.0 + MINUTE);
+            self.settle().await;
+        }
+        match what {
+            Layer::Lake => objects.crashed(),
+            Layer::Store => store.crashed(),
+        }
     }
 
     /// Steps `minutes` later.

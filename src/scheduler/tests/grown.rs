@@ -1,9 +1,10 @@
 //! Hours of a table whose topic gets more topic partitions.
 
 use super::bed::Bed;
+use super::bed::Layer;
 use super::bed::key;
 use super::bed::table;
-use crate::lake::testing::Crash;
+use crate::crash::Crash;
 use crate::model::dag::Empty;
 use crate::model::dag::OnLate;
 
@@ -34,15 +35,13 @@ async fn an_added_topic_partition_holds_every_hour_until_it_is_heard() {
 
 #[tokio::test]
 async fn no_crash_lets_a_record_be_known_without_the_members_that_came_before_it() {
-    for crash in [Crash::Before, Crash::After] {
+    for crash in Crash::KILLS {
         for call in 0.. {
             let mut bed = Bed::new(OnLate::Refresh, Empty::Skip).await;
             bed.settle().await;
             bed.declare(3).await;
             bed.commit_both(&[0], 500).await;
-            let crashed = bed.settle_through_a_crash(crash(call)).await;
-            bed.restart();
-            bed.settle().await;
+            let crashed = bed.settle_through(Layer::Lake, crash(call)).await;
             Bed::same(&bed.runs("hourly").await, &[]);
             bed.commit(2, &[0], 500).await;
             bed.settle().await;

@@ -1,5 +1,6 @@
 mod bed;
 mod compactor;
+mod every_call;
 mod grown;
 mod lost;
 mod on_close;
@@ -7,7 +8,6 @@ mod random;
 
 use crate::error::ErrorKind;
 use crate::lake::Created;
-use crate::lake::testing::Crash;
 use crate::model::commit::Closing;
 use crate::model::commit::FORMAT;
 use crate::model::dag::Empty;
@@ -394,29 +394,6 @@ async fn a_crash_at_any_write_to_the_store_repeats_nothing_and_loses_nothing() {
         assert_eq!(bed.runs("daily").await, ["01 r1 succeeded"], "{broken}");
         let newest = bed.lake.newest_closings(&table("raw.changes")).await.unwrap();
         assert!(newest.iter().all(|closing| closing.n == 1), "{broken}");
-    }
-}
-
-#[tokio::test]
-async fn a_crash_at_any_call_to_the_lake_repeats_nothing_and_loses_nothing() {
-    for crash in [Crash::Before, Crash::After] {
-        for call in 0.. {
-            let mut bed = Bed::new(OnLate::Refresh, Empty::Skip).await;
-            bed.commit_both(&[0], 24 * 60 + 10).await;
-            let crashed = bed.settle_through_a_crash(crash(call)).await;
-            bed.restart();
-            // A step later what could not be closed is tried again.
-            bed.now = Micros(bed.now.0 + MINUTE);
-            bed.settle().await;
-            assert_eq!(bed.runs("hourly").await, ["01T00 r1 succeeded"], "call {call}");
-            assert_eq!(bed.runs("daily").await, ["01 r1 succeeded"], "call {call}");
-            let raw = table("raw.changes");
-            assert_eq!(bed.lake.newest_closing(&raw, &key(0)).await.unwrap().unwrap().n, 1);
-            if !crashed {
-                assert!(call > 10, "a crash must be reached");
-                break;
-            }
-        }
     }
 }
 
