@@ -29,13 +29,21 @@ fn unavailable(err: io::Error) -> Error {
     }
 }
 
+/// One call to the file system: where a test lets one go wrong.
+fn call<T>(run: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    #[cfg(test)]
+    return testing::call(run);
+    #[cfg(not(test))]
+    run()
+}
+
 /// Waits for the lock of a table; the system frees it when its holder dies.
 pub(super) async fn lock(path: &Path, clock: &Clock) -> Result<File, Error> {
     let doing = || format!("lock {}", path.display());
     make_folder(path.parent()).doing(doing)?;
     // The file stays: if it were deleted, two could hold locks of one name.
-    let file = File::options().create(true).append(true).open(path).map_err(unavailable);
-    let file = file.doing(doing)?;
+    let file = call(|| File::options().create(true).append(true).open(path));
+    let file = file.map_err(unavailable).doing(doing)?;
     let mut waited = Duration::ZERO;
     loop {
         match file.try_lock() {
@@ -59,7 +67,7 @@ pub(super) struct Stage(PathBuf);
 impl Stage {
     /// Clears what a killed writer left; only under the table's lock.
     pub(super) fn clear(folder: &Path) -> Result<Self, Error> {
-        match fs::remove_dir_all(folder) {
+        match call(|| fs::remove_dir_all(folder)) {
             Err(err) if err.kind() != io::ErrorKind::NotFound => {
                 return Err(unavailable(err)).doing(|| format!("clear {}", folder.display()));
             }
@@ -72,13 +80,13 @@ impl Stage {
     /// Puts a file in the place of the one at `path`, if there is one, in one step.
     pub(super) fn put(&self, bytes: &[u8], path: &Path) -> Result<(), Error> {
         let staged = self.0.join("next");
-        let written = File::create(&staged).and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
+        let written = call(|| File::create(&staged)).and_then(|mut file| {
+            call(|| file.write_all(bytes))?;
+            call(|| file.sync_all())
         });
         written.map_err(unavailable).doing(|| format!("write {}", staged.display()))?;
         make_folder(path.parent())?;
-        let renamed = fs::rename(&staged, path).and_then(|()| sync_folder(path.parent()));
+        let renamed = call(|| fs::rename(&staged, path)).and_then(|()| sync_folder(path.parent()));
         renamed.map_err(unavailable).doing(|| format!("rename to {}", path.display()))
     }
 }
@@ -87,7 +95,7 @@ impl Stage {
 fn make_folder(folder: Option<&Path>) -> Result<(), Error> {
     let Some(folder) = folder.filter(|folder| !folder.is_dir()) else { return Ok(()) };
     make_folder(folder.parent())?;
-    let made = match fs::create_dir(folder) {
+    let made = match call(|| fs::create_dir(folder)) {
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made,
     };
@@ -96,11 +104,11 @@ fn make_folder(folder: Option<&Path>) -> Result<(), Error> {
 }
 
 fn sync_folder(folder: Option<&Path>) -> io::Result<()> {
-    folder.map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    folder.map_or(Ok(()), |folder| call(|| File::open(folder)?.sync_all()))
 }
 
 pub(super) fn read(path: &Path) -> Result<Option<Bytes>, Error> {
-    match fs::read(path) {
+    match call(|| fs::read(path)) {
         Ok(bytes) => Ok(Some(bytes.into())),
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(err) => Err(unavailable(err)).doing(|| format!("read {}", path.display())),
@@ -109,7 +117,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Bytes>, Error> {
 
 /// A file and its size.
 pub(super) fn open(path: &Path) -> Result<Option<(File, u64)>, Error> {
-    let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+    let opened = call(|| File::open(path).and_then(|file| Ok((file.metadata()?.len(), file))));
     match opened {
         Ok((bytes, file)) => Ok(Some((file, bytes))),
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -158,4 +166,37 @@ fn folders(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     folders.retain(|path| path.is_dir());
     folders.sort();
     Ok(folders)
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use crate::crash::Crash;
+    use crate::crash::Fate;
+    use std::cell::Cell;
+    use std::io;
+
+    thread_local! {
+        static PLAN: Cell<Option<(Crash, usize)>> = const { Cell::new(None) };
+    }
+
+    /// Lets a call of this thread go wrong from now on; `None`: no more. Returns whether the one
+    /// before was reached.
+    pub fn plan(crash: Option<Crash>) -> bool {
+        let before = PLAN.replace(crash.map(|crash| (crash, 0)));
+        before.is_some_and(|(crash, calls)| calls > crash.at())
+    }
+
+    pub fn call<T>(run: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let Some((crash, calls)) = PLAN.get() else { return run() };
+        PLAN.set(Some((crash, calls + 1)));
+        let gone = || io::Error::other("as if the process were gone");
+        match crash.fate(calls) {
+            Fate::Answered => run(),
+            Fate::Refused => Err(gone()),
+            Fate::Unanswered => {
+                drop(run());
+                Err(gone())
+            }
+        }
+    }
 }

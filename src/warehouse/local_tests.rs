@@ -1,7 +1,10 @@
 //! What the local warehouse must do; what any must do is asked in `tests/it/warehouse.rs` too.
 
+use super::disk::testing;
 use super::*;
 use crate::clock::Clock;
+use crate::crash::Crash;
+use crate::error::ErrorKind;
 use crate::model::name::TableName;
 use arrow::array::ArrayRef;
 use arrow::array::AsArray;
@@ -96,8 +99,7 @@ pub fn values(file: &Path) -> (u32, Vec<i64>) {
 }
 
 /// `2026-11-20T05 closing 2: 1 2, …`
-#[track_caller]
-fn check(place: &Place, expected: &str) {
+fn told(place: &Place) -> String {
     let mut told = Vec::new();
     for Partition { key, closing, file, .. } in place.warehouse.partitions(&table()).unwrap() {
         let (named, values) = values(&file);
@@ -105,7 +107,12 @@ fn check(place: &Place, expected: &str) {
         let values: Vec<String> = values.iter().map(ToString::to_string).collect();
         told.push(format!("{key} closing {closing}: {}", values.join(" ")).trim_end().to_owned());
     }
-    assert_eq!(told.join(", "), expected);
+    told.join(", ")
+}
+
+#[track_caller]
+fn check(place: &Place, expected: &str) {
+    assert_eq!(told(place), expected);
 }
 
 #[tokio::test]
@@ -127,6 +134,44 @@ async fn what_a_killed_load_left_staged_is_never_seen_and_goes_away() {
     place.warehouse.replace(&load(HOUR, 2, &[2])).await.unwrap();
     check(&place, "2026-11-20T05 closing 2: 2");
     assert_eq!(fs::read_dir(stage).unwrap().count(), 0);
+}
+
+/// Loads closing 2 over `before` while a call to the file system goes wrong; says whether one did.
+async fn load_through(place: &Place, before: &str, crash: Crash) -> bool {
+    testing::plan(Some(crash));
+    let outcome = place.warehouse.replace(&load(HOUR, 2, &[2])).await;
+    let hit = testing::plan(None);
+    match outcome {
+        Ok(_) => assert!(!hit, "{crash:?} is swallowed"),
+        Err(error) => assert_eq!(error.kind, ErrorKind::Unavailable, "{crash:?}: {error}"),
+    }
+    let after = format!("{HOUR} closing 2: 2");
+    let now = told(place);
+    assert!(now == before || now == after, "{crash:?}: {now}");
+    place.warehouse.replace(&load(HOUR, 2, &[2])).await.unwrap();
+    check(place, &after);
+    let late = place.warehouse.replace(&load(HOUR, 1, &[1])).await.unwrap_err();
+    assert_eq!(late.kind, ErrorKind::Fenced);
+    hit
+}
+
+#[tokio::test]
+async fn a_call_to_the_disk_that_goes_wrong_leaves_the_old_partition_or_the_new_one() {
+    for is_first in [true, false] {
+        for crash in Crash::KILLS.into_iter().chain(Crash::TROUBLES) {
+            for call in 0.. {
+                let place = place();
+                if !is_first {
+                    place.warehouse.replace(&load(HOUR, 1, &[1])).await.unwrap();
+                }
+                let before = told(&place);
+                if !load_through(&place, &before, crash(call)).await {
+                    assert!(call > 8, "{call} calls");
+                    break;
+                }
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 mod answers;
 mod bed;
 mod bigquery;
+mod bigquery_calls;
 mod broker;
 mod chaos;
 mod chaos_clock;

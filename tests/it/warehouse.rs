@@ -36,6 +36,7 @@ use tidemill::warehouse::Load;
 use tidemill::warehouse::Loaded;
 use tidemill::warehouse::Open;
 use tidemill::warehouse::Warehouse;
+use tidemill::warehouse::bigquery::Patience;
 
 pub const FIVE: &str = "2026-11-20T05";
 pub const SIX: &str = "2026-11-20T06";
@@ -49,6 +50,7 @@ pub struct Place {
     pub set: String,
     /// The emulator's address, where it is one.
     pub address: Option<&'static str>,
+    project: String,
     bucket: TempDir,
 }
 
@@ -60,15 +62,29 @@ impl Place {
     }
 
     pub async fn bigquery() -> Option<Self> {
+        Self::of_project(PROJECT.to_owned()).await
+    }
+
+    /// One whose project no other test has, so that faults can hit every call.
+    pub async fn bigquery_alone(patience: Patience) -> Option<Self> {
+        let project = format!("alone-{}", uuid::Uuid::new_v4().simple());
+        let mut place = Self::of_project(project).await?;
+        let Warehouse::BigQuery(bigquery) = place.warehouse else { panic!("it is a folder") };
+        place.warehouse = Warehouse::BigQuery(Box::new(bigquery.patient(patience)));
+        Some(place)
+    }
+
+    async fn of_project(project: String) -> Option<Self> {
         let address = servers::bigquery()?;
         let bucket = TempDir::with_prefix_in("lake-", servers::BUCKETS).unwrap();
         let bigquery = settings::Warehouse::BigQuery(settings::BigQuery {
-            project: PROJECT.into(),
+            project: project.clone(),
             location: "EU".into(),
             endpoint: Some(address.into()),
             credentials: None,
         });
-        Some(Self::open(bigquery, bucket, Some(address)).await)
+        let place = Self::open(bigquery, bucket, Some(address)).await;
+        Some(Self { project, ..place })
     }
 
     async fn open(
@@ -79,7 +95,13 @@ impl Place {
         let project = "wiki".parse().unwrap();
         let warehouse = Warehouse::open(&settings, &project, Clock::system()).await.unwrap();
         let set = format!("agg_{}", uuid::Uuid::new_v4().simple());
-        Self { warehouse, journal: Memory::new(&set), set, address, bucket }
+        let journal = Memory::new(&set);
+        Self { warehouse, journal, set, address, project: PROJECT.to_owned(), bucket }
+    }
+
+    /// What every call has in it that is about a project of this test's own.
+    pub fn mark(&self) -> String {
+        self.project.clone()
     }
 
     pub fn to(&self) -> WarehouseTable {
@@ -149,7 +171,7 @@ impl Place {
 
     fn query(&self, text: &str) -> Vec<(String, i64)> {
         let told = self.post(
-            &format!("/bigquery/v2/projects/{PROJECT}/queries"),
+            &format!("/bigquery/v2/projects/{}/queries", self.project),
             &json!({ "query": text, "useLegacySql": false }).to_string(),
         );
         let told: Value = serde_json::from_str(&told).unwrap();
@@ -162,7 +184,8 @@ impl Place {
 
     /// A resource of the emulator's project.
     pub fn get(&self, path: &str) -> Value {
-        let told = self.ask("GET", &format!("/bigquery/v2/projects/{PROJECT}/{path}"), "");
+        let path = format!("/bigquery/v2/projects/{}/{path}", self.project);
+        let told = self.ask("GET", &path, "");
         serde_json::from_str(&told).unwrap()
     }
 

@@ -12,6 +12,8 @@ mod read;
 mod rest;
 mod table;
 
+pub use rest::Patience;
+
 use super::Load;
 use super::Loaded;
 use super::Schema;
@@ -77,6 +79,13 @@ impl BigQuery {
     ) -> Result<Self, Error> {
         let rest = Rest::open(settings, clock.clone()).await.doing(|| "open BigQuery".into())?;
         Ok(Self { rest, project: project.clone(), clock })
+    }
+
+    /// The same with another patience.
+    #[must_use]
+    pub fn patient(mut self, patience: Patience) -> Self {
+        self.rest.patience = patience;
+        self
     }
 
     /// See [`super::Warehouse::admit`].

@@ -8,6 +8,7 @@ use crate::error::ErrorKind;
 use crate::model::settings::BigQuery as Settings;
 use crate::model::time::Micros;
 use async_trait::async_trait;
+use futures::FutureExt;
 use futures::StreamExt;
 use gcp_bigquery_client::Client;
 use gcp_bigquery_client::auth::Authenticator;
@@ -32,12 +33,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracing::debug;
 
-/// A call that takes longer is taken for lost; jobs are only begun and asked for, never waited for.
-const CALL_MAX: Duration = Duration::from_secs(60);
-/// Six tries within 13 s bridge a restart or a burst of 503; what lasts longer is left to the retry
-/// of the task.
-const TRIES: u32 = 6;
-const PAUSE: Duration = Duration::from_millis(400);
 /// The most that one page of a list has.
 const PAGE: u32 = 1000;
 /// Rows of a page of an answer; the service ends a page at 10 MB itself.
@@ -45,12 +40,33 @@ const PAGE_ROWS: i32 = 10_000;
 /// How long a call waits for the end of a query; then it asks again.
 const ANSWER_WAIT_MS: i32 = 10_000;
 
+/// How long an answer is waited for, and how often is asked again.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// A call that takes longer is taken for lost; jobs are only begun and asked for, never waited
+    /// for.
+    pub call_max: Duration,
+    /// What lasts longer than these is left to the retry of the task.
+    pub tries: u32,
+    /// The first; each later one is twice that.
+    pub pause: Duration,
+}
+
+impl Default for Patience {
+    /// Six tries within 13 s bridge a restart or a burst of 503.
+    fn default() -> Self {
+        let (call_max, pause) = (Duration::from_secs(60), Duration::from_millis(400));
+        Self { call_max, tries: 6, pause }
+    }
+}
+
 /// One project of the service.
 #[derive(Clone)]
 pub(super) struct Rest {
     client: Client,
     pub project: String,
     pub location: String,
+    pub patience: Patience,
     clock: Clock,
 }
 
@@ -82,7 +98,7 @@ impl Rest {
         };
         let client = client.map_err(unanswered)?;
         let (project, location) = (settings.project.clone(), settings.location.clone());
-        Ok(Self { client, project, location, clock })
+        Ok(Self { client, project, location, patience: Patience::default(), clock })
     }
 
     /// Calls until there is an answer, or the tries are over.
@@ -90,15 +106,19 @@ impl Rest {
     where
         F: Future<Output = Result<T, BQError>>,
     {
-        let mut pause = PAUSE;
+        self.insist(|| self.call(data_set, Box::pin(call()))).await
+    }
+
+    /// Asks until the answer is anything but [`ErrorKind::Unavailable`], or the tries are over.
+    async fn insist<T, F>(&self, ask: impl Fn() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let Patience { mut pause, tries: most, .. } = self.patience;
         let mut tries = 1;
         loop {
-            let answer = match tokio::time::timeout(CALL_MAX, Box::pin(call())).await {
-                Ok(answer) => self.read(data_set, answer),
-                Err(_) => Err(Error::new(ErrorKind::Unavailable, "BigQuery does not answer")),
-            };
-            match answer {
-                Err(error) if error.kind == ErrorKind::Unavailable && tries < TRIES => {
+            match ask().await {
+                Err(error) if error.kind == ErrorKind::Unavailable && tries < most => {
                     debug!(%error, tries, "no answer; trying again");
                 }
                 answer => return answer,
@@ -106,6 +126,18 @@ impl Rest {
             self.clock.sleep(pause).await;
             tries += 1;
             pause *= 2;
+        }
+    }
+
+    /// One call, which ends in time.
+    async fn call<T>(
+        &self,
+        data_set: &str,
+        call: impl Future<Output = Result<T, BQError>>,
+    ) -> Result<Answer<T>, Error> {
+        match tokio::time::timeout(self.patience.call_max, call).await {
+            Ok(answer) => self.read(data_set, answer),
+            Err(_) => Err(Error::new(ErrorKind::Unavailable, "BigQuery does not answer")),
         }
     }
 
@@ -229,17 +261,26 @@ impl Rest {
             projection: Some(Projection::Full),
             ..JobListParameters::default()
         };
+        // From its beginning where a page fails: the client can't go on behind one.
+        self.insist(|| self.list_jobs(parameters.clone())).await
+    }
+
+    async fn list_jobs(&self, parameters: JobListParameters) -> Result<Vec<(String, Job)>, Error> {
         let mut pages = Box::pin(self.client.job().get_job_list(&self.project, Some(parameters)));
         let mut found = Vec::new();
-        while let Some(page) = pages.next().await {
-            match self.read("", page)? {
-                Answer::Found(page) => {
+        loop {
+            let page = pages.next().map(Option::transpose);
+            match self.call("", page).await? {
+                Answer::Found(None) => return Ok(found),
+                Answer::Found(Some(page)) => {
                     found.extend(page.jobs.unwrap_or_default().into_iter().filter_map(read_listed));
                 }
-                Answer::Missing(_) | Answer::Exists => {}
+                Answer::Missing(message) => return Err(Error::new(ErrorKind::Input, message)),
+                Answer::Exists => {
+                    return Err(Error::new(ErrorKind::Unavailable, "BigQuery answered 409"));
+                }
             }
         }
-        Ok(found)
     }
 }
 
