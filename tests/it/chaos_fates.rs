@@ -20,9 +20,11 @@ const PAUSE_MAX_MS: u64 = 900;
 const FULL_MAX_MS: u64 = 3000;
 const SET_MAX_SECS: i64 = 6 * 3600;
 const SLEEP: Duration = Duration::from_hours(48);
+/// A topic is never made to have more.
+const TOPIC_PARTITIONS_MAX: u32 = 9;
 
 /// What may happen, and how often beside the others.
-const FATES: [(Fate, u32); 12] = [
+const FATES: [(Fate, u32); 13] = [
     (Fate::Kill(Role::Stream), 10),
     (Fate::Kill(Role::Batch), 10),
     (Fate::Kill(Role::Shim), 8),
@@ -33,6 +35,7 @@ const FATES: [(Fate, u32); 12] = [
     (Fate::Sleep(Role::Daemon), 1),
     (Fate::Sleep(Role::Feed), 1),
     (Fate::Edit, 2),
+    (Fate::Grow, 2),
     (Fate::LoseStore, 2),
     (Fate::FillDisk, 2),
 ];
@@ -54,6 +57,8 @@ pub enum Fate {
     Sleep(Role),
     /// A killed stream comes back with another job.
     Edit,
+    /// The topic's file wants one more topic partition: the feed adds it.
+    Grow,
     /// The daemon is killed, and its successor finds no state store.
     LoseStore,
     /// The disk of state and logs, and of what else is local, has no byte left for a while.
@@ -76,6 +81,7 @@ impl Fate {
         match self {
             Self::Kill(_) | Self::Edit | Self::LoseStore | Self::KillBroker => true,
             Self::Sleep(_)
+            | Self::Grow
             | Self::FillDisk
             | Self::SetClock
             | Self::SleepForDays
@@ -141,6 +147,7 @@ impl<'a> Nemesis<'a> {
             (Fate::Kill(role), _) => meet(project, role, random, Signal::KILL).is_some(),
             (Fate::Sleep(role), _) => self.lull(role),
             (Fate::Edit, _) => edit(project, random),
+            (Fate::Grow, _) => grow(project),
             (Fate::FillDisk, _) => self.fill_disk(),
             (Fate::SetClock, _) => self.set_clock(),
             (Fate::SleepForDays, _) => self.sleep_for_days(),
@@ -235,6 +242,16 @@ fn edit(project: &Project, random: &mut StdRng) -> bool {
     let (from, to) = if text.contains(slow) { (slow, fast) } else { (fast, slow) };
     project.edit(land, from, to);
     killed
+}
+
+/// Whoever fills or reads the topic is drained for the edit, and may be killed meanwhile.
+fn grow(project: &Project) -> bool {
+    let file = format!("topics/{}.toml", project.topic());
+    let text = fs::read_to_string(project.path(&file)).unwrap();
+    let has = |count: &u32| text.contains(&format!("partitions = {count} "));
+    let Some(count) = (1..TOPIC_PARTITIONS_MAX).find(has) else { return false };
+    project.edit(&file, &format!("partitions = {count} "), &format!("partitions = {} ", count + 1));
+    true
 }
 
 /// What works goes on, and nobody knows it any more.
