@@ -97,12 +97,13 @@ pub fn run(context: &mut FeedContext<'_>) -> Result<Ended, Error> {
     };
     let mut recent = Recent::new(RECENT_MAX);
     let kept = Kept::of(context.home, &topic.name, &facts.id, &fingerprint);
-    let told = look_up(context, &Told::nothing(fingerprint), facts.partitions, &mut recent)?;
     let doing = || format!("fill topic {}", topic.name);
+    let mut producer = context.cluster.producer(&topic.name, context.clock)?;
+    producer.settle().doing(doing)?;
+    let told = look_up(context, &Told::nothing(fingerprint), facts.partitions, &mut recent)?;
     let noted = kept.read().doing(doing)?;
     let cursor = told.cursor(noted.as_ref(), facts.partitions);
     let cursor = cursor.map_err(|error| error.remedy(kept.remedy())).doing(doing)?;
-    let mut producer = context.cluster.producer(&topic.name, context.clock)?;
     if cursor.spread() > producer.partitions() {
         return Err(hidden(topic, cursor.spread(), producer.partitions()));
     }

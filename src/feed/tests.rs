@@ -118,6 +118,10 @@ impl Producer for Topic {
         Ok(())
     }
 
+    fn settle(&mut self) -> Result<(), Error> {
+        self.call()
+    }
+
     fn look(&mut self) -> Result<(), Error> {
         self.call()?;
         self.known = Topic::partitions(self);

@@ -307,6 +307,9 @@ pub trait Producer: Send {
     /// and look at the topic's [`tail`](Cluster::tail).
     fn flush(&mut self) -> Result<(), Error>;
 
+    /// Returns when whatever an earlier producer has sent, dead by now, can be read, or never will be.
+    fn settle(&mut self) -> Result<(), Error>;
+
     /// Asks whether the topic has grown; [`partitions`](Self::partitions) tells from then on.
     fn look(&mut self) -> Result<(), Error>;
 

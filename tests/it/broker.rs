@@ -16,6 +16,7 @@ use tidemill::clock::Clock;
 use tidemill::model::name::TopicName;
 
 const WAIT: Duration = Duration::from_secs(30);
+const DYING: Duration = Duration::from_secs(1);
 
 fn config(servers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -165,6 +166,16 @@ pub fn send_ids(producer: &BaseProducer, topic: &TopicName, ids: impl IntoIterat
         let payload = format!(r#"{{"id":{id}}}"#);
         send(producer, topic, &Sending { key: None, payload: Some(&payload), headers: &[] });
     }
+}
+
+/// Sends a message to each topic partition, and dies without having heard of all of them.
+pub fn send_and_die(producer: BaseProducer, topic: &TopicName, count: u32) {
+    for at in 0..i32::try_from(count).unwrap() {
+        let record = BaseRecord::<str, str>::to(topic.as_str()).partition(at).payload("{}");
+        producer.send(record).unwrap();
+    }
+    drop(producer.flush(DYING)); // They are on their way.
+    drop(producer);
 }
 
 /// Aborted and committed transactions leave markers at offsets that no message has.

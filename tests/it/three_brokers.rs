@@ -1,5 +1,6 @@
 //! What takes three brokers to show: one dies, another leads, and members of a group come and go.
 
+use crate::broker;
 use crate::conformance;
 use crate::landing::Landing;
 use crate::project::{Project, Role, kill, machine, wait_until};
@@ -10,8 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 use tidemill::clock::Clock;
-use tidemill::kafka::{Cluster, Outgoing, Producer};
+use tidemill::kafka::{Cluster, Message, Outgoing, Producer};
 use tidemill::model::name::TopicName;
+use tidemill::model::time::Micros;
 
 const PARTITIONS: u32 = 4;
 
@@ -56,6 +58,35 @@ fn brokers_that_die_while_rows_land_cost_none_and_double_none() {
     running.stop();
     let all = (0..4).flat_map(|at| (0..400).map(move |offset| (at, offset)));
     assert_eq!(landing.origins(), all.collect::<Vec<_>>());
+}
+
+/// A leader shows nobody what a dead broker has not got yet, until that counts as out of step.
+#[test]
+fn nothing_of_a_dead_producer_appears_once_the_next_has_settled() {
+    let Some(brokers) = servers::three_brokers() else { return };
+    let _machine = machine();
+    let (cluster, topic) = topic(&brokers.open);
+    let seen = || {
+        let mut seen = BTreeSet::new();
+        let mut see = |message: Message<'_>| {
+            if message.payload.is_some() {
+                seen.insert((message.topic_partition, message.offset));
+            }
+        };
+        cluster.tail(&topic, Micros(0), &mut see).unwrap();
+        seen
+    };
+    let dead = broker::producer(&brokers.open, None);
+    broker::send_ids(&dead, &topic, 0..1);
+    brokers.kill(2);
+    broker::send_and_die(dead, &topic, PARTITIONS);
+    let mut next = cluster.producer(&topic, &Clock::system()).unwrap();
+    next.settle().unwrap();
+    let settled = seen();
+    brokers.start(2);
+    next.settle().unwrap();
+    assert!(settled.len() > 1, "{settled:?}");
+    assert_eq!(settled, seen());
 }
 
 /// A day that two instances of one stream land together, while `disturb` does what it will.

@@ -129,6 +129,16 @@ impl Producer for BrokerProducer {
         Ok(())
     }
 
+    /// A leader holds back from readers what is not copied to all brokers that are in step, as for
+    /// seconds after one of these has died. What follows it is acknowledged only when it is copied.
+    fn settle(&mut self) -> Result<(), Error> {
+        let mark = Some(Mark { at: None, topic_partitions: Some(self.partitions) });
+        for topic_partition in 0..self.partitions {
+            self.send(Outgoing { topic_partition, mark, ..Outgoing::default() })?;
+        }
+        self.flush()
+    }
+
     fn look(&mut self) -> Result<(), Error> {
         let doing = || format!("ask whether topic {} has grown", self.topic);
         let topic = Some(self.topic.as_str());

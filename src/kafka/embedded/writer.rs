@@ -258,6 +258,10 @@ impl Producer for Writer {
         if self.queued_bytes == 0 && !self.broken { Ok(()) } else { self.write_out() }
     }
 
+    fn settle(&mut self) -> Result<(), Error> {
+        Ok(()) // What is written is read by whoever comes next.
+    }
+
     fn look(&mut self) -> Result<(), Error> {
         self.refresh()
     }
