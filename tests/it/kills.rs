@@ -67,7 +67,7 @@ fn kill_all(project: &Project, seed: u64) -> Daemon<'_> {
         let killers = [
             (Role::Feed, 0..1, 0..6000),
             (Role::Stream, 0..1, 0..6000),
-            (Role::Batch, 0..400, 0..60), // They are short, and come in bursts.
+            (Role::Batch, 0..100, 0..40), // They are short, and come in bursts.
             (Role::Shim, 0..3000, 0..3000), // A feed's, a stream's or a batch's.
         ];
         let killers = killers.map(|(role, pauses, lives)| {
