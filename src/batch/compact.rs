@@ -12,18 +12,17 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::lake::Created;
 use crate::lake::Lake;
-use crate::lake::compaction::is_taken;
 use crate::model::commit::ClosedFile;
 use crate::model::commit::Closing;
+use crate::model::commit::Compact;
 use crate::model::commit::Compacted;
 use crate::model::commit::Compaction;
 use crate::model::commit::FORMAT;
 use crate::model::commit::File;
 use crate::model::commit::Publish;
 use crate::model::commit::Record;
+use crate::model::commit::RecordId;
 use crate::model::hive::PartitionKey;
-use crate::model::name::TableName;
-use crate::model::time::Micros;
 use futures::StreamExt;
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -37,16 +36,9 @@ const READS_MAX: usize = 16;
 /// A closing that is to be made.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    pub table: TableName,
-    pub key: PartitionKey,
-    pub n: u32,
-    pub partial: bool,
-    /// Only late rows can follow.
-    pub complete: bool,
-    pub frontier: Micros,
-    /// All records with files in the hive partition, or at least those that closing `n - 1` lacks: id
-    /// of the topic, topic partition, number.
-    pub records: Vec<(String, u32, u64)>,
+    pub closing: Compact,
+    /// All records with files in the hive partition, or at least those that the closing before lacks.
+    pub records: Vec<RecordId>,
     /// By which column the rows are sorted; their place in the topic decides among equals, and alone
     /// where no stream writes the table any more.
     pub event_time: Option<String>,
@@ -77,7 +69,7 @@ struct Gathered {
 
 /// Makes the closing, or finds the one that is there, and finishes it.
 pub async fn compact(lake: &Lake, wanted: &Wanted, budget: &Budget) -> Result<Made, Error> {
-    let Wanted { table, key, n, .. } = wanted;
+    let Compact { table, key, n, .. } = &wanted.closing;
     let doing = || format!("make closing {n} of {key} of {table}");
     let before = match n.saturating_sub(1) {
         0 => None,
@@ -96,7 +88,7 @@ pub async fn compact(lake: &Lake, wanted: &Wanted, budget: &Budget) -> Result<Ma
         }
     };
     lake.publish_closing(&closing).await.doing(doing)?;
-    let taken = records.iter().filter(|record| is_taken(&closing, record));
+    let taken = records.iter().filter(|record| closing.has_compacted(&record.id()));
     let staged: Vec<Path> = taken.flat_map(|record| sources(record, key)).map(staged).collect();
     let files_read = lake.retire(&closing, &staged).await.doing(doing)? as u64;
     let added = closing.compaction.as_ref().map_or(&[][..], |compaction| &compaction.added);
@@ -113,12 +105,11 @@ async fn read(
     wanted: &Wanted,
     before: Option<&Closing>,
 ) -> Result<Vec<Record>, Error> {
-    let is_new = |(topic_id, topic_partition, seq): &&(String, u32, u64)| {
-        !before.is_some_and(|before| before.has_compacted(topic_id, *topic_partition, *seq))
-    };
+    let Compact { table, key, .. } = &wanted.closing;
+    let is_new = |id: &&RecordId| before.is_none_or(|before| !before.has_compacted(id));
     let records = wanted.records.iter().filter(is_new);
-    let reads = records.map(|(topic_id, topic_partition, seq)| {
-        let log = lake.log(&wanted.table, topic_id, *topic_partition);
+    let reads = records.map(|RecordId { topic_id, topic_partition, seq }| {
+        let log = lake.log(table, topic_id, *topic_partition);
         async move {
             let missing = || {
                 let problem = format!("record {seq} of topic partition {topic_partition} is gone");
@@ -128,7 +119,7 @@ async fn read(
             let mut record = log.read(*seq).await?.ok_or_else(missing)?;
             if record.publish == Publish::OnClose {
                 // A record may have files of hundreds of hive partitions, and there are thousands.
-                record.files.retain(|file| file.key == Some(wanted.key));
+                record.files.retain(|file| file.key == Some(*key));
             }
             Ok(record)
         }
@@ -145,7 +136,7 @@ async fn make(
     records: &[Record],
     budget: &Budget,
 ) -> Result<Closing, Error> {
-    let Wanted { table, key, n, .. } = wanted;
+    let Compact { table, key, n, .. } = &wanted.closing;
     for record in last_on_commit(records) {
         lake.publish(record).await?;
     }
@@ -200,7 +191,7 @@ fn gather(before: Option<&Closing>, records: &[Record], key: &PartitionKey) -> G
 }
 
 fn closing(wanted: &Wanted, gathered: Gathered, added: Vec<File>) -> Closing {
-    let Wanted { table, key, n, partial, complete, frontier, .. } = wanted;
+    let Compact { table, key, n, partial, complete, frontier } = &wanted.closing;
     let mut files = gathered.files;
     files.extend(added.iter().map(|file| ClosedFile {
         published: file.published.clone(),

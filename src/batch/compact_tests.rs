@@ -15,8 +15,10 @@ use crate::lake::testing::record_of;
 use crate::lake::testing::trouble_at_every_request;
 use crate::model::column::ColumnType;
 use crate::model::commit::Closing;
+use crate::model::commit::Compact;
 use crate::model::commit::FORMAT;
 use crate::model::commit::Publish;
+use crate::model::commit::RecordId;
 use crate::model::commit::Schema;
 use crate::model::commit::SchemaColumn;
 use crate::model::hive::PartitionKey;
@@ -95,16 +97,22 @@ fn schema(columns: usize) -> Schema {
     Schema { format: FORMAT, columns }
 }
 
+fn id(seq: u64) -> RecordId {
+    RecordId { topic_id: TOPIC_ID.to_owned(), topic_partition: 3, seq }
+}
+
 /// Closing `n` of records 1 to `records`.
 fn wanted(n: u32, records: u64) -> Wanted {
     Wanted {
-        table: output(),
-        key: key(),
-        n,
-        partial: false,
-        complete: true,
-        frontier: Micros(0),
-        records: (1..=records).map(|seq| (TOPIC_ID.to_owned(), 3, seq)).collect(),
+        closing: Compact {
+            table: output(),
+            key: key(),
+            n,
+            partial: false,
+            complete: true,
+            frontier: Micros(0),
+        },
+        records: (1..=records).map(id).collect(),
         event_time: Some("at".into()),
     }
 }
@@ -220,7 +228,8 @@ async fn columns_that_were_added_meanwhile_are_kept() {
 async fn a_closing_ahead_of_time_gives_no_sign_of_completeness() {
     let lake = memory().await;
     commit(&lake, Publish::OnClose, 1, 2).await;
-    let forced = Wanted { complete: false, partial: true, ..wanted(1, 1) };
+    let mut forced = wanted(1, 1);
+    (forced.closing.complete, forced.closing.partial) = (false, true);
     close_with(&lake, &forced, 64 << 20).await.unwrap();
     assert!(!is_success(&lake).await);
     check_sound(&lake, 0).await;

@@ -192,9 +192,8 @@ async fn uses(
 }
 
 fn told(row: &Row, record: Record, key: PartitionKey, uses: &Uses) -> Traced {
-    let holds = |closing: &&Closing| {
-        closing.has_compacted(&record.topic_id, record.topic_partition, record.seq)
-    };
+    let id = record.id();
+    let holds = |closing: &&Closing| closing.has_compacted(&id);
     let (files, closings) = match record.publish {
         Publish::OnCommit => {
             let files = record.files.iter().filter(|file| file.key == Some(key));

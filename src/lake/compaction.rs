@@ -10,7 +10,6 @@
 use super::CALLS_MAX;
 use super::Lake;
 use super::commit::Log;
-use super::commit::checksum;
 use super::paths;
 use crate::crash;
 use crate::error::Doing;
@@ -27,7 +26,6 @@ use crate::model::time::EventTime;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::TryStreamExt;
-use object_store::ObjectStoreExt;
 use object_store::PutPayload;
 use object_store::path::Path;
 use std::collections::BTreeMap;
@@ -51,15 +49,9 @@ impl Lake {
     /// Uploads a sorted file, durably. It counts only if closing `n` names it.
     pub async fn stage_sorted(&self, table: &TableName, file: NewSorted) -> Result<File, Error> {
         let NewSorted { key, n, index, payload, rows, event_time_min, event_time_max } = file;
-        let checksum = checksum(payload.clone()).await?;
-        // A new name for each try: one that arrives late is garbage like any other.
-        let call = || async {
-            let staged = paths::sorted_staged(table, &key, n);
-            self.objects().put(&staged, payload.clone()).await?;
-            Ok(staged)
-        };
-        let staged = self.retry().run(call).await;
-        let staged = staged.doing(|| format!("stage a sorted file of {key} of {table}"))?;
+        let staged = self.stage(&payload, || paths::sorted_staged(table, &key, n)).await;
+        let (staged, checksum) =
+            staged.doing(|| format!("stage a sorted file of {key} of {table}"))?;
         Ok(File {
             key: Some(key),
             staged: staged.to_string(),
@@ -165,7 +157,7 @@ impl Log {
                             empty.insert(self.lake.newest_closing(&record.output, &key).await?)
                         }
                     };
-                    if closing.as_ref().is_some_and(|closing| is_taken(closing, &record)) {
+                    if closing.as_ref().is_some_and(|closing| closing.has_compacted(&record.id())) {
                         over.entry(key).or_default().extend(staged);
                     }
                 }
@@ -178,11 +170,6 @@ impl Log {
         }
         Ok(retired)
     }
-}
-
-/// Whether the closing's sorted files hold the record's rows of the hive partition.
-pub(crate) fn is_taken(closing: &Closing, record: &Record) -> bool {
-    closing.has_compacted(&record.topic_id, record.topic_partition, record.seq)
 }
 
 /// The objects staged for the closing that it does not name.

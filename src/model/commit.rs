@@ -162,13 +162,46 @@ pub struct Compacted {
     pub rows: u64,
 }
 
+/// A record among all those of a table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecordId {
+    pub topic_id: String,
+    pub topic_partition: u32,
+    pub seq: u64,
+}
+
+/// Closing `n` of a hive partition, to be made out of staged files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compact {
+    pub table: TableName,
+    pub key: PartitionKey,
+    pub n: u32,
+    pub partial: bool,
+    /// Only late rows can follow.
+    pub complete: bool,
+    pub frontier: Micros,
+}
+
+impl Record {
+    pub fn id(&self) -> RecordId {
+        let Self { topic_id, topic_partition, seq, .. } = self;
+        RecordId { topic_id: topic_id.clone(), topic_partition: *topic_partition, seq: *seq }
+    }
+}
+
 impl Closing {
-    /// Whether the rows of record `seq` in the hive partition are among those that were compacted.
-    pub fn has_compacted(&self, topic_id: &str, topic_partition: u32, seq: u64) -> bool {
-        let records = self.compaction.iter().flat_map(|compaction| &compaction.records);
-        let mut its = records
-            .filter(|its| its.topic_id == topic_id && its.topic_partition == topic_partition);
-        its.any(|its| its.seqs.binary_search(&seq).is_ok())
+    /// Whether the record's rows of the hive partition are among those that were compacted.
+    pub fn has_compacted(&self, record: &RecordId) -> bool {
+        let mut records = self.compaction.iter().flat_map(|compaction| &compaction.records);
+        records.any(|its| its.holds(record))
+    }
+}
+
+impl Compacted {
+    pub fn holds(&self, record: &RecordId) -> bool {
+        let RecordId { topic_id, topic_partition, seq } = record;
+        (&self.topic_id, &self.topic_partition) == (topic_id, topic_partition)
+            && self.seqs.binary_search(seq).is_ok()
     }
 }
 

@@ -8,13 +8,12 @@ use super::frontier::Close;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::model::commit::Closing;
+use crate::model::commit::Compact;
 use crate::model::hive::PartitionKey;
 use crate::model::run::AttemptState;
 use crate::model::time::Micros;
 use crate::store::attempts::Attempt;
 use crate::store::attempts::Failure;
-use crate::store::compactions::Compact;
-use crate::store::compactions::RecordId;
 use crate::store::tables::LakeTable;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -57,12 +56,8 @@ pub async fn is_needed(
     before: Option<&Closing>,
 ) -> Result<bool, Error> {
     let records = closer.store.records_of(&table.table.name, key).await?;
-    Ok(records.iter().any(|(record, on_close)| *on_close && !is_taken(before, record)))
-}
-
-fn is_taken(before: Option<&Closing>, record: &RecordId) -> bool {
-    let RecordId { topic_id, topic_partition, seq } = record;
-    before.is_some_and(|before| before.has_compacted(topic_id, *topic_partition, *seq))
+    let is_new = |record| before.is_none_or(|before| !before.has_compacted(record));
+    Ok(records.iter().any(|(record, on_close)| *on_close && is_new(record)))
 }
 
 /// Takes the closing that an attempt has made, or queues an attempt.

@@ -7,31 +7,13 @@ use super::attempts::attempt;
 use super::columns::Columns;
 use super::random_end;
 use crate::error::Error;
+use crate::model::commit::Compact;
+use crate::model::commit::RecordId;
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
 use crate::model::run::AttemptKind;
 use crate::model::time::Micros;
 use sqlx::sqlite::SqliteRow;
-
-/// Closing `n` of a hive partition, to be made by an attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Compact {
-    pub table: TableName,
-    pub key: PartitionKey,
-    pub n: u32,
-    pub partial: bool,
-    /// Only late rows can follow.
-    pub complete: bool,
-    pub frontier: Micros,
-}
-
-/// A record as far as a closing must know it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RecordId {
-    pub topic_id: String,
-    pub topic_partition: u32,
-    pub seq: u64,
-}
 
 impl Store {
     /// The newest attempt to make this closing.

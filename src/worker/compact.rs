@@ -10,7 +10,6 @@ use crate::error::ErrorKind;
 use crate::model::job::JobKind;
 use crate::model::name::TableName;
 use crate::store::attempts::Owner;
-use crate::store::compactions::Compact;
 use serde_json::Value;
 use serde_json::json;
 
@@ -20,12 +19,11 @@ pub(super) async fn run(work: &Work) -> Result<Option<Value>, Error> {
         let problem = format!("{} belongs to no closing", work.attempt.id);
         return Err(Error::new(ErrorKind::Bug, problem));
     };
-    let Compact { table, key, n, partial, complete, frontier } = asked.clone();
     // What came since it was decided is taken along: it would be late otherwise.
-    let records = work.store.records_of(&table, &key).await?.into_iter();
-    let records = records.map(|(id, _)| (id.topic_id, id.topic_partition, id.seq)).collect();
-    let event_time = event_time(work, &table)?;
-    let wanted = Wanted { table, key, n, partial, complete, frontier, records, event_time };
+    let records = work.store.records_of(&asked.table, &asked.key).await?.into_iter();
+    let records = records.map(|(id, _)| id).collect();
+    let event_time = event_time(work, &asked.table)?;
+    let wanted = Wanted { closing: asked.clone(), records, event_time };
     let (lake, budget) = (work.lake().await?, work.budget());
     let made = heartbeat::while_meant(work, compact(&lake, &wanted, &budget)).await?;
     Ok(Some(json!(made)))

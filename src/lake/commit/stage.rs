@@ -45,15 +45,9 @@ impl Log {
     /// Uploads a file for record `seq`, durably. It counts only if that record names it.
     pub async fn stage(&self, seq: u64, file: NewFile) -> Result<File, Error> {
         let NewFile { key, index, payload, rows, event_time_min, event_time_max } = file;
-        let checksum = checksum(payload.clone()).await?;
-        // A new name for each try: one that arrives late is garbage like any other.
-        let call = || async {
-            let staged = self.place.staged(seq);
-            self.lake.objects().put(&staged, payload.clone()).await?;
-            Ok(staged)
-        };
-        let staged = self.lake.retry().run(call).await;
-        let staged = staged.doing(|| format!("stage a file of {}", self.place.output()))?;
+        let staged = self.lake.stage(&payload, || self.place.staged(seq)).await;
+        let (staged, checksum) =
+            staged.doing(|| format!("stage a file of {}", self.place.output()))?;
         crash::point("stage");
         Ok(File {
             key,
@@ -149,6 +143,22 @@ impl Staged<'_> {
 }
 
 impl Lake {
+    /// Uploads what is to be published later, durably; returns where to, and its SHA-256.
+    pub(in super::super) async fn stage(
+        &self,
+        payload: &PutPayload,
+        name: impl Fn() -> Path,
+    ) -> Result<(Path, String), Error> {
+        let checksum = checksum(payload.clone()).await?;
+        // A new name for each try: one that arrives late is garbage like any other.
+        let call = || async {
+            let staged = name();
+            self.objects().put(&staged, payload.clone()).await?;
+            Ok(staged)
+        };
+        Ok((self.retry().run(call).await?, checksum))
+    }
+
     /// Whether there is an object at `path`, of that size and SHA-256.
     pub(in super::super) async fn holds(
         &self,

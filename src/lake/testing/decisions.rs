@@ -5,7 +5,6 @@ pub(crate) use super::super::commit::decisions::PublishStep;
 pub(crate) use super::super::commit::decisions::follows;
 pub(crate) use super::super::commit::decisions::garbage;
 pub(crate) use super::super::commit::decisions::publish_next;
-pub(crate) use super::super::compaction::is_taken;
 pub(crate) use super::super::compaction::unnamed;
 pub(crate) use super::super::create::Heard as CreateHeard;
 pub(crate) use super::super::create::Step as CreateStep;

@@ -8,6 +8,7 @@ use crate::model::commit::Closing;
 use crate::model::commit::File;
 use crate::model::commit::Publish;
 use crate::model::commit::Record;
+use crate::model::commit::RecordId;
 use crate::model::hive::PartitionKey;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -59,7 +60,7 @@ pub(super) struct Listed {
     pub checksum: String,
     pub rows: u64,
     /// Topic id, topic partition and number of its record, if that is published on close.
-    pub waits: Option<(String, u32, u64)>,
+    pub waits: Option<RecordId>,
 }
 
 pub(super) const FROM_A_COPY: &str =
@@ -84,7 +85,7 @@ pub(super) fn add(record: &Record, files: &mut Files, report: &mut Report) {
         report.bytes += file.bytes;
         let File { key, staged, bytes, checksum, rows, .. } = file.clone();
         let waits = record.publish == Publish::OnClose && key.is_some();
-        let waits = waits.then(|| (record.topic_id.clone(), record.topic_partition, record.seq));
+        let waits = waits.then(|| record.id());
         files.insert(file.published.clone(), Listed { key, staged, bytes, checksum, rows, waits });
     }
 }
@@ -227,9 +228,7 @@ pub(super) fn late_rows(closings: &[Closing], files: &[(&str, &Listed)]) -> u64 
     let Some(newest) = closings.last() else { return 0 };
     let listed: BTreeSet<&str> = newest.files.iter().map(|file| file.published.as_str()).collect();
     let is_held = |name: &str, file: &Listed| match &file.waits {
-        Some((topic_id, topic_partition, seq)) => {
-            newest.has_compacted(topic_id, *topic_partition, *seq)
-        }
+        Some(record) => newest.has_compacted(record),
         None => listed.contains(name),
     };
     let late = files.iter().filter(|(name, file)| !is_held(name, file));

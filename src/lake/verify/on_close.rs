@@ -1,7 +1,6 @@
 //! The same for records that are published on close: their staged files, and what closings made of them.
 
 use super::super::Lake;
-use super::super::compaction::is_taken;
 use super::super::paths;
 use super::Report;
 use super::judge::FROM_A_COPY;
@@ -35,7 +34,7 @@ impl Lake {
         report: &mut Report,
     ) -> Result<(), Error> {
         let holds = |newest: &Option<Closing>| {
-            newest.as_ref().is_some_and(|newest| is_taken(newest, record))
+            newest.as_ref().is_some_and(|newest| newest.has_compacted(&record.id()))
         };
         for file in &record.files {
             let Some(key) = &file.key else { continue };
@@ -180,12 +179,8 @@ pub(super) fn taken(closings: &[Closing], files: &[(&str, &Listed)]) -> Option<F
     let newest = closings.last()?;
     let compaction = newest.compaction.as_ref()?;
     let wrong = compaction.records.iter().find(|its| {
-        let of_it = files.iter().filter(|(_, file)| {
-            file.waits.as_ref().is_some_and(|(topic_id, topic_partition, seq)| {
-                (topic_id, topic_partition) == (&its.topic_id, &its.topic_partition)
-                    && its.seqs.binary_search(seq).is_ok()
-            })
-        });
+        let is_of_it = |file: &Listed| file.waits.as_ref().is_some_and(|record| its.holds(record));
+        let of_it = files.iter().filter(|(_, file)| is_of_it(file));
         of_it.map(|(_, file)| file.rows).sum::<u64>() != its.rows
     })?;
     let Closing { n, key, .. } = newest;

@@ -13,7 +13,6 @@ use crate::lake::testing::decisions::CreateStep;
 use crate::lake::testing::decisions::PublishHeard;
 use crate::lake::testing::decisions::PublishStep;
 use crate::lake::testing::decisions::create_next;
-use crate::lake::testing::decisions::is_taken;
 use crate::lake::testing::decisions::publish_next;
 use crate::lake::testing::decisions::unnamed;
 use crate::lake::testing::record_of;
@@ -256,7 +255,9 @@ impl Lake {
         }
         let its = record_of(record.into(), 0, 0, vec![]);
         let newest = self.closings.last();
-        newest.is_some_and(|newest| is_taken(&newest.closing(), &its) && self.is_visible(newest))
+        newest.is_some_and(|newest| {
+            newest.closing().has_compacted(&its.id()) && self.is_visible(newest)
+        })
     }
 }
 

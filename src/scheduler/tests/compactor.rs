@@ -4,9 +4,9 @@ use super::bed::Bed;
 use super::bed::TOPIC_ID;
 use crate::lake::Created;
 use crate::lake::compaction::NewSorted;
-use crate::lake::compaction::is_taken;
 use crate::model::commit::ClosedFile;
 use crate::model::commit::Closing;
+use crate::model::commit::Compact;
 use crate::model::commit::Compacted;
 use crate::model::commit::Compaction;
 use crate::model::commit::FORMAT;
@@ -16,7 +16,6 @@ use crate::model::commit::Record;
 use crate::model::hive::PartitionKey;
 use crate::model::run::AttemptState;
 use crate::store::attempts::Owner;
-use crate::store::compactions::Compact;
 use std::collections::BTreeMap;
 
 /// An attempt that has read which records there are; whether it is still wanted it does not know.
@@ -79,7 +78,8 @@ impl Bed {
             0 => None,
             before => self.lake.closing(table, key, before).await.unwrap(),
         };
-        let new = |record: &&Record| before.as_ref().is_none_or(|its| !is_taken(its, record));
+        let new =
+            |record: &&Record| before.as_ref().is_none_or(|its| !its.has_compacted(&record.id()));
         let (on_close, on_commit): (Vec<&Record>, Vec<&Record>) =
             records.iter().filter(new).partition(|its| its.publish == Publish::OnClose);
         let rows = on_close.iter().flat_map(|its| of_key(its, key)).map(|file| file.rows).sum();
