@@ -115,13 +115,14 @@ impl Store {
     }
 }
 
-/// The number of a job's id: the try's own, unless a job of other rows or a failed one has it.
+/// The number of a job's id: that of the task's newest job, where it was this try's and has its rows,
+/// or else a new one. What came before the newest has been replaced, so none of it is taken over.
 fn number(tries: u32, content: &str, earlier: &[Earlier]) -> u32 {
-    match earlier.iter().find(|earlier| earlier.number == tries) {
-        Some(taken) if !taken.usable || taken.content != content => {
-            earlier.iter().map(|earlier| earlier.number).max().unwrap_or(0) + 1
-        }
-        Some(_) | None => tries,
+    match earlier.iter().max_by_key(|earlier| earlier.number) {
+        Some(newest) if newest.number < tries => tries,
+        Some(newest) if newest.usable && newest.content == content => newest.number,
+        Some(newest) => newest.number + 1,
+        None => tries,
     }
 }
 
@@ -230,6 +231,11 @@ mod tests {
         assert_eq!(number(1, "b", &[earlier(1, "a", true), earlier(2, "a", false)]), 3);
     }
 
+    #[test]
+    fn a_job_whose_rows_were_replaced_is_not_taken_over() {
+        assert_eq!(number(1, "a", &[earlier(1, "a", true), earlier(2, "b", true)]), 3);
+    }
+
     /// A store with an attempt of a task in each of the runs `r1` and `r2`: `a1` and `a2`.
     async fn with_attempts() -> (TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
@@ -310,6 +316,21 @@ mod tests {
             let (_folder, store) = with_attempts().await;
             set_task(&store, given_up).await;
             assert_eq!(begin(&store, "a1", 1).await.unwrap_err().kind, ErrorKind::Fenced);
+        }
+    }
+
+    /// A person clears a run because the warehouse lacks its rows, whatever was loaded once.
+    #[tokio::test]
+    async fn a_cleared_run_loads_the_same_rows_again() {
+        let (_folder, store) = with_attempts().await;
+        let first = begin(&store, "a1", 1).await.unwrap().job;
+        store.load_ended(&first, LoadEnd::Loaded { rows: 1, bytes: 2 }, NOW).await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        tx.clear_run("r1", "v", false).await.unwrap();
+        tx.commit().await.unwrap();
+        for when in ["cleared", "restarted"] {
+            let job = begin(&store, "a1", 1).await.unwrap().job;
+            assert_eq!(job, "tidemill-wiki-d-r1-t-t2", "{when}");
         }
     }
 

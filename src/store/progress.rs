@@ -259,6 +259,11 @@ impl Tx {
         .bind(only_failed)
         .execute(self.conn())
         .await?;
+        // What it has loaded may be gone since, or replaced: none of its jobs is taken over.
+        sqlx::query("UPDATE loads SET content = '' WHERE run = ?")
+            .bind(id)
+            .execute(self.conn())
+            .await?;
         Ok(())
     }
 

@@ -59,7 +59,7 @@ pub struct Owned {
     pub watermark: Watermark,
     /// Where everything read ends.
     pub end: i64,
-    /// Nothing was read, and there is nothing to read.
+    /// Nothing was read, and there is nothing to read; markers of transactions at most.
     pub empty: bool,
     pub committed_at: Option<Micros>,
     log: Log,

@@ -52,6 +52,8 @@ pub enum Sent {
     Mark(Micros),
     /// A mark that tells of so many topic partitions.
     Spread(u32),
+    /// The end of a transaction, or what compaction took: an offset that nobody is handed.
+    Marker,
 }
 
 /// A topic that all its sources share.
@@ -156,6 +158,10 @@ impl Source for FakeSource {
                 for _ in 0..max.min(7) {
                     let sent = &state.messages[topic_partition as usize];
                     let Some(sent) = sent.get(usize::try_from(*at).unwrap()) else { break };
+                    if matches!(sent, Sent::Marker) {
+                        *at += 1;
+                        continue;
+                    }
                     each(Message {
                         topic_partition,
                         offset: *at,
@@ -164,14 +170,16 @@ impl Source for FakeSource {
                         key: None,
                         payload: match sent {
                             Sent::Event(event) => Some(event.as_bytes()),
-                            Sent::Tombstone | Sent::Mark(_) | Sent::Spread(_) => None,
+                            Sent::Tombstone | Sent::Mark(_) | Sent::Spread(_) | Sent::Marker => {
+                                None
+                            }
                         },
                         mark: match sent {
                             Sent::Mark(at) => Some(Mark::from(*at)),
                             Sent::Spread(count) => {
                                 Some(Mark { at: None, topic_partitions: Some(*count) })
                             }
-                            Sent::Event(_) | Sent::Tombstone => None,
+                            Sent::Event(_) | Sent::Tombstone | Sent::Marker => None,
                         },
                     });
                     *at += 1;

@@ -208,6 +208,18 @@ async fn a_topic_partition_without_a_message_has_one_empty_record() {
     assert_eq!(members.topic_partitions, 2);
 }
 
+/// Without one it would hold every hour open, until it is stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_partition_of_aborted_transactions_alone_has_one_empty_record() {
+    let (fake, lake) = (FakeTopic::new(2), memory().await);
+    fake.send(0, Sent::Marker);
+    fake.event(1, 1, "05:00:00");
+    start(topic(), job(), &fake, &lake).land_all(&fake).await;
+    let records = records(&lake, 0).await;
+    let told: Vec<_> = records.iter().map(|its| (its.start, its.end, its.counts.read)).collect();
+    assert_eq!(told, [(0, 1, 0)]);
+}
+
 /// The group and the broker still know of two: the feed's word comes first, wherever we crash.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_read_of_new_topic_partitions_declares_them_before_its_record() {

@@ -296,7 +296,7 @@ impl Writing {
         let moved = owned.moved(position);
         let settled = owned.settled();
         let caught_up = owned.end >= end && position >= end;
-        owned.empty = caught_up && owned.last().is_none() && !owned.has_news();
+        owned.empty = caught_up && owned.last().is_none() && owned.settled() == owned.end;
         owned.watermark.looked(at, caught_up, others);
         if moved && settled == position {
             self.given.link.back().committed.insert(topic_partition, settled);

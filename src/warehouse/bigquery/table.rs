@@ -15,6 +15,9 @@ use gcp_bigquery_client::model::table_schema::TableSchema;
 use gcp_bigquery_client::model::time_partitioning::TimePartitioning;
 use std::collections::HashMap;
 use tracing::info;
+use tracing::warn;
+
+const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// What the table is to be.
 pub(super) struct Wanted<'a> {
@@ -59,6 +62,9 @@ impl Wanted<'_> {
             rest.table(set, name).await?.ok_or_else(gone)?
         };
         let fitting = self.compare(&found)?;
+        if let Some(warning) = self.forgets(&found) {
+            warn!(table = %self.to.table, "{warning}");
+        }
         if let Some(patch) = self.patch(&found) {
             rest.patch_table(patch).await?;
         }
@@ -124,6 +130,17 @@ impl Wanted<'_> {
         Ok(Fitting { grows: self.schema.names().count() > fields.len() })
     }
 
+    /// What is told of a table that drops hive partitions though the job keeps them: the job had an
+    /// `expire` once, or the data set has one for all tables. It may be meant, so it stays.
+    fn forgets(&self, found: &Table) -> Option<String> {
+        let by = found.time_partitioning.as_ref().filter(|_| self.to.expire.is_none())?;
+        let days = by.expiration_ms.as_ref()?.parse::<u64>().ok()? / DAY_MS;
+        let name = &self.to.table;
+        Some(format!(
+            "BigQuery drops the partitions of {name} after {days} days, and its job has no `expire`: set one, or keep them by ALTER TABLE {name} SET OPTIONS (partition_expiration_days = NULL)"
+        ))
+    }
+
     /// What the job says otherwise than the table does, if it says anything.
     fn patch(&self, found: &Table) -> Option<Table> {
         let expires = |by: &TimePartitioning| by.expiration_ms.clone();
@@ -132,7 +149,7 @@ impl Wanted<'_> {
         let description = found.description.clone().unwrap_or_default();
         let labels = found.labels.clone().unwrap_or_default();
         let lacks = self.labels().iter().any(|(key, value)| labels.get(key) != Some(value));
-        let same = found_by.and_then(expires) == expires(&wanted)
+        let same = expires(&wanted).is_none_or(|wanted| found_by.and_then(expires) == Some(wanted))
             && (self.to.description.is_empty() || description == self.to.description)
             && !lacks;
         if same {
@@ -235,4 +252,45 @@ pub(super) fn type_word(kind: &FieldType) -> String {
         FieldType::Interval => "INTERVAL",
     };
     word.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    /// What is told of a table that keeps partitions for so many days, and whether it is changed.
+    #[track_caller]
+    fn check(wanted: Option<u64>, found: Option<u64>, told: bool, changed: bool) {
+        let days = |days: u64| Duration::from_hours(days * 24);
+        let to = |expire: Option<u64>| WarehouseTable {
+            table: "agg.x".parse().unwrap(),
+            cluster_by: Vec::new(),
+            expire: expire.map(days),
+            description: String::new(),
+            labels: BTreeMap::new(),
+        };
+        let (project, (to, before)) = ("wiki".parse().unwrap(), (to(wanted), to(found)));
+        let of = |to| Wanted {
+            project: &project,
+            to,
+            grain: Grain::Hour,
+            schema: Schema::of_columns(Grain::Hour, Vec::new()),
+        };
+        let mut table = Table::new("p", "agg", "x", TableSchema::new(Vec::new()));
+        table.time_partitioning = Some(of(&before).partitioning());
+        table.labels = Some(of(&before).labels());
+        assert_eq!(of(&to).forgets(&table).is_some(), told);
+        assert_eq!(of(&to).patch(&table).is_some(), changed);
+    }
+
+    #[test]
+    fn a_table_that_drops_what_its_job_keeps_is_told_and_left_alone() {
+        check(None, Some(60), true, false);
+        check(None, None, false, false);
+        check(Some(60), Some(60), false, false);
+        check(Some(60), Some(30), false, true);
+        check(Some(60), None, false, true);
+    }
 }
