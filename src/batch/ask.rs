@@ -62,7 +62,7 @@ async fn answer(
             }
             Catalog::Lake => {
                 let files = visible(lake, &name, None).await?;
-                of_lake(lake, &declared, &name, files)?
+                of_lake(lake, &declared, &name, files).await?
             }
             Catalog::Warehouse => of_warehouse(warehouse, &name, None).await?,
         });

@@ -94,7 +94,7 @@ fn schema(columns: usize) -> Schema {
             .into_iter()
             .take(columns);
     let columns = columns.map(|(name, kind)| SchemaColumn { name: name.into(), kind }).collect();
-    Schema { format: FORMAT, columns }
+    Schema { format: FORMAT, columns, event_time: Some("at".into()) }
 }
 
 fn id(seq: u64) -> RecordId {

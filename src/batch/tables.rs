@@ -149,7 +149,7 @@ pub(super) async fn pinned(
                 } else {
                     Vec::new()
                 };
-                of_lake(context.lake, &declared, name, files)?
+                of_lake(context.lake, &declared, name, files).await?
             }
             Catalog::Warehouse => of_warehouse(context.warehouse, name, key.as_ref()).await?,
         };
@@ -158,14 +158,17 @@ pub(super) async fn pinned(
     Ok(tables)
 }
 
-pub(super) fn of_lake(
+pub(super) async fn of_lake(
     lake: &Lake,
     declared: &Declared<'_>,
     name: &TableName,
     files: Vec<TableFile>,
 ) -> Result<Table, Error> {
     let (schema, store) = (declared.schema(name)?, Arc::clone(lake.objects()));
-    let routed_by = declared.routed_by(name);
+    let routed_by = match declared.routed_by(name) {
+        Some(column) if lake.is_routed_by(name, &column).await? => Some(column),
+        Some(_) | None => None,
+    };
     Ok(Table { catalog: Catalog::Lake, name: name.clone(), schema, store, files, routed_by })
 }
 

@@ -71,7 +71,7 @@ impl Report {
     fn moved(&self, name: &TableName, recorded: &Schema) -> Option<Problem> {
         let project = self.project.as_ref()?;
         let TableContent::Topic(topic) = &project.tables.get(name)?.content else { return None };
-        let wanted = Schema::of(&project.topics.get(topic)?.columns);
+        let wanted = Schema::of(project.topics.get(topic)?);
         let refusal = recorded.refuses(&wanted)?;
         let columns = self.columns.get(topic)?;
         let place = match refusal.now {

@@ -96,7 +96,7 @@ fn columns_of_files_that_exist_can_not_move() {
     let topic = "topics/wikimedia.recentchange.toml";
     let (_before, report) = shipped(&[]);
     let project = report.project.unwrap();
-    let recorded = Schema::of(&project.topics[&"wikimedia.recentchange".parse().unwrap()].columns);
+    let recorded = Schema::of(&project.topics[&"wikimedia.recentchange".parse().unwrap()]);
     let compared = |changes: &[(&str, &str, &str)]| {
         let (_after, mut report) = shipped(changes);
         report.compare(&"raw.recentchange".parse().unwrap(), &recorded);

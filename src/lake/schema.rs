@@ -1,4 +1,4 @@
-//! Schema numbers: which columns the files of a record have.
+//! Schema numbers: which columns the files of a record have, and by which one they were routed.
 //!
 //! A table's columns keep their order for ever, so a new schema is the newest one with columns
 //! added at its end, and every older file can be read as if it had them, empty.
@@ -27,7 +27,9 @@ fn next(newest: Option<&Schema>, wanted: &Schema) -> Step {
     if let Some(refusal) = newest.refuses(wanted) {
         return Step::Refuse(refusal.why);
     }
-    if newest.columns.len() == wanted.columns.len() { Step::Keep } else { Step::Append }
+    let is_same =
+        newest.columns.len() == wanted.columns.len() && newest.event_time == wanted.event_time;
+    if is_same { Step::Keep } else { Step::Append }
 }
 
 impl Lake {
@@ -58,6 +60,18 @@ impl Lake {
     pub async fn newest_schema(&self, output: &TableName) -> Result<Option<Schema>, Error> {
         let k = self.newest(|k| paths::schema(output, k)).await?;
         self.read_schema(output, k).await
+    }
+
+    /// Whether every file of an output was routed to its hive partition by this column. Another may
+    /// have been event time before, and then says nothing of where the older rows lie.
+    pub async fn is_routed_by(&self, output: &TableName, column: &str) -> Result<bool, Error> {
+        for k in 1.. {
+            let Some(schema) = self.read_schema(output, k).await? else { break };
+            if schema.event_time.as_deref() != Some(column) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn read_schema(&self, output: &TableName, k: u64) -> Result<Option<Schema>, Error> {
@@ -93,7 +107,8 @@ mod tests {
             let (name, kind) = text.split_once(':').unwrap();
             SchemaColumn { name: name.into(), kind: kind.parse().unwrap() }
         };
-        Schema { format: FORMAT, columns: columns.split_whitespace().map(column).collect() }
+        let columns = columns.split_whitespace().map(column).collect();
+        Schema { format: FORMAT, columns, event_time: Some("a".into()) }
     }
 
     #[track_caller]
@@ -122,6 +137,19 @@ mod tests {
             assert_eq!(found, number);
         }
         assert_eq!(lake.schema(&output(), 1).await.unwrap(), Some(schema("a:int64")));
+    }
+
+    #[tokio::test]
+    async fn another_event_time_is_another_schema_and_no_file_is_left_out_by_it() {
+        let lake = memory().await;
+        let of = |column: &str| Schema {
+            event_time: Some(column.into()),
+            ..schema("a:timestamp b:timestamp")
+        };
+        assert_eq!(lake.schema_number(&output(), &of("a")).await.unwrap(), 1);
+        assert!(lake.is_routed_by(&output(), "a").await.unwrap());
+        assert_eq!(lake.schema_number(&output(), &of("b")).await.unwrap(), 2);
+        assert!(!lake.is_routed_by(&output(), "b").await.unwrap());
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use super::column::{Column, ColumnType};
 use super::hive::{PartitionBy, PartitionKey};
 use super::name::{ProjectName, TableName, TopicName};
 use super::time::Micros;
+use super::topic::Topic;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -254,6 +255,9 @@ pub struct Schema {
     pub format: u32,
     /// The user's, without those that Tidemill adds.
     pub columns: Vec<SchemaColumn>,
+    /// The column by which rows are routed to hive partitions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_time: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -264,10 +268,11 @@ pub struct SchemaColumn {
 }
 
 impl Schema {
-    pub fn of(columns: &[Column]) -> Self {
+    pub fn of(topic: &Topic) -> Self {
         let column =
             |column: &Column| SchemaColumn { name: column.name.clone(), kind: column.kind };
-        Self { format: FORMAT, columns: columns.iter().map(column).collect() }
+        let columns = topic.columns.iter().map(column).collect();
+        Self { format: FORMAT, columns, event_time: Some(topic.event_time.column.clone()) }
     }
 
     /// What keeps `wanted` from following this one; `None` where columns are only added at the end.
