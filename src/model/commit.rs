@@ -41,6 +41,9 @@ pub struct Record {
     pub watermark: Option<Micros>,
     /// Whether a mark has been seen: such a topic partition never moves on by the clock.
     pub marked: bool,
+    /// No row was read yet, and more messages were there: their rows may lie in any hive partition.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub behind: bool,
     /// Rows before `start` exist or existed that this table never got.
     pub cut: bool,
     pub counts: Counts,

@@ -224,7 +224,7 @@ impl Closer<'_> {
                 match its.find(|cursor| cursor.topic_partition == topic_partition) {
                     None => Heard::Nothing,
                     Some(Cursor { watermark: Some(at), .. }) => Heard::Watermark(*at),
-                    Some(_) if marked => Heard::Nothing,
+                    Some(cursor) if marked || cursor.behind => Heard::Nothing,
                     Some(_) => Heard::Empty,
                 }
             })

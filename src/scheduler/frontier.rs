@@ -35,8 +35,8 @@ pub struct Facts {
 /// What the log says of a topic partition's event time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// No record, or none yet of marks that others have had: its rows may lie anywhere, so it holds
-    /// every hive partition open.
+    /// No record, or none yet of marks that others have had, or none of rows though there is more to
+    /// read: its rows may lie anywhere, so it holds every hive partition open.
     Nothing,
     /// Read to its end, and no row was there. It holds nothing once [`EMPTY_REST`] has passed, or a
     /// topic partition that no key ever falls into would hold everything for ever.

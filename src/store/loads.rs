@@ -41,7 +41,7 @@ pub struct BegunLoad {
     pub known: bool,
     /// Jobs for the table within 24 hours.
     pub jobs_today: u32,
-    /// Hive partitions of the table that a load was begun for.
+    /// Hive partitions of the table that have been loaded.
     pub partitions: u32,
 }
 
@@ -195,7 +195,8 @@ impl Tx {
     async fn count_loads(&mut self, table: &TableName, now: Micros) -> Result<(u32, u32), Error> {
         let row = sqlx::query(
             "SELECT (SELECT count(*) FROM loads WHERE table_name = ?1 AND begun_us > ?2) AS jobs,
-               (SELECT count(DISTINCT key) FROM loads WHERE table_name = ?1) AS partitions",
+               (SELECT count(DISTINCT key) FROM loads WHERE table_name = ?1 AND state = 'loaded')
+                 AS partitions",
         )
         .bind(table.as_str())
         .bind(now.minus(DAY).0)
@@ -301,10 +302,13 @@ mod tests {
         let old = begin(&store, "a1", 1).await.unwrap().job;
         let newer = begin(&store, "a2", 2).await.unwrap();
         assert_eq!(newer.open, [(old.clone(), 1)]);
-        assert_eq!((newer.jobs_today, newer.partitions), (2, 1));
+        assert_eq!((newer.jobs_today, newer.partitions), (2, 0));
         assert_eq!(begin(&store, "a1", 1).await.unwrap_err().kind, ErrorKind::Fenced);
         store.load_ended(&old, LoadEnd::Burnt, NOW).await.unwrap();
         assert_eq!(begin(&store, "a2", 2).await.unwrap().open, []);
+        let loaded = LoadEnd::Loaded { rows: 1, bytes: 2 };
+        store.load_ended(&newer.job, loaded, NOW).await.unwrap();
+        assert_eq!(begin(&store, "a2", 2).await.unwrap().partitions, 1);
     }
 
     #[tokio::test]

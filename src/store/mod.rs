@@ -42,6 +42,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_retention.sql"),
     include_str!("migrations/0003_loads.sql"),
     include_str!("migrations/0004_compactions.sql"),
+    include_str!("migrations/0005_behind.sql"),
 ];
 
 /// Longer than any of our transactions; a command line then says who holds the file.

@@ -52,6 +52,8 @@ pub struct Cursor {
     pub watermark: Option<Micros>,
     /// Marks move its watermark, never the clock.
     pub marked: bool,
+    /// Nothing has landed of it yet, and there was more to read.
+    pub behind: bool,
     /// Sums over all records.
     pub read: u64,
     pub landed: u64,
@@ -204,12 +206,12 @@ impl Tx {
         .await?;
         let moved = sqlx::query(
             "INSERT INTO cursors (table_name, topic_id, topic_partition, seq, end_offset,
-               watermark_us, marked, read, landed, quarantined, dropped, seen_us)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+               watermark_us, marked, behind, read, landed, quarantined, dropped, seen_us)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT DO UPDATE SET seq = excluded.seq, end_offset = excluded.end_offset,
                watermark_us = max(coalesce(excluded.watermark_us, watermark_us),
                                   coalesce(watermark_us, excluded.watermark_us)),
-               marked = excluded.marked, read = read + excluded.read,
+               marked = excluded.marked, behind = excluded.behind, read = read + excluded.read,
                landed = landed + excluded.landed, dropped = dropped + excluded.dropped,
                quarantined = quarantined + excluded.quarantined, seen_us = excluded.seen_us
              WHERE excluded.seq = seq + 1",
@@ -221,6 +223,7 @@ impl Tx {
         .bind(record.end)
         .bind(record.watermark.map(|at| at.0))
         .bind(record.marked)
+        .bind(record.behind)
         .bind(sql(record.counts.read))
         .bind(sql(record.counts.landed))
         .bind(sql(record.counts.quarantined))
@@ -345,6 +348,7 @@ fn cursor(row: &SqliteRow) -> Result<Cursor, Error> {
         end: row.int("end_offset")?,
         watermark: row.time_opt("watermark_us")?,
         marked: row.flag("marked")?,
+        behind: row.flag("behind")?,
         read: row.number("read")?,
         landed: row.number("landed")?,
         quarantined: row.number("quarantined")?,

@@ -59,8 +59,10 @@ pub struct Owned {
     pub watermark: Watermark,
     /// Where everything read ends.
     pub end: i64,
-    /// Nothing was read, and there is nothing to read; markers of transactions at most.
+    /// No row was ever read, and there is nothing to read; markers of transactions at most.
     pub empty: bool,
+    /// There is more to read, or there may be.
+    pub behind: bool,
     pub committed_at: Option<Micros>,
     log: Log,
     tip: Tip,
@@ -92,6 +94,7 @@ impl Owned {
             watermark: Watermark::after(tip.last(), table.out_of_order),
             end,
             empty: false,
+            behind: true,
             committed_at: None,
             log,
             tip,
@@ -194,6 +197,7 @@ impl Owned {
             bytes: self.memory() + staged,
             committed_at: self.committed_at,
             has_record: self.tip.last().is_some(),
+            behind: self.tip.last().is_some_and(|last| last.behind),
             empty: self.empty,
             watermark_before: self.watermark.before(),
             watermark_committed: self.watermark.committed().is_some(),
@@ -311,6 +315,7 @@ impl Owned {
             quarantine,
             watermark: self.watermark.now(),
             marked: self.watermark.marked(),
+            behind: self.behind && self.watermark.now().is_none(),
             cut: self.cut,
             counts: self.counts,
             reasons: std::mem::take(&mut self.reasons),

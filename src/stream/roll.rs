@@ -52,6 +52,7 @@ pub struct Policy {
 }
 
 /// What is known of a topic partition.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// When the first message came that is not committed yet.
@@ -59,7 +60,9 @@ pub struct Facts {
     pub bytes: u64,
     pub committed_at: Option<Micros>,
     pub has_record: bool,
-    /// Nothing has been read yet, and there is nothing to read.
+    /// That record says that there was more to read.
+    pub behind: bool,
+    /// No row was ever read, and there is nothing to read.
     pub empty: bool,
     /// Of the last record, or where it began.
     pub watermark_before: Option<EventTime>,
@@ -70,7 +73,7 @@ pub struct Facts {
 
 /// Why a record is due now, if it is.
 pub fn due(facts: &Facts, policy: &Policy, now: Micros) -> Option<Reason> {
-    if !facts.has_record && facts.empty {
+    if facts.empty && (!facts.has_record || facts.behind) {
         return Some(Reason::First);
     }
     // A record without a watermark was an empty one, which holds nothing back: its first rows must
@@ -162,6 +165,7 @@ mod tests {
             bytes: 10,
             committed_at: Some(Micros(NOW.0 - 2_000_000)),
             has_record: true,
+            behind: false,
             empty: false,
             watermark_before: Some(Micros(HOUR)),
             watermark_committed: true,
@@ -232,6 +236,13 @@ mod tests {
             Some(Reason::First),
         );
         check(empty, None);
+        check(
+            |facts| {
+                empty(facts);
+                facts.behind = true;
+            },
+            Some(Reason::First),
+        );
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub enum Sent {
     Spread(u32),
     /// The end of a transaction, or what compaction took: an offset that nobody is handed.
     Marker,
+    /// Of a transaction that is open: nothing is handed from here on.
+    Open,
 }
 
 /// A topic that all its sources share.
@@ -158,6 +160,9 @@ impl Source for FakeSource {
                 for _ in 0..max.min(7) {
                     let sent = &state.messages[topic_partition as usize];
                     let Some(sent) = sent.get(usize::try_from(*at).unwrap()) else { break };
+                    if matches!(sent, Sent::Open) {
+                        break;
+                    }
                     if matches!(sent, Sent::Marker) {
                         *at += 1;
                         continue;
@@ -170,16 +175,18 @@ impl Source for FakeSource {
                         key: None,
                         payload: match sent {
                             Sent::Event(event) => Some(event.as_bytes()),
-                            Sent::Tombstone | Sent::Mark(_) | Sent::Spread(_) | Sent::Marker => {
-                                None
-                            }
+                            Sent::Tombstone
+                            | Sent::Mark(_)
+                            | Sent::Spread(_)
+                            | Sent::Marker
+                            | Sent::Open => None,
                         },
                         mark: match sent {
                             Sent::Mark(at) => Some(Mark::from(*at)),
                             Sent::Spread(count) => {
                                 Some(Mark { at: None, topic_partitions: Some(*count) })
                             }
-                            Sent::Event(_) | Sent::Tombstone | Sent::Marker => None,
+                            Sent::Event(_) | Sent::Tombstone | Sent::Marker | Sent::Open => None,
                         },
                     });
                     *at += 1;

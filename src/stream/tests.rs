@@ -1,3 +1,4 @@
+use super::Progress;
 use super::testing::FakeTopic;
 use super::testing::Sent;
 use super::testing::TOPIC_ID;
@@ -218,6 +219,28 @@ async fn a_topic_partition_of_aborted_transactions_alone_has_one_empty_record() 
     let records = records(&lake, 0).await;
     let told: Vec<_> = records.iter().map(|its| (its.start, its.end, its.counts.read)).collect();
     assert_eq!(told, [(0, 1, 0)]);
+}
+
+/// Others would close the hours of rows that lie behind what does not land.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_says_that_no_row_was_read_and_there_is_more() {
+    let event = Sent::Event(r#"{"id":"1","dt":"2026-11-20T05:00:00Z","n":1}"#.into());
+    for rest in [Sent::Marker, Sent::Tombstone, event] {
+        let (fake, lake) = (FakeTopic::new(1), memory().await);
+        (0..3).for_each(|_| fake.send(0, Sent::Tombstone));
+        fake.send(0, Sent::Open);
+        let mut running = start(topic(), job(), &fake, &lake);
+        for seq in 1..=2 {
+            let there =
+                |now: &Progress| now.topic_partitions.get(&0).is_some_and(|its| its.seq == seq);
+            running.progress.wait_for(there).await.unwrap();
+            fake.with(|state| state.messages[0][3] = rest.clone());
+        }
+        running.land_all(&fake).await;
+        let records = records(&lake, 0).await;
+        let told: Vec<_> = records.iter().map(|its| (its.end, its.behind)).collect();
+        assert_eq!(told, [(3, true), (4, false)], "{rest:?}");
+    }
 }
 
 /// The group and the broker still know of two: the feed's word comes first, wherever we crash.

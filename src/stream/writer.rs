@@ -183,6 +183,7 @@ impl Writing {
                 // A life that ended before its first record would let the next begin at a later
                 // end, and nobody would land what lies between.
                 if at_end {
+                    self.heard.ends.entry(topic_partition).or_insert(offset);
                     self.commit(topic_partition, Reason::First)?;
                 }
             }
@@ -296,7 +297,8 @@ impl Writing {
         let moved = owned.moved(position);
         let settled = owned.settled();
         let caught_up = owned.end >= end && position >= end;
-        owned.empty = caught_up && owned.last().is_none() && owned.settled() == owned.end;
+        let rowless = owned.last().is_none_or(|last| last.behind);
+        owned.empty = caught_up && rowless && owned.settled() == owned.end;
         owned.watermark.looked(at, caught_up, others);
         if moved && settled == position {
             self.given.link.back().committed.insert(topic_partition, settled);
@@ -351,6 +353,7 @@ impl Writing {
     fn commit(&mut self, at: u32, reason: Reason) -> Result<(), Error> {
         let now = self.now();
         let Some(owned) = self.owned.get_mut(&at) else { return Ok(()) };
+        owned.behind = self.heard.ends.get(&at).is_none_or(|end| owned.end < *end);
         crash::because(&reason.to_string());
         let commit = self.given.runtime.block_on(owned.commit(&self.table, now));
         let output = &self.table.output;

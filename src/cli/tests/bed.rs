@@ -213,6 +213,7 @@ impl Bed {
             quarantine: None,
             watermark: None,
             marked: true,
+            behind: false,
             cut: false,
             counts: Counts { read: rows, landed: rows, ..Counts::default() },
             reasons: BTreeMap::new(),

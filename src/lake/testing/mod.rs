@@ -152,6 +152,7 @@ pub fn record_of(seq: u64, start: i64, end: i64, files: Vec<File>) -> Record {
         quarantine: None,
         watermark: None,
         marked: false,
+        behind: false,
         cut: false,
         counts: Counts { read: landed, landed, ..Counts::default() },
         reasons: [].into(),

@@ -243,6 +243,7 @@ impl Bed {
             quarantine: None,
             watermark: watermark.map(|minutes| Micros(minutes * MINUTE)),
             marked: false,
+            behind: false,
             cut: false,
             counts: Counts { read: landed, landed, ..Counts::default() },
             reasons: BTreeMap::new(),

@@ -170,6 +170,18 @@ async fn each_empty_hour_runs_once_however_many_there_are_and_whoever_goes_on() 
 }
 
 #[tokio::test]
+async fn a_topic_partition_without_rows_holds_every_hour_as_long_as_there_is_more_to_read() {
+    let mut bed = Bed::new(OnLate::Ignore, Empty::Skip).await;
+    bed.commit(0, &[3], 24 * 60).await;
+    for (behind, runs) in [(true, &[][..]), (false, &["01T03 r1 succeeded"])] {
+        bed.append(1, &[], None, |record| record.behind = behind).await;
+        bed.now = Micros(bed.now.0 + MINUTE);
+        bed.settle().await;
+        Bed::same(&bed.runs("hourly").await, runs);
+    }
+}
+
+#[tokio::test]
 async fn a_topic_partition_whose_first_mark_is_on_its_way_holds_the_hours_that_it_vouches_for() {
     let mut bed = Bed::new(OnLate::Ignore, Empty::Skip).await;
     bed.commit_empty(1).await;

@@ -118,7 +118,7 @@ impl BigQuery {
         journal: &dyn Journal,
     ) -> Result<Loaded, Error> {
         let wanted = self.wanted(&load.to, load.key.grain, &content.footer.columns)?;
-        let Fitting { grows } = wanted.ensure(&self.rest).await?;
+        let Fitting { grows, made } = wanted.ensure(&self.rest).await?;
         let intent = Intent {
             table: load.to.table.clone(),
             key: load.key,
@@ -133,7 +133,7 @@ impl BigQuery {
         };
         let mut begun = journal.begin(&intent).await?;
         crash::point("load-stored");
-        warn_of_limits(&intent, &begun);
+        warn_of(&intent, &begun, made);
         if !begun.known {
             begun.open.extend(self.unknown_jobs(&begun.job, &intent, &labels).await?);
         }
@@ -320,13 +320,13 @@ fn loads(
     Ok(JobConfiguration { load: Some(load), ..JobConfiguration::default() })
 }
 
-fn warn_of_limits(intent: &Intent, begun: &Begun) {
-    for warning in near_limits(intent, begun) {
+fn warn_of(intent: &Intent, begun: &Begun, made: bool) {
+    for warning in warnings(intent, begun, made) {
         warn!(table = %intent.table, "{warning}");
     }
 }
 
-fn near_limits(intent: &Intent, begun: &Begun) -> Vec<String> {
+fn warnings(intent: &Intent, begun: &Begun, made: bool) -> Vec<String> {
     let near = |count: u32, max: u32| count >= max / 100 * WARN_AT;
     let Intent { table, .. } = intent;
     let Begun { jobs_today, partitions, .. } = *begun;
@@ -336,7 +336,10 @@ fn near_limits(intent: &Intent, begun: &Begun) -> Vec<String> {
     let kept = near(partitions, PARTITIONS_MAX).then(|| {
         format!("{partitions} partitions of {table} have been loaded, and BigQuery keeps {PARTITIONS_MAX}: set `expire` in its job, or use a coarser grain")
     });
-    jobs.into_iter().chain(kept).collect()
+    let gone = (made && partitions > 0).then(|| {
+        format!("{table} was gone, and is made anew without the {partitions} partitions that had been loaded: clear their runs, and they are loaded again")
+    });
+    jobs.into_iter().chain(kept).chain(gone).collect()
 }
 
 #[cfg(test)]
@@ -344,15 +347,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_is_warned_of_at_four_fifths() {
+    fn a_limit_is_warned_of_at_four_fifths_and_a_table_that_was_deleted_when_it_is_made_again() {
         let (table, key) = ("agg.x".parse().unwrap(), "2026-11-20T05".parse().unwrap());
         let intent = Intent { table, key, closing: 1, content: String::new() };
-        for (jobs_today, partitions, warned) in
-            [(1_199, 7_999, ""), (1_200, 1, "load jobs"), (1, 8_000, "partitions of")]
-        {
+        for (jobs_today, partitions, made, warned) in [
+            (1_199, 7_999, false, ""),
+            (1_200, 1, false, "load jobs"),
+            (1, 8_000, false, "partitions of"),
+            (1, 0, true, ""),
+            (1, 3, true, "without the 3 partitions"),
+        ] {
             let begun =
                 Begun { job: String::new(), open: vec![], known: true, jobs_today, partitions };
-            let told = near_limits(&intent, &begun);
+            let told = warnings(&intent, &begun, made);
             assert_eq!(told.len(), usize::from(!warned.is_empty()), "{told:?}");
             assert!(told.iter().all(|told| told.contains(warned)), "{told:?}");
         }

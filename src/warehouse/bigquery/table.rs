@@ -33,6 +33,8 @@ pub(super) struct Wanted<'a> {
 pub(super) struct Fitting {
     /// The load brings columns that the table has not had.
     pub grows: bool,
+    /// It was not there.
+    pub made: bool,
 }
 
 impl Wanted<'_> {
@@ -48,6 +50,7 @@ impl Wanted<'_> {
     /// Makes data set and table where they are missing, and follows what the job says of them.
     pub async fn ensure(&self, rest: &Rest) -> Result<Fitting, Error> {
         let (set, name) = (self.to.table.data_set(), self.to.table.table());
+        let mut made = false;
         let found = if let Some(found) = rest.table(set, name).await? {
             found
         } else {
@@ -57,11 +60,12 @@ impl Wanted<'_> {
             }
             if rest.create_table(self.table(rest)?).await? {
                 info!(table = %self.to.table, "made table {}", self.to.table);
+                made = true;
             }
             let gone = || Error::new(ErrorKind::Unavailable, "it was made and is not there");
             rest.table(set, name).await?.ok_or_else(gone)?
         };
-        let fitting = self.compare(&found)?;
+        let fitting = Fitting { made, ..self.compare(&found)? };
         if let Some(warning) = self.forgets(&found) {
             warn!(table = %self.to.table, "{warning}");
         }
@@ -127,7 +131,7 @@ impl Wanted<'_> {
         let columns = fields.iter().map(|field| (field.name.clone(), type_word(&field.r#type)));
         let before = Schema::of_columns(self.grain, columns.collect());
         self.schema.clone().follow(Some(&before))?;
-        Ok(Fitting { grows: self.schema.names().count() > fields.len() })
+        Ok(Fitting { grows: self.schema.names().count() > fields.len(), made: false })
     }
 
     /// What is told of a table that drops hive partitions though the job keeps them: the job had an
