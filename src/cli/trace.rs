@@ -2,7 +2,7 @@
 //!
 //! A row carries its topic partition and offset; the one record that holds the offset names its
 //! files, the closings of the hive partition say which of them list the file, and the state store
-//! knows which runs read those closings.
+//! knows which runs read those closings, and by which jobs they loaded what they made of it.
 
 use super::context::Context;
 use super::context::block_on;
@@ -27,6 +27,7 @@ use crate::model::settings::Project;
 use crate::model::time::Micros;
 use crate::model::topic::Topic;
 use crate::store::Store;
+use crate::store::loads::RunLoad;
 use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
@@ -72,6 +73,17 @@ struct Used {
     run: String,
     closing: u32,
     state: String,
+    /// How what it made came into BigQuery.
+    loads: Vec<LoadedBy>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct LoadedBy {
+    job: String,
+    table: TableName,
+    hive_partition: PartitionKey,
+    /// `false`: it runs, or a crash has hidden how it ended.
+    ended: bool,
 }
 
 /// A row, as far as it tells itself.
@@ -185,7 +197,11 @@ async fn uses(
     if let Some(store) = store {
         for (run, closing) in store.readers_of(table, key).await? {
             let (dag, state) = (run.dag.to_string(), run.state.to_string());
-            runs.push(Used { dag, run: run.id, closing, state });
+            let loads = store.loads_of(&run.id).await?.into_iter().map(|load| {
+                let RunLoad { job, table, key, ended } = load;
+                LoadedBy { job, table, hive_partition: key, ended }
+            });
+            runs.push(Used { dag, run: run.id, closing, state, loads: loads.collect() });
         }
     }
     Ok(Uses { closings, runs })
@@ -245,8 +261,12 @@ fn screen(traced: &[Traced], rows: u64) -> String {
         let closings =
             if closings.is_empty() { "none yet".to_owned() } else { closings.join(", ") };
         let _ = writeln!(text, "  closings    {closings}");
-        for Used { dag, run, closing, state } in &one.runs {
+        for Used { dag, run, closing, state, loads } in &one.runs {
             let _ = writeln!(text, "  run         {dag} {run}: {state}, of closing {closing}");
+            for LoadedBy { job, table, hive_partition, ended } in loads {
+                let end = if *ended { "" } else { ", its end is not known yet" };
+                let _ = writeln!(text, "  load job    {job}: {table} {hive_partition}{end}");
+            }
         }
     }
     let _ = writeln!(text, "{}", counted(rows, "row"));
@@ -267,6 +287,12 @@ mod tests {
             run: run.into(),
             closing,
             state: "succeeded".into(),
+            loads: vec![LoadedBy {
+                job: format!("tidemill-wiki-{run}-by_hour-t1"),
+                table: "agg.recentchange_by_hour".parse().unwrap(),
+                hive_partition: "2026-11-20T05".parse().unwrap(),
+                ended: closing == 1,
+            }],
         };
         let traced = [Traced {
             topic: "wikimedia.recentchange".into(),

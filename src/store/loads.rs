@@ -52,6 +52,16 @@ pub enum LoadEnd {
     Burnt,
 }
 
+/// A job that has changed the warehouse, or may still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunLoad {
+    pub job: String,
+    pub table: TableName,
+    pub key: PartitionKey,
+    /// Its end is written down.
+    pub ended: bool,
+}
+
 /// An earlier job of the same task.
 struct Earlier {
     number: u32,
@@ -112,6 +122,22 @@ impl Store {
         .execute(tx.conn())
         .await?;
         tx.commit().await
+    }
+
+    /// The load jobs of a run's tasks, oldest first, without those that loaded nothing.
+    pub async fn loads_of(&self, run: &str) -> Result<Vec<RunLoad>, Error> {
+        let rows = sqlx::query(
+            "SELECT job, table_name, key, state FROM loads
+             WHERE run = ? AND state IN ('open', 'loaded') ORDER BY begun_us, job",
+        )
+        .bind(run)
+        .fetch_all(&self.reader)
+        .await?;
+        let loads = rows.iter().map(|row| {
+            let (job, table, key) = (row.text("job")?, row.parse("table_name")?, row.parse("key")?);
+            Ok(RunLoad { job, table, key, ended: row.text("state")? == "loaded" })
+        });
+        loads.collect()
     }
 }
 
@@ -294,6 +320,22 @@ mod tests {
         let job = begin(&store, "a1", 1).await.unwrap().job;
         let loaded = LoadEnd::Loaded { rows: 1, bytes: 2 };
         check(&store, async |store| store.load_ended(&job, loaded, NOW).await).await;
+    }
+
+    #[tokio::test]
+    async fn a_run_knows_what_it_has_loaded_and_not_what_came_to_nothing() {
+        let (_folder, store) = with_attempts().await;
+        let job = begin(&store, "a1", 1).await.unwrap().job;
+        let load = |ended| {
+            let (table, key) = ("agg.x".parse().unwrap(), "2026-11-20T05".parse().unwrap());
+            RunLoad { job: job.clone(), table, key, ended }
+        };
+        assert_eq!(store.loads_of("r1").await.unwrap(), [load(false)]);
+        store.load_ended(&job, LoadEnd::Loaded { rows: 1, bytes: 2 }, NOW).await.unwrap();
+        assert_eq!(store.loads_of("r1").await.unwrap(), [load(true)]);
+        let burnt = begin(&store, "a2", 2).await.unwrap().job;
+        store.load_ended(&burnt, LoadEnd::Burnt, NOW).await.unwrap();
+        assert_eq!(store.loads_of("r2").await.unwrap(), []);
     }
 
     #[tokio::test]

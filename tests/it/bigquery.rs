@@ -8,6 +8,7 @@ use crate::warehouse::FIVE;
 use crate::warehouse::Memory;
 use crate::warehouse::Place;
 use crate::warehouse::SIX;
+use crate::wikimedia::RAW;
 use crate::wikimedia::await_day;
 use crate::wikimedia::check_day;
 use crate::wikimedia::made_up_day;
@@ -71,11 +72,24 @@ fn a_made_up_day_goes_from_a_broker_through_a_bucket_into_bigquery() {
     assert!(asked.out.contains(&day.events.to_string()), "{asked:?}");
     let job = format!("by load job tidemill-wiki-wikimedia-{run}-by_hour-t1");
     assert!(shown.out.contains(&job), "{}", shown.out);
+    check_trace(&project);
     // What the warehouse holds, as files, so that it is compared as any other day is.
     let folder = project.warehouse();
     let tables = ["agg.recentchange_by_hour", "agg.recentchange_by_day"];
     script("export.py", &[&[&bigquery.address, folder.to_str().unwrap()], &tables[..]].concat());
     check_day(&project, &day, lister);
+}
+
+/// A row is traced to the load jobs of its hour's run.
+fn check_trace(project: &Project) {
+    let row = ["lake", "trace", RAW, "--where", "true", "-n", "1"];
+    let traced = project.tidemill(&[&row[..], &["-o", "json"]].concat());
+    let rows: serde_json::Value = serde_json::from_str(&traced.out).unwrap();
+    let run = &rows[0]["runs"][0];
+    let job = format!("tidemill-wiki-wikimedia-{}-by_hour-t1", run["run"].as_str().unwrap());
+    assert_eq!(run["loads"][0]["job"], *job, "{}", traced.out);
+    let told = project.tidemill(&row);
+    assert!(told.out.contains(&format!("  load job    {job}: agg.")), "{}", told.out);
 }
 
 /// Asks the emulator for a fault of the calls that are about the test's own data set.
