@@ -22,6 +22,7 @@ const SET_MAX_SECS: i64 = 6 * 3600;
 const SLEEP: Duration = Duration::from_hours(48);
 /// A topic is never made to have more.
 const TOPIC_PARTITIONS_MAX: u32 = 9;
+const INSTANCES_MAX: u32 = 3;
 
 /// What may happen, and how often beside the others.
 const FATES: [(Fate, u32); 13] = [
@@ -47,8 +48,13 @@ pub const ON_CLOSE: [(Fate, u32); 1] = [(Fate::Kill(Role::Compaction), 6)];
 const OF_THE_CLOCK: [(Fate, u32); 2] = [(Fate::SetClock, 3), (Fate::SleepForDays, 2)];
 
 /// What may happen besides where there are servers.
-const AT_SERVERS: [(Fate, u32); 4] =
-    [(Fate::KillBroker, 3), (Fate::Storm, 2), (Fate::StorageFaults, 6), (Fate::BigQueryFaults, 5)];
+const AT_SERVERS: [(Fate, u32); 5] = [
+    (Fate::KillBroker, 3),
+    (Fate::Storm, 2),
+    (Fate::Scale, 2),
+    (Fate::StorageFaults, 6),
+    (Fate::BigQueryFaults, 5),
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -71,6 +77,8 @@ pub enum Fate {
     KillBroker,
     /// Members come into the consumer group, and leave it.
     Storm,
+    /// The stream has another number of processes.
+    Scale,
     StorageFaults,
     BigQueryFaults,
 }
@@ -86,6 +94,7 @@ impl Fate {
             | Self::SetClock
             | Self::SleepForDays
             | Self::Storm
+            | Self::Scale
             | Self::StorageFaults
             | Self::BigQueryFaults => false,
         }
@@ -153,11 +162,17 @@ impl<'a> Nemesis<'a> {
             (Fate::SleepForDays, _) => self.sleep_for_days(),
             (Fate::KillBroker, Some(share)) => share.kill_broker(random),
             (Fate::Storm, Some(share)) => share.storm(project, random),
+            (Fate::Scale, Some(_)) => scale(project, random),
             (Fate::StorageFaults, Some(share)) => share.storage_faults(random),
             (Fate::BigQueryFaults, Some(share)) => share.bigquery_faults(random),
-            (Fate::KillBroker | Fate::Storm | Fate::StorageFaults | Fate::BigQueryFaults, None) => {
-                false
-            }
+            (
+                Fate::KillBroker
+                | Fate::Storm
+                | Fate::Scale
+                | Fate::StorageFaults
+                | Fate::BigQueryFaults,
+                None,
+            ) => false,
         };
         done.then_some(fate)
     }
@@ -242,6 +257,21 @@ fn edit(project: &Project, random: &mut StdRng) -> bool {
     let (from, to) = if text.contains(slow) { (slow, fast) } else { (fast, slow) };
     project.edit(land, from, to);
     killed
+}
+
+/// Processes come into the stream's consumer group, or leave it in order; any of them may be killed.
+fn scale(project: &Project, random: &mut StdRng) -> bool {
+    let land = "jobs/recentchange_land/job.toml";
+    let text = fs::read_to_string(project.path(land)).unwrap();
+    let line = |count: u32| format!("instances = {count}\n");
+    let now = (1..=INSTANCES_MAX).find(|count| text.contains(&line(*count)));
+    let count = random.random_range(1..=INSTANCES_MAX);
+    match now {
+        Some(now) if now == count => return false,
+        Some(now) => project.edit(land, &line(now), &line(count)),
+        None => project.edit(land, "[to.lake]\n", &format!("{}[to.lake]\n", line(count))),
+    }
+    true
 }
 
 /// Whoever fills or reads the topic is drained for the edit, and may be killed meanwhile.

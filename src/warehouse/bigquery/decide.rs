@@ -9,6 +9,7 @@ use crate::model::hive::PartitionKey;
 use crate::model::name::ProjectName;
 use crate::model::time::Micros;
 use std::collections::HashMap;
+use std::time::Duration;
 
 pub(super) type Labels = HashMap<String, String>;
 
@@ -102,6 +103,15 @@ pub(super) struct Job {
     pub created: Option<Micros>,
 }
 
+/// The time between the beginnings of the first and the last of a list of jobs, newest first.
+pub(super) fn spanned(jobs: &[(String, Job)]) -> Duration {
+    let created = |listed: Option<&(String, Job)>| listed.and_then(|(_, job)| job.created);
+    match (created(jobs.first()), created(jobs.last())) {
+        (Some(newest), Some(oldest)) => newest.since(oldest),
+        (None | Some(_), None) | (None, Some(_)) => Duration::ZERO,
+    }
+}
+
 /// What is to be made of a job that has our id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -166,6 +176,16 @@ mod tests {
         assert_eq!(judge(&other, &ours(2)), Verdict::Taken);
         let burnt = Job { labels: burning(&"wiki".parse().unwrap()), done: true, ..Job::default() };
         assert_eq!(judge(&burnt, &ours(2)), Verdict::Taken);
+    }
+
+    #[test]
+    fn a_list_of_jobs_spans_the_time_from_its_oldest_to_its_newest() {
+        let begun = |secs: i64| {
+            ("id".to_owned(), Job { created: Some(Micros(secs * 1_000_000)), ..Job::default() })
+        };
+        assert_eq!(spanned(&[begun(90), begun(60), begun(30)]), Duration::from_mins(1));
+        assert_eq!(spanned(&[begun(90)]), Duration::ZERO);
+        assert_eq!(spanned(&[]), Duration::ZERO);
     }
 
     #[test]

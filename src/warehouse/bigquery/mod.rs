@@ -32,7 +32,6 @@ use crate::model::hive::Grain;
 use crate::model::job::WarehouseTable;
 use crate::model::name::ProjectName;
 use crate::model::settings::BigQuery as Settings;
-use crate::model::time::Micros;
 use arrow::datatypes::Schema as ArrowSchema;
 use decide::CONTENT_DIGITS;
 use decide::Labels;
@@ -172,10 +171,8 @@ impl BigQuery {
         intent: &Intent,
         labels: &Labels,
     ) -> Result<Vec<Open>, Error> {
-        let since = Micros::from(self.clock.now()).minus(JOB_LIFE);
-        let since_ms = u64::try_from(since.0 / 1000).unwrap_or(0);
         let mut open = Vec::new();
-        for (job, found) in self.rest.jobs_since(since_ms).await? {
+        for (job, found) in self.rest.newest_jobs(JOB_LIFE).await? {
             let Some(closing) = decide::closing_of(&found.labels, labels) else { continue };
             if closing > intent.closing && found.failure.is_none() {
                 let problem = format!("job {job} loads it from closing {closing}");

@@ -1,6 +1,7 @@
 //! The calls of BigQuery's REST API that a load needs: one call, one answer, no decision.
 
 use super::decide::Job;
+use super::decide::spanned;
 use super::decide::Labels;
 use crate::clock::Clock;
 use crate::error::Error;
@@ -33,8 +34,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracing::debug;
 
-/// The most that one page of a list has.
-const PAGE: u32 = 1000;
+/// Jobs of a page of their list, each with its configuration: more than a day has of most projects.
+const PAGE_JOBS: u32 = 100;
 /// Rows of a page of an answer; the service ends a page at 10 MB itself.
 const PAGE_ROWS: i32 = 10_000;
 /// How long a call waits for the end of a query; then it asks again.
@@ -253,25 +254,30 @@ impl Rest {
         self.ask(data_set, call).await.map(|_| ())
     }
 
-    /// The jobs of this account that began at `since_ms` or later, with their ids.
-    pub async fn jobs_since(&self, since_ms: u64) -> Result<Vec<(String, Job)>, Error> {
+    /// The jobs of this account that began in the time `long` before its newest, and some older ones,
+    /// with their ids: by the service's clock, for ours may be wrong.
+    pub async fn newest_jobs(&self, long: Duration) -> Result<Vec<(String, Job)>, Error> {
         let parameters = JobListParameters {
-            max_results: Some(PAGE),
-            min_creation_time: Some(since_ms),
+            max_results: Some(PAGE_JOBS),
             projection: Some(Projection::Full),
             ..JobListParameters::default()
         };
         // From its beginning where a page fails: the client can't go on behind one.
-        self.insist(|| self.list_jobs(parameters.clone())).await
+        self.insist(|| self.list_jobs(parameters.clone(), long)).await
     }
 
-    async fn list_jobs(&self, parameters: JobListParameters) -> Result<Vec<(String, Job)>, Error> {
+    async fn list_jobs(
+        &self,
+        parameters: JobListParameters,
+        long: Duration,
+    ) -> Result<Vec<(String, Job)>, Error> {
         let mut pages = Box::pin(self.client.job().get_job_list(&self.project, Some(parameters)));
-        let mut found = Vec::new();
-        loop {
+        let mut found: Vec<(String, Job)> = Vec::new();
+        // The service lists them from the newest to the oldest.
+        while spanned(&found) <= long {
             let page = pages.next().map(Option::transpose);
             match self.call("", page).await? {
-                Answer::Found(None) => return Ok(found),
+                Answer::Found(None) => break,
                 Answer::Found(Some(page)) => {
                     found.extend(page.jobs.unwrap_or_default().into_iter().filter_map(read_listed));
                 }
@@ -281,6 +287,7 @@ impl Rest {
                 }
             }
         }
+        Ok(found)
     }
 }
 
