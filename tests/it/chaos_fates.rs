@@ -269,7 +269,10 @@ fn scale(project: &Project, random: &mut StdRng) -> bool {
     match now {
         Some(now) if now == count => return false,
         Some(now) => project.edit(land, &line(now), &line(count)),
-        None => project.edit(land, "[to.lake]\n", &format!("{}[to.lake]\n", line(count))),
+        None => {
+            let kind = "kind = \"stream\"\n";
+            project.edit(land, kind, &format!("{kind}{}", line(count)));
+        }
     }
     true
 }

@@ -1,8 +1,8 @@
 //! The calls of BigQuery's REST API that a load needs: one call, one answer, no decision.
 
 use super::decide::Job;
-use super::decide::spanned;
 use super::decide::Labels;
+use super::decide::spanned;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::error::ErrorKind;
