@@ -39,6 +39,8 @@ const OF_BIGQUERY: [&str; 3] = ["load-stored", "load-submitted", "load-done"];
 const PACE_SECS: usize = 4;
 /// On a machine on which so many processes wait for each core it takes longer.
 const BUSY_MAX: usize = 6;
+/// Looks between two edits of a job, each of which stops its stream: some seconds.
+const EDIT_EVERY: u32 = 60;
 const SAMPLE: usize = 4;
 /// Of the sample that is tried where nobody asks for another.
 const SEED: u64 = 5;
@@ -220,12 +222,17 @@ impl<'a> Life<'a> {
         random: &mut StdRng,
     ) -> Daemon<'a> {
         let mut daemon = daemon;
-        let mut storms = 0;
+        let (mut storms, mut looks) = (0, 0);
         wait_until(&format!("a kill at {points:?}"), || {
             daemon = Some(self.up(daemon.take()));
             assert_eq!(self.project().waiting(), None);
             let left = |point: &&&str| self.is_laid(point) || self.is_going_off(point);
             let Some(point) = points.iter().find(left) else { return Ok(()) };
+            looks += 1;
+            // It may have stopped with nothing in its hands.
+            if self.reason == Reason::Stop && OF_A_ROLL.contains(point) && looks % EDIT_EVERY == 0 {
+                self.edit();
+            }
             if self.reason == Reason::Rebalance && OF_A_ROLL.contains(point) {
                 let share: Option<&Share<'_>> = self.end.share;
                 storms += usize::from(share.unwrap().storm(self.project(), random));
