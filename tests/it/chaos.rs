@@ -59,8 +59,7 @@ fn chaos() {
             on_close::publish(&project);
         }
         let share = servers.as_ref().map(|servers| servers.share(&mut project, round));
-        // Servers have clocks of their own.
-        let false_clock = if share.is_none() { FalseClock::of(&mut project) } else { None };
+        let false_clock = FalseClock::of(&mut project);
         let most = left.min(KILLS_A_ROUND);
         println!(
             "round {round}: {most} kills, published on {}",

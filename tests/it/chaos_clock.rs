@@ -2,15 +2,16 @@
 //! a file that says how far ahead of the true one it is.
 //!
 //! Only the wall clock is false. The monotonic one neither jumps with it nor goes on while a machine
-//! sleeps, and so it is here.
+//! sleeps, and so it is here. Servers have clocks of their own.
 
 use crate::project::{Project, is, kill, machine, wait_until};
-use crate::servers::tool;
+use crate::servers::{self, tool};
 use crate::wikimedia::{await_day, check_day, made_up_day, watch};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -35,8 +36,13 @@ impl FalseClock {
         })?;
         let clock = Self { file: project.path("clock"), ahead_secs: 0 };
         clock.tell();
+        let waits = project.path("wall_waits.so");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/wall_waits.c");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&waits).arg(source);
+        assert!(compiler.status().unwrap().success(), "{compiler:?}");
         project.environment.extend([
-            ("LD_PRELOAD", library.into_os_string()),
+            ("LD_PRELOAD", format!("{}:{}", library.display(), waits.display()).into()),
             ("FAKETIME_TIMESTAMP_FILE", clock.file.clone().into_os_string()),
             ("FAKETIME_CACHE_DURATION", STALE_MAX.as_secs().to_string().into()),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
@@ -76,6 +82,11 @@ impl FalseClock {
         }
     }
 
+    /// It is right again.
+    pub fn mend(&mut self) {
+        self.set(-self.ahead_secs);
+    }
+
     /// In one step: a process that found half a file would give up.
     fn tell(&self) {
         let new = self.file.with_extension("new");
@@ -86,8 +97,19 @@ impl FalseClock {
 
 #[test]
 fn a_day_lands_while_the_clock_is_set_and_the_machine_sleeps_for_two_days() {
-    let _machine = machine();
+    live_through_jumps(Project::shipped());
+}
+
+#[test]
+fn so_it_does_from_a_real_broker() {
+    let Some(brokers) = servers::kafka() else { return };
     let mut project = Project::shipped();
+    project.on_brokers(brokers);
+    live_through_jumps(project);
+}
+
+fn live_through_jumps(mut project: Project) {
+    let _machine = machine();
     let Some(mut clock) = FalseClock::of(&mut project) else { return };
     let day = made_up_day();
     project.feed_from(&format!("replay = {{ file = \"{}\", speed = 7200 }}", day.file.display()));

@@ -44,7 +44,7 @@ const FATES: [(Fate, u32); 13] = [
 /// What may happen besides where hours are published on close.
 pub const ON_CLOSE: [(Fate, u32); 1] = [(Fate::Kill(Role::Compaction), 6)];
 
-/// What may happen besides where a clock can be false: not the clocks of servers.
+/// What may happen besides where a clock can be false.
 const OF_THE_CLOCK: [(Fate, u32); 2] = [(Fate::SetClock, 3), (Fate::SleepForDays, 2)];
 
 /// What may happen besides where there are servers.
@@ -177,9 +177,12 @@ impl<'a> Nemesis<'a> {
         done.then_some(fate)
     }
 
-    /// Peace: all are awake, and all servers work.
+    /// Peace: all are awake and know what time it is, and all servers work.
     pub fn rest(mut self) -> (Daemon<'a>, Option<Share<'a>>, Option<Disk>) {
         self.wake(|_| true);
+        if let Some(clock) = &mut self.false_clock {
+            clock.mend();
+        }
         if let Some(share) = &mut self.share {
             share.calm();
         }
