@@ -117,7 +117,12 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SYNCHRONOUS)
             .foreign_keys(true);
-        let pool = |most| SqlitePoolOptions::new().max_connections(most).min_connections(0);
+        let pool = |most| {
+            SqlitePoolOptions::new()
+                .max_connections(most)
+                .min_connections(0)
+                .after_release(|conn, _| Box::pin(is_at_rest(conn)))
+        };
         Self {
             writer: pool(1).connect_lazy_with(options.clone()),
             reader: pool(READERS_MAX).connect_lazy_with(options),
@@ -244,6 +249,13 @@ fn tied(bound: &str, lake_id: &str) -> Result<(), Error> {
     Err(Error::new(ErrorKind::Input, problem).remedy(
         "set the former lake.url, or another state.url: a new store takes over what the lake says",
     ))
+}
+
+/// Whether a connection may be used again. A full disk makes SQLite roll back by itself, of which sqlx
+/// does not know: it would refuse each further transaction as one within another.
+async fn is_at_rest(conn: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    conn.ping().await?; // Behind the rollback of what was dropped.
+    Ok(!conn.is_in_transaction())
 }
 
 async fn schema(conn: &mut SqliteConnection) -> Result<i64, Error> {

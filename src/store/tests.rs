@@ -54,6 +54,19 @@ async fn a_dropped_transaction_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_transaction_that_finds_no_room_is_the_only_one_to_fail() {
+    let (_folder, store) = fresh().await;
+    let mut tx = store.begin().await.unwrap();
+    sqlx::query("PRAGMA max_page_count = 1").execute(tx.conn()).await.unwrap();
+    let full = tx.set_meta("a", &"b".repeat(1_000_000)).await.unwrap_err();
+    assert_eq!(full.kind, ErrorKind::Unavailable, "{full}");
+    drop(tx);
+    let mut tx = store.begin().await.unwrap();
+    tx.set_meta("a", "b").await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
 async fn others_read_and_ask_while_the_daemon_holds_a_transaction() {
     let (folder, store) = with_feed().await;
     let other = Store::open(&folder.path().join("state.db")).await.unwrap();
