@@ -117,6 +117,8 @@ async fn run(project: Project) -> Result<(), Error> {
     accept_files(&project, &store).await?;
     let Settings { lake, project: name, .. } = &project.settings;
     let lake = Lake::open(lake, name, clock.clone()).await?;
+    // Before anything runs: streams would land everything again in a lake that is refused.
+    store.bind_lake(lake.id()).await?;
     let wakes = Wakes::default();
     let daemon = Daemon { project, store, lake, clock, wakes, lock: Arc::clone(&lock) };
     let (services, mode, deciding) = daemon.services(listener, seen);

@@ -53,8 +53,6 @@ pub struct Scheduler {
     parallelism: u32,
     versions: Versions,
     looks: BTreeMap<TableName, Look>,
-    /// Whether the store is known to mirror this lake.
-    bound: bool,
     /// A compaction was queued, of which the supervisor is to be told.
     launched: AtomicBool,
 }
@@ -83,7 +81,7 @@ impl Scheduler {
     pub fn new(store: Store, lake: Lake, parallelism: u32) -> Self {
         let (versions, looks) = (BTreeMap::new(), BTreeMap::new());
         let launched = AtomicBool::new(false);
-        Self { store, lake, parallelism, versions, looks, bound: false, launched }
+        Self { store, lake, parallelism, versions, looks, launched }
     }
 
     /// Looks at everything once and does what is due.
@@ -95,10 +93,6 @@ impl Scheduler {
             attempts_changed: false,
             requests: Vec::new(),
         };
-        if !self.bound {
-            self.store.bind_lake(self.lake.id()).await?;
-            self.bound = true;
-        }
         self.apply_requests(now, &mut outcome).await?;
         outcome.attempts_changed |= self.launched.swap(false, Ordering::Relaxed);
         let dags = self.current().await?;

@@ -1,6 +1,9 @@
 //! The daemon, its shims and their children, each killed at its work.
 
 use crate::bed::{Bed, kill};
+use crate::chaos::furnish;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use rustix::process::{Pid, Signal, kill_process};
 use tidemill::model::run::{AttemptState, RunState};
 use tidemill::store::requests::Verb;
@@ -255,4 +258,15 @@ async fn a_bad_edit_keeps_the_last_good_version_and_a_good_one_replaces_it() {
         bed.daemon_log().contains("have changed and are accepted").then_some(())
     })
     .await;
+}
+
+#[test]
+fn nothing_runs_on_a_lake_that_is_refused() {
+    let (project, _) = furnish(&mut StdRng::seed_from_u64(1));
+    project.up().stop();
+    std::fs::remove_dir_all(project.lake()).unwrap();
+    let answer = project.tidemill(&["up"]);
+    assert_eq!(answer.code, Some(2), "{answer:?}");
+    assert!(answer.err.contains("the state store mirrors lake"), "{answer:?}");
+    assert!(project.processes().is_empty());
 }
