@@ -13,6 +13,7 @@ use crate::lake::testing::memory;
 use crate::lake::testing::output;
 use crate::lake::testing::record_of;
 use crate::lake::testing::trouble_at_every_request;
+use crate::lake::verify::Known;
 use crate::model::column::ColumnType;
 use crate::model::commit::Closing;
 use crate::model::commit::Compact;
@@ -160,7 +161,7 @@ async fn is_success(lake: &Lake) -> bool {
 
 /// Nothing is wrong, and nothing is left staged.
 async fn check_sound(lake: &Lake, late_rows: u64) {
-    let report = lake.verify(&output()).await.unwrap();
+    let report = lake.verify(&output(), &Known::default()).await.unwrap();
     assert_eq!((report.findings, report.staged, report.late_rows), (vec![], 0, late_rows));
 }
 
@@ -345,7 +346,7 @@ async fn a_crash_at_any_call_after_the_closing_is_mended_by_the_sweep_alone() {
         let is_closed = lake.closing(&output(), &key(), 2).await.unwrap().is_some();
         let expected = if is_closed { vec![vec![1, 0], vec![2]] } else { vec![vec![1, 0]] };
         assert_eq!(visible(&lake).await, expected);
-        let report = lake.verify(&output()).await.unwrap();
+        let report = lake.verify(&output(), &Known::default()).await.unwrap();
         assert_eq!(report.findings, []);
         assert_eq!(report.late_rows, u64::from(!is_closed));
     })

@@ -9,12 +9,18 @@ use super::screen::size;
 use super::trace;
 use super::trace::TraceArgs;
 use crate::error::Error;
+use crate::error::ErrorKind;
 use crate::lake::Lake;
 use crate::lake::verify::Finding;
+use crate::lake::verify::Known;
 use crate::lake::verify::Report;
 use crate::lake::verify::Severity;
+use crate::model::commit::RecordId;
 use crate::model::name::TableName;
 use crate::model::settings::Project;
+use crate::model::time::Micros;
+use crate::store::Store;
+use crate::store::tables::Cursor;
 use clap::Subcommand;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -35,7 +41,7 @@ pub fn run(context: &Context, verb: LakeVerb) -> Result<ExitCode, Error> {
     match verb {
         LakeVerb::Verify { table } => {
             let table = find(context, &project, &table)?;
-            let report = block_on(async { open(context, &project).await?.verify(&table).await })?;
+            let report = block_on(verify(context, &project, &table))?;
             context.show(&report, |report| screen(&table, report))?;
             Ok(exit_code(report.worst()))
         }
@@ -44,6 +50,47 @@ pub fn run(context: &Context, verb: LakeVerb) -> Result<ExitCode, Error> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Makes no lake where there is none, and asks the state store first: the lake is always ahead of it.
+pub(super) async fn verify(
+    context: &Context,
+    project: &Project,
+    table: &TableName,
+) -> Result<Report, Error> {
+    let settings = &project.settings;
+    let store = Store::open_existing(&settings.state).await?;
+    let (known, mirrored) = match &store {
+        Some(store) => (known(store, table).await?, store.lake_id().await?),
+        None => (Known::default(), None),
+    };
+    let lake = Lake::find(&settings.lake, &settings.project, context.clock.clone()).await?;
+    match (lake, mirrored) {
+        (Some(lake), _) => {
+            if let Some(store) = &store {
+                store.admits_lake(lake.id()).await?;
+            }
+            lake.verify(table, &known).await
+        }
+        (None, Some(id)) => Ok(Report::without_lake(&settings.lake.to_string(), &id)),
+        (None, None) => {
+            let problem = format!("there is no lake at {} yet", settings.lake);
+            let remedy = format!("`{}` makes it", context.command("up"));
+            Err(Error::new(ErrorKind::Input, problem).remedy(remedy))
+        }
+    }
+}
+
+async fn known(store: &Store, table: &TableName) -> Result<Known, Error> {
+    let record = |cursor: Cursor| {
+        let Cursor { topic_id, topic_partition, seq, .. } = cursor;
+        RecordId { topic_id, topic_partition, seq }
+    };
+    let newest = store.newest_closed(table, (Micros::MIN, Micros::MAX)).await?;
+    Ok(Known {
+        records: store.cursors(table).await?.into_iter().map(record).collect(),
+        closings: newest.into_iter().map(|closed| (closed.key, closed.n)).collect(),
+    })
 }
 
 pub(super) async fn open(context: &Context, project: &Project) -> Result<Lake, Error> {

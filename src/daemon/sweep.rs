@@ -78,6 +78,7 @@ mod tests {
     use crate::lake::testing::memory;
     use crate::lake::testing::output;
     use crate::lake::testing::record_of;
+    use crate::lake::verify::Known;
 
     async fn stage(log: &Log, seq: u64) {
         let file = NewFile {
@@ -102,6 +103,6 @@ mod tests {
         stage(&log, 2).await;
         assert_eq!(sweep_table(&lake, &output()).await.unwrap(), 1);
         assert_eq!(sweep_table(&lake, &output()).await.unwrap(), 0);
-        assert_eq!(lake.verify(&output()).await.unwrap().staged, 1);
+        assert_eq!(lake.verify(&output(), &Known::default()).await.unwrap().staged, 1);
     }
 }

@@ -104,6 +104,26 @@ pub fn place_of(output: &TableName, log: &Path) -> Option<Place> {
     Some(Place { output: output.clone(), topic: topic.to_owned(), topic_partition })
 }
 
+/// Whose record an object is, and which; `None` for what no writer of ours has put there.
+pub fn record_of(output: &TableName, object: &Path) -> Option<(Place, u64)> {
+    let (log, file) = object.as_ref().rsplit_once('/')?;
+    let place = place_of(output, &log.into())?;
+    let seq = file.strip_suffix(".json")?.parse().ok()?;
+    (seq > 0 && place.record(seq) == *object).then_some((place, seq))
+}
+
+/// Whose record publishes a file under this name, and which.
+pub fn published_by(output: &TableName, file: &Path) -> Option<(Place, u64)> {
+    let mut parts = file.filename()?.strip_suffix(".parquet")?.rsplitn(4, '-');
+    let index = parts.next()?.parse().ok()?;
+    let seq = parts.next()?.parse().ok()?;
+    let topic_partition = parts.next()?.parse().ok()?;
+    let topic = parts.next().filter(|topic| topic.chars().count() == TOPIC_ID_DIGITS)?;
+    let place = Place { output: output.clone(), topic: topic.to_owned(), topic_partition };
+    let ours = place.published(seq, key_of(output, file).as_ref(), index);
+    (seq > 0 && ours == *file).then_some((place, seq))
+}
+
 /// A folder for one examination of the store, which nobody else has.
 pub fn probe() -> Path {
     format!("{OURS}/probe/{}", Uuid::new_v4().simple()).into()
@@ -133,6 +153,15 @@ pub fn closing(table: &TableName, key: &PartitionKey, n: u64) -> Path {
 /// The hive partition whose closings the folder `closings` holds.
 pub fn closed_key(closings: &Path) -> Option<PartitionKey> {
     closings.filename()?.parse().ok()
+}
+
+/// Of which hive partition an object is a closing, and which; `None` for what is none of ours.
+pub fn closing_of(table: &TableName, object: &Path) -> Option<(PartitionKey, u64)> {
+    let (folder, file) = object.as_ref().rsplit_once('/')?;
+    let key = closed_key(&folder.into())?;
+    // Closings count in 32 bits.
+    let n = file.strip_suffix(".json")?.parse::<u32>().ok()?.into();
+    (n > 0 && closing(table, &key, n) == *object).then_some((key, n))
 }
 
 /// Which closing a batch's output was made from.
@@ -190,6 +219,15 @@ pub fn sorted_staged_for(staged: &Path) -> Option<(PartitionKey, u32)> {
 /// The `index`-th sorted file that closing `n` adds.
 pub fn sorted(table: &TableName, key: &PartitionKey, n: u32, index: u32) -> Path {
     format!("{}/closing-{n}-{index:05}.parquet", hive_partition(table, key)).into()
+}
+
+/// Of which hive partition's closing a sorted file is, and which.
+pub fn sorted_by(table: &TableName, file: &Path) -> Option<(PartitionKey, u64)> {
+    let key = key_of(table, file)?;
+    let name = file.filename()?.strip_prefix("closing-")?.strip_suffix(".parquet")?;
+    let (n, index) = name.split_once('-')?;
+    let (n, index) = (n.parse().ok()?, index.parse().ok()?);
+    (n > 0 && sorted(table, &key, n, index) == *file).then_some((key, n.into()))
 }
 
 /// Says to Hive, Spark and those who wait for a file that a hive partition is complete.
@@ -279,6 +317,32 @@ mod tests {
     fn a_log_folder_tells_its_topic_partition() {
         let folder = Path::from("_tidemill/raw.recentchange/log/01234567-3");
         assert_eq!(place_of(&table_name(), &folder), Some(place()));
+    }
+
+    #[test]
+    fn a_name_of_ours_tells_its_record_or_closing_and_a_strangers_none() {
+        let (table, key) = (table_name(), "2026-11-20T05".parse().unwrap());
+        assert_eq!(record_of(&table, &place().record(7)), Some((place(), 7)));
+        for published in [place().published(7, Some(&key), 2), place().published(7, None, 0)] {
+            assert_eq!(published_by(&table, &published), Some((place(), 7)));
+        }
+        assert_eq!(closing_of(&table, &closing(&table, &key, 3)), Some((key, 3)));
+        assert_eq!(sorted_by(&table, &sorted(&table, &key, 3, 1)), Some((key, 3)));
+        for strange in
+            ["7.json", "00000000000000000000.json", "junk", "x/00000000000000000007.json"]
+        {
+            let strange = format!("{}/{strange}", place().log());
+            assert_eq!(record_of(&table, &strange.into()), None);
+        }
+        for strange in ["0.json", "03.json", "3.txt", "5000000000.json"] {
+            let strange = format!("{}/{key}/{strange}", closings(&table));
+            assert_eq!(closing_of(&table, &strange.into()), None);
+        }
+        for strange in ["x-3-7-0.parquet", "01234567-3-07-0.parquet", "closing-3-1.parquet"] {
+            let strange = format!("{}/{strange}", hive_partition(&table, &key)).into();
+            assert_eq!(published_by(&table, &strange), None);
+            assert_eq!(sorted_by(&table, &strange), None);
+        }
     }
 
     #[test]

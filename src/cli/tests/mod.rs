@@ -4,6 +4,7 @@ mod bed;
 
 use super::context::block_on;
 use super::dags;
+use super::lake;
 use super::partitions;
 use super::runs;
 use super::screen::Stamp;
@@ -13,6 +14,8 @@ use super::status::Up;
 use super::streams;
 use super::why;
 use crate::error::Error;
+use crate::lake::verify::Severity;
+use crate::model::settings::LakeUrl;
 use crate::store::runs::Wanted;
 use bed::Bed;
 use bed::at;
@@ -212,4 +215,21 @@ fn dags_show_has_its_streams_and_tasks() {
         Ok(dags::screen(&facts))
     });
     insta::assert_snapshot!(told);
+}
+
+#[test]
+fn a_lake_that_is_gone_or_empty_is_told_and_none_is_made() {
+    seen(async |bed| {
+        let Bed { context, project, .. } = bed;
+        let LakeUrl::Folder(folder) = &project.settings.lake else { panic!("it is a folder") };
+        let table = "raw.changes".parse().unwrap();
+        let told = lake::verify(context, project, &table).await?;
+        assert_eq!(told.worst(), Some(Severity::Damage));
+        assert!(!folder.exists());
+        std::fs::create_dir_all(folder).unwrap();
+        let told = lake::verify(context, project, &table).await?;
+        assert_eq!(told.worst(), Some(Severity::Damage));
+        assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
+        Ok(String::new())
+    });
 }

@@ -14,8 +14,8 @@ pub fn follows(place: &Place, last: Option<&Record>, record: &Record) -> Result<
     broken.map_or(Ok(()), |rule| Err(Error::new(ErrorKind::Bug, rule)))
 }
 
-/// The rule that `record` breaks by itself.
-fn own_rules(place: &Place, record: &Record) -> Option<String> {
+/// The rule that `record` breaks by itself, whatever came before it.
+pub fn own_rules(place: &Place, record: &Record) -> Option<String> {
     let Record { seq, start, end, counts, .. } = record;
     let rows: u64 = record.files.iter().map(|file| file.rows).sum();
     let quarantined = record.quarantine.as_ref().map_or(0, |file| file.rows);

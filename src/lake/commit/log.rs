@@ -179,11 +179,12 @@ impl Log {
         let at_home = Place::new(output, topic_id, *topic_partition) == self.place;
         if !at_home || record.seq != seq {
             let problem = format!(
-                "{path} holds record {} of {output}, topic id {topic_id}, topic partition {topic_partition}",
+                "it holds record {} of {output}, topic id {topic_id}, topic partition {topic_partition}",
                 record.seq
             );
             return Err(Error::new(ErrorKind::Data, problem)
-                .remedy("put the object back that was there; nothing but Tidemill may write under `_tidemill/`"));
+                .remedy("put the object back that was there; nothing but Tidemill may write under `_tidemill/`")
+                .while_doing(format!("read record {path}")));
         }
         Ok(record)
     }

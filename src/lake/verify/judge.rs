@@ -1,8 +1,13 @@
 //! What counts as wrong, how bad it is, and what mends it. Pure: facts in, findings out.
 
 use super::super::closings;
+use super::super::paths;
 use super::super::paths::Place;
 use super::Report;
+use super::closings::Closings;
+use super::logs::record_of;
+use super::numbers::Lost;
+use crate::error::Error;
 use crate::model::commit::ClosedFile;
 use crate::model::commit::Closing;
 use crate::model::commit::File;
@@ -10,9 +15,12 @@ use crate::model::commit::Publish;
 use crate::model::commit::Record;
 use crate::model::commit::RecordId;
 use crate::model::hive::PartitionKey;
+use crate::model::name::TableName;
+use object_store::path::Path;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 /// The worst one decides how `verify` ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -96,12 +104,31 @@ pub(super) fn broken(record: &Record, rule: &str) -> Finding {
     finding(Severity::Damage, what, "put the record back from a copy; nothing may write there")
 }
 
-pub(super) fn gap(place: &Place, seq: u64) -> Finding {
-    let what = format!(
-        "record {seq} of topic partition {} is missing, and later ones exist",
-        place.topic_partition()
-    );
+/// The objects of these numbers are not there, and something tells that they were.
+pub(super) fn missing(what: &str, of: &str, gap: &RangeInclusive<u64>) -> Finding {
+    let (first, last) = (gap.start(), gap.end());
+    let what = if first == last {
+        format!(
+            "{what} {first} of {of} is missing: later ones, files or the state store tell of it"
+        )
+    } else {
+        format!(
+            "{what}s {first} to {last} of {of} are missing: later ones, files or the state store tell of them"
+        )
+    };
     finding(Severity::Damage, what, FROM_A_COPY)
+}
+
+pub(super) fn no_lake(lake: &str, id: &str) -> Finding {
+    let what = format!("there is no lake at {lake}, and the state store mirrors lake {id}");
+    let mend = "put the lake back from a copy, or let `lake.url` name the one that it was";
+    finding(Severity::Damage, what, mend)
+}
+
+pub(super) fn broken_object(path: &Path, error: &Error) -> Finding {
+    let what = format!("{path} is not what Tidemill wrote: {}", error.cause());
+    let mend = "put it back from a copy; nothing but Tidemill may write under `_tidemill/`";
+    finding(Severity::Damage, what, mend)
 }
 
 pub(super) fn garbage(name: &str, seq: u64) -> Finding {
@@ -112,6 +139,40 @@ pub(super) fn garbage(name: &str, seq: u64) -> Finding {
 pub(super) fn stranger(name: &str) -> Finding {
     let what = format!("{name} lies where readers look, and no record names it");
     finding(Severity::Foreign, what, "move it out of the lake, and find out who wrote it")
+}
+
+pub(super) fn stranger_among_ours(name: &str) -> Finding {
+    let what = format!("{name} lies where only Tidemill writes, and it gives no such names");
+    finding(Severity::Foreign, what, "move it out of the lake, and find out who wrote it")
+}
+
+/// A file that what is lost, by its name, would list.
+pub(super) fn orphan(name: &str, of: &str) -> Finding {
+    let what = format!("{name} belongs to {of}, which is missing or broken");
+    finding(Severity::Damage, what, "leave it where it is, and put that object back from a copy")
+}
+
+/// What is wrong with a visible object that nothing lists.
+pub(super) fn unlisted(
+    name: &str,
+    table: &TableName,
+    closings: &Closings,
+    records: &Lost<Place>,
+) -> Option<Finding> {
+    let path = Path::from(name);
+    if let Some((place, seq)) = paths::published_by(table, &path)
+        && records.has(&place, seq)
+    {
+        return Some(orphan(name, &record_of(&place, seq)));
+    }
+    if let Some((key, n)) = paths::sorted_by(table, &path)
+        && closings.lost.has(&key, n)
+    {
+        return Some(orphan(name, &format!("closing {n} of {key}")));
+    }
+    let key = paths::key_of(table, &path).filter(|_| paths::is_success(&path));
+    let is_of_lost = key.is_some_and(|key| closings.lost.has_any(&key));
+    (!is_of_lost).then(|| stranger(name))
 }
 
 /// What is wrong with one file of a record.

@@ -4,45 +4,37 @@
 //! closings are read, the closings before the records, and each of these says only what its
 //! successors must already hold. So what a busy stream does in between is never taken for damage.
 
+mod closings;
 mod judge;
+mod logs;
+mod look;
+mod numbers;
 mod on_close;
 mod outputs;
 
+#[cfg(test)]
+mod lost_tests;
 #[cfg(test)]
 mod tests;
 
 pub use judge::Finding;
 pub use judge::Severity;
+pub use numbers::Known;
 
 use super::Lake;
-use super::commit::Log;
-use super::commit::check;
-use super::commit::shown_on_commit;
 use super::paths;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::model::commit::Closing;
 use crate::model::commit::Counts;
-use crate::model::commit::File;
-use crate::model::commit::Publish;
-use crate::model::commit::Record;
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
-use futures::StreamExt;
-use futures::TryStreamExt;
-use judge::Files;
-use judge::Held;
 use judge::Seen;
+use logs::Before;
+use numbers::Heard;
 use object_store::path::Path;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-
-/// Files that are read whole at once, to compare their checksums.
-const READS_MAX: usize = 4;
-
-/// Records that are in memory at once.
-const RECORDS_MAX: usize = 64;
 
 /// What there is of a table, and what is wrong with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -62,6 +54,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Of a table whose lake is gone: the state store mirrors it.
+    pub fn without_lake(lake: &str, id: &str) -> Self {
+        Self { findings: vec![judge::no_lake(lake, id)], ..Self::default() }
+    }
+
     pub fn worst(&self) -> Option<Severity> {
         self.findings.iter().map(|finding| finding.severity).max()
     }
@@ -73,115 +70,47 @@ impl Report {
 
 impl Lake {
     /// Re-checks the log, the objects with their sizes and checksums, the counts and the closings.
-    pub async fn verify(&self, table: &TableName) -> Result<Report, Error> {
-        let doing = || format!("verify {table}");
+    pub async fn verify(&self, table: &TableName, known: &Known) -> Result<Report, Error> {
         let mut report = Report::default();
-        let visible = self.names(&paths::table(table)).await.doing(doing)?;
-        let quarantined = self.names(&paths::quarantine(table)).await.doing(doing)?;
-        let closings = self.closings(table).await.doing(doing)?;
-        let mut files = Files::new();
-        for log in self.logs(table).await.doing(doing)? {
-            self.verify_log(&log, &visible, &mut files, &mut report).await.doing(doing)?;
-        }
-        self.verify_sorted_stage(table, &mut report).await.doing(doing)?;
-        let outputs = self.verify_outputs(table, &mut files, &mut report).await.doing(doing)?;
-        let strangers = visible.union(&quarantined).filter(|name| !files.contains_key(*name));
-        let strangers = strangers.filter(|name| !on_close::is_of_closing(name, table, &closings));
-        report.found(strangers.map(|name| judge::stranger(name)));
-        let by_key = judge::by_key(&files);
-        for of_key in &closings {
-            report.closings += of_key.len() as u64;
-            let its = of_key.first().and_then(|closing| by_key.get(&closing.key));
-            let its = its.map_or(&[][..], Vec::as_slice);
-            if outputs {
-                report.found(judge::order(of_key));
-            } else {
-                report.found(judge::closings(of_key, &files));
-                report.found(on_close::taken(of_key, its));
-                self.verify_added(of_key, &mut report).await.doing(doing)?;
-                report.late_rows += judge::late_rows(of_key, its);
-            }
-        }
+        let verified = self.verify_all(table, known, &mut report).await;
+        verified.doing(|| format!("verify {table}"))?;
         report.findings.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.what.cmp(&b.what)));
         Ok(report)
     }
 
-    async fn verify_log(
+    async fn verify_all(
         &self,
-        log: &Log,
-        visible: &BTreeSet<String>,
-        files: &mut Files,
+        table: &TableName,
+        known: &Known,
         report: &mut Report,
     ) -> Result<(), Error> {
-        let staged = self.names(&log.place.stage()).await?;
-        let numbers = self.names(&log.place.log()).await?.len() as u64;
-        report.logs += 1;
-        let mut last: Option<Record> = None;
-        let (mut named, mut newest) = (BTreeSet::new(), BTreeMap::new());
-        loop {
-            let seq = last.as_ref().map_or(0, |last| last.seq);
-            // One more than is judged: whether a record is the last one decides what it may lack.
-            let mut records = log.after(seq, RECORDS_MAX + 1).await?;
-            let is_end = records.len() <= RECORDS_MAX;
-            records.truncate(RECORDS_MAX);
-            let count = records.len();
-            for (at, record) in records.into_iter().enumerate() {
-                let broken = check::follows(&log.place, last.as_ref(), &record);
-                report.found(broken.err().map(|rule| judge::broken(&record, &rule.to_string())));
-                let place = if is_end && at + 1 == count { Held::Last } else { Held::Followed };
-                self.verify_record(&record, place, &staged, report).await?;
-                if record.publish == Publish::OnClose {
-                    let known = (&staged, &mut newest);
-                    self.verify_waiting(&record, known, visible, report).await?;
-                }
-                named.extend(staged_of(&record).filter(|name| staged.contains(*name)).cloned());
-                judge::add(&record, files, report);
-                last = Some(record);
-            }
-            if is_end {
-                break;
-            }
-        }
-        let seq = last.as_ref().map_or(0, |last| last.seq);
-        if numbers > seq {
-            report.found([judge::gap(&log.place, seq + 1)]);
-        }
-        for name in staged.difference(&named) {
-            match log.place.staged_for(&Path::from(name.as_str())) {
-                Some(its) if its <= seq => report.found([judge::garbage(name, its)]),
-                Some(_) => report.staged += 1,
-                None => report.found([judge::stranger(name)]),
-            }
-        }
-        Ok(())
-    }
-
-    async fn verify_record(
-        &self,
-        record: &Record,
-        place: Held,
-        staged: &BTreeSet<String>,
-        report: &mut Report,
-    ) -> Result<(), Error> {
-        let files: Vec<&File> = shown_on_commit(record).collect();
-        // Made beforehand: a closure held across `await` hides that the future may change threads.
-        let looks: Vec<_> = files
-            .iter()
-            .map(|file| self.seen(&file.published, file.bytes, &file.checksum))
-            .collect();
-        let seen: Vec<Seen> =
-            futures::stream::iter(looks).buffered(READS_MAX).try_collect().await?;
-        for (file, seen) in files.iter().zip(seen) {
-            if seen == Seen::Same && !staged.contains(&file.staged) {
+        let visible = self.names(&paths::table(table)).await?;
+        let quarantined = self.names(&paths::quarantine(table)).await?;
+        let mut heard = Heard::of(table, known, visible.union(&quarantined));
+        let closings = self.verify_closings(table, &mut heard, report).await?;
+        let before = Before { visible: &visible, closings: &closings };
+        let mut logs = self.verify_logs(table, heard, before, report).await?;
+        self.verify_sorted_stage(table, &closings, report).await?;
+        let told = self.verify_outputs(table, before, &mut logs.files, report).await?;
+        for name in visible.union(&quarantined) {
+            let is_listed = logs.files.contains_key(name) || told.contains(name);
+            if is_listed || closings.show(name, table) {
                 continue;
             }
-            // What was listed may have been published since, and the record may be newer than the list.
-            let staged = self.size(&Path::from(file.staged.as_str())).await?.is_some();
-            let seen = match seen {
-                Seen::Missing => self.seen(&file.published, file.bytes, &file.checksum).await?,
-                Seen::Same | Seen::Other => seen,
-            };
-            report.found(judge::file(record.seq, place, file, seen, staged));
+            report.found(judge::unlisted(name, table, &closings, &logs.lost));
+        }
+        let by_key = judge::by_key(&logs.files);
+        for (key, of_key) in &closings.whole {
+            report.closings += of_key.len() as u64;
+            if of_key.iter().any(|closing| closing.made_from.is_some()) {
+                report.found(judge::order(of_key));
+                continue;
+            }
+            let its = by_key.get(key).map_or(&[][..], Vec::as_slice);
+            report.found(judge::closings(of_key, &logs.files));
+            report.found(on_close::taken(of_key, its));
+            self.verify_added(of_key, report).await?;
+            report.late_rows += judge::late_rows(of_key, its);
         }
         Ok(())
     }
@@ -201,18 +130,6 @@ impl Lake {
         Ok(listed.into_iter().map(|meta| meta.location.to_string()).collect())
     }
 
-    /// All closings of a table, those of one hive partition together, in the order of their numbers.
-    async fn closings(&self, table: &TableName) -> Result<Vec<Vec<Closing>>, Error> {
-        let folders = self.list_folders(&paths::closings(table)).await?;
-        let mut keys: Vec<PartitionKey> = folders.iter().filter_map(paths::closed_key).collect();
-        keys.sort_unstable();
-        let mut all = Vec::with_capacity(keys.len());
-        for key in &keys {
-            all.push(self.closings_of(table, key).await?);
-        }
-        Ok(all)
-    }
-
     /// All closings of a hive partition, in the order of their numbers.
     pub async fn closings_of(
         &self,
@@ -226,9 +143,4 @@ impl Lake {
         }
         Ok(closings)
     }
-}
-
-/// Where the record's files were staged.
-fn staged_of(record: &Record) -> impl Iterator<Item = &String> {
-    record.files.iter().chain(&record.quarantine).map(|file| &file.staged)
 }

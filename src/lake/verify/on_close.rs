@@ -3,12 +3,15 @@
 use super::super::Lake;
 use super::super::paths;
 use super::Report;
+use super::closings::Closings;
+use super::judge;
 use super::judge::FROM_A_COPY;
 use super::judge::Finding;
 use super::judge::Listed;
 use super::judge::Seen;
 use super::judge::Severity;
 use super::judge::finding;
+use super::logs::Before;
 use crate::error::Error;
 use crate::model::commit::Closing;
 use crate::model::commit::File;
@@ -30,7 +33,7 @@ impl Lake {
         &self,
         record: &Record,
         (staged, newest): (&BTreeSet<String>, &mut BTreeMap<PartitionKey, Option<Closing>>),
-        visible: &BTreeSet<String>,
+        before: Before<'_>,
         report: &mut Report,
     ) -> Result<(), Error> {
         let holds = |newest: &Option<Closing>| {
@@ -38,10 +41,13 @@ impl Lake {
         };
         for file in &record.files {
             let Some(key) = &file.key else { continue };
-            if visible.contains(&file.published) {
+            if before.visible.contains(&file.published) {
                 let what =
                     format!("{} is visible, and its record is published on close", file.published);
                 report.found([finding(Severity::Foreign, what, "move it out of the lake")]);
+            }
+            if before.closings.lost.has_any(key) {
+                continue; // One of the lost closings may hold its rows.
             }
             let taken = match newest.entry(*key) {
                 Entry::Occupied(known) => holds(known.get()),
@@ -101,10 +107,16 @@ impl Lake {
     pub(super) async fn verify_sorted_stage(
         &self,
         table: &TableName,
+        closings: &Closings,
         report: &mut Report,
     ) -> Result<(), Error> {
         for meta in self.list(&paths::sorted_stage(table)).await? {
             let Some((key, n)) = paths::sorted_staged_for(&meta.location) else { continue };
+            if closings.lost.has(&key, n.into()) {
+                let of = format!("closing {n} of {key}");
+                report.found([judge::orphan(meta.location.as_ref(), &of)]);
+                continue;
+            }
             let closing = self.closing(table, &key, n).await?;
             let named = |closing: &Closing| {
                 let mut added = closing.compaction.iter().flat_map(|compaction| &compaction.added);
@@ -189,16 +201,4 @@ pub(super) fn taken(closings: &[Closing], files: &[(&str, &Listed)]) -> Option<F
         wrong.rows, wrong.topic_partition
     );
     Some(finding(Severity::Damage, what, "put the records or the closing back from a copy"))
-}
-
-/// Whether readers may see this object because a closing says so.
-pub(super) fn is_of_closing(name: &str, table: &TableName, closings: &[Vec<Closing>]) -> bool {
-    let path = Path::from(name);
-    let Some(key) = paths::key_of(table, &path) else { return false };
-    let its = closings.iter().flatten().filter(|closing| closing.key == key);
-    let mut compactions = its.filter_map(|closing| closing.compaction.as_ref());
-    if paths::is_success(&path) {
-        return compactions.any(|compaction| compaction.complete);
-    }
-    compactions.flat_map(|compaction| &compaction.added).any(|file| file.published == name)
 }

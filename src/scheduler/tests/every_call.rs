@@ -8,6 +8,7 @@ use super::bed::name;
 use super::bed::table;
 use super::bed_with_a_day;
 use crate::crash::Crash;
+use crate::lake::verify::Known;
 use crate::model::dag::Empty;
 use crate::model::dag::OnLate;
 use crate::model::time::Micros;
@@ -27,7 +28,7 @@ async fn told(bed: &Bed) -> Vec<String> {
         for closing in bed.lake.newest_closings(&table(of)).await.unwrap() {
             told.push(format!("{of} {} closing {} rows {}", closing.key, closing.n, closing.rows));
         }
-        let report = bed.lake.verify(&table(of)).await.unwrap();
+        let report = bed.lake.verify(&table(of), &Known::default()).await.unwrap();
         assert_eq!(report.findings, [], "{of}");
     }
     told

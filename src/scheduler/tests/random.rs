@@ -7,6 +7,7 @@ use super::bed::name;
 use super::bed::table;
 use super::compactor::Compacting;
 use crate::lake::Lake;
+use crate::lake::verify::Known;
 use crate::model::commit::Publish;
 use crate::model::commit::Record;
 use crate::model::dag::Empty;
@@ -169,7 +170,7 @@ async fn check_published(lake: &Lake) {
         log.retire_closed().await.unwrap();
     }
     lake.sweep_sorted(&raw).await.unwrap();
-    let report = lake.verify(&raw).await.unwrap();
+    let report = lake.verify(&raw, &Known::default()).await.unwrap();
     assert_eq!((report.findings, report.staged, report.late_rows), (vec![], 0, 0));
     let visible = lake.visible_files(&raw).await.unwrap().into_iter();
     let visible: BTreeSet<_> = visible.map(|file| file.published.to_string()).collect();
