@@ -299,8 +299,12 @@ async fn a_table_is_made_as_its_job_describes_it() {
     assert_eq!(described(&place), "Counts HOUR hour_start 34560000000 n data wiki");
     load.to.description = "Counts of changes".into();
     load.to.expire = Some(std::time::Duration::from_hours(24));
+    load.to.cluster_by = vec!["hour_start".into(), "n".into()];
     place.replace(&load).await.unwrap();
-    assert_eq!(described(&place), "Counts of changes HOUR hour_start 86400000 n data wiki");
+    assert_eq!(
+        described(&place),
+        "Counts of changes HOUR hour_start 86400000 hour_start data wiki"
+    );
 }
 
 #[tokio::test]

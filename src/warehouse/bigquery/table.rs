@@ -78,12 +78,26 @@ impl Wanted<'_> {
     fn table(&self, rest: &Rest) -> Result<Table, Error> {
         let (set, name) = (self.to.table.data_set(), self.to.table.table());
         let mut table = Table::new(&rest.project, set, name, api_schema(&self.schema)?);
-        let clustered = Clustering { fields: Some(self.to.cluster_by.clone()) };
-        table.clustering = (!self.to.cluster_by.is_empty()).then_some(clustered);
+        table.clustering = self.clustering();
         table.time_partitioning = Some(self.partitioning());
         table.description = Some(self.to.description.clone()).filter(|text| !text.is_empty());
         table.labels = Some(self.labels());
         Ok(table)
+    }
+
+    fn clustering(&self) -> Option<Clustering> {
+        let fields = Some(self.to.cluster_by.clone()).filter(|fields| !fields.is_empty());
+        fields.map(|fields| Clustering { fields: Some(fields) })
+    }
+
+    /// Whether the table is to be clustered otherwise. One by columns that it lacks has to wait until a
+    /// load has brought them.
+    fn clusters_anew(&self, found: &Table) -> bool {
+        let wanted = &self.to.cluster_by;
+        let by = found.clustering.as_ref().and_then(|by| by.fields.as_deref()).unwrap_or_default();
+        let fields = found.schema.fields.as_deref().unwrap_or_default();
+        let has = |name: &String| fields.iter().any(|field| field.name == *name);
+        !wanted.is_empty() && by != wanted && wanted.iter().all(has)
     }
 
     fn partitioning(&self) -> TimePartitioning {
@@ -155,7 +169,8 @@ impl Wanted<'_> {
         let lacks = self.labels().iter().any(|(key, value)| labels.get(key) != Some(value));
         let same = expires(&wanted).is_none_or(|wanted| found_by.and_then(expires) == Some(wanted))
             && (self.to.description.is_empty() || description == self.to.description)
-            && !lacks;
+            && !lacks
+            && !self.clusters_anew(found);
         if same {
             return None;
         }
@@ -166,6 +181,9 @@ impl Wanted<'_> {
             found.schema.clone(),
         );
         patch.time_partitioning = Some(wanted);
+        if self.clusters_anew(found) {
+            patch.clustering = self.clustering();
+        }
         patch.description = Some(self.to.description.clone()).filter(|text| !text.is_empty());
         patch.labels = Some(labels.into_iter().chain(self.labels()).collect());
         Some(patch)
