@@ -7,11 +7,15 @@ use crate::batch::Declared;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::model::hive::Grain;
+use crate::model::job::JobKind;
 use crate::model::name::TableName;
+use crate::model::settings::Project;
+use crate::model::settings::Warehouse;
 use arrow::datatypes::DataType;
 use arrow::datatypes::Schema;
 use clap::Subcommand;
 use clap::ValueEnum;
+use std::collections::BTreeSet;
 
 #[derive(Debug, Subcommand)]
 pub enum TablesVerb {
@@ -48,13 +52,37 @@ pub fn run(context: &Context, verb: &TablesVerb) -> Result<(), Error> {
     }
     let url = format!("{lake}/{}/{}", declared.name.data_set(), declared.name.table());
     let grain = declared.partition_by.grain;
-    print::text(&ddl(*engine, &declared.name, grain, &schema, &url))
+    let place = Place {
+        url,
+        loaded: loaded(&project),
+        location: match &project.settings.warehouse {
+            Warehouse::BigQuery(bigquery) => Some(bigquery.location.clone()),
+            Warehouse::Local(_) => None,
+        },
+    };
+    print::text(&ddl(*engine, &declared.name, grain, &schema, &place))
+}
+
+/// Where the table lies, and what of the warehouse the statements must fit.
+struct Place {
+    url: String,
+    /// Tables that jobs load into the warehouse.
+    loaded: BTreeSet<String>,
+    location: Option<String>,
+}
+
+fn loaded(project: &Project) -> BTreeSet<String> {
+    let into = project.jobs.values().filter_map(|job| match &job.kind {
+        JobKind::Batch(batch) => batch.to_warehouse.as_ref().map(|to| to.table.to_string()),
+        JobKind::Feed(_) | JobKind::Stream(_) => None,
+    });
+    into.collect()
 }
 
 /// The statements, each ended by a semicolon.
-fn ddl(engine: Engine, table: &TableName, grain: Grain, schema: &Schema, url: &str) -> String {
+fn ddl(engine: Engine, table: &TableName, grain: Grain, schema: &Schema, place: &Place) -> String {
     let (set, name) = (table.data_set(), table.table());
-    let url = url.replace('\'', "''");
+    let url = place.url.replace('\'', "''");
     let hive: Vec<_> = hive_columns(grain).into_iter().collect();
     let fields = || schema.fields().iter().map(|field| (field.name(), field.data_type()));
     match engine {
@@ -87,13 +115,29 @@ fn ddl(engine: Engine, table: &TableName, grain: Grain, schema: &Schema, url: &s
             let columns = columns.collect::<Vec<_>>().join(",\n");
             let parts = hive.iter().map(|(name, kind)| format!("{name} {}", kind.bigquery()));
             let parts = parts.collect::<Vec<_>>().join(", ");
+            let (named, why) = external(table, &place.loaded);
+            let location = place.location.as_ref();
+            let location =
+                location.map_or(String::new(), |at| format!(" OPTIONS (location = '{at}')"));
             format!(
-                "CREATE SCHEMA IF NOT EXISTS `{set}`;\nCREATE OR REPLACE EXTERNAL TABLE `{set}.{name}` (\n{columns}\n)\n\
+                "CREATE SCHEMA IF NOT EXISTS `{set}`{location};\n{why}CREATE OR REPLACE EXTERNAL TABLE `{named}` (\n{columns}\n)\n\
                  WITH PARTITION COLUMNS ({parts})\nOPTIONS (\n  format = 'PARQUET',\n  uris = ['{url}/*.parquet'],\n  \
                  hive_partition_uri_prefix = '{url}'\n);\n"
             )
         }
     }
+}
+
+/// A name that no table has which a job loads, for replacing that one would be its end; and why it is
+/// not the lake's own.
+fn external(table: &TableName, loaded: &BTreeSet<String>) -> (String, String) {
+    let mut named = table.to_string();
+    while loaded.contains(&named) {
+        named += "_lake";
+    }
+    let why = format!("-- `{table}` is the table that a job loads; this one reads the lake.\n");
+    let why = if named == table.as_str() { String::new() } else { why };
+    (named, why)
 }
 
 /// What a value in a hive partition's path is.
@@ -185,7 +229,15 @@ mod tests {
             Field::new("price", DataType::Decimal128(18, 2), true),
         ]);
         let table = "raw.clicks".parse().unwrap();
-        ddl(engine, &table, grain, &schema, "gs://acme/raw/clicks")
+        let (url, location) = ("gs://acme/raw/clicks".into(), None);
+        ddl(engine, &table, grain, &schema, &Place { url, loaded: BTreeSet::new(), location })
+    }
+
+    #[test]
+    fn what_a_job_loads_is_not_replaced() {
+        let loaded: BTreeSet<_> = ["agg.x".to_owned(), "agg.y".to_owned()].into();
+        let named = |table: &str| external(&table.parse().unwrap(), &loaded).0;
+        assert_eq!((named("agg.x").as_str(), named("raw.x").as_str()), ("agg.x_lake", "raw.x"));
     }
 
     #[test]

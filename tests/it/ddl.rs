@@ -36,6 +36,20 @@ fn bigquery_can_not_read_a_folder_of_this_machine() {
     assert!(told.err.contains("BigQuery reads from gs:// only"), "{}", told.err);
 }
 
+#[test]
+fn bigquery_keeps_the_table_that_is_loaded_and_reads_the_lake_beside_it() {
+    let project = Project::shipped();
+    project.in_bigquery("http://127.0.0.1:9");
+    project.set("[lake]\nurl = \"gs://acme/wiki\"\n");
+    let table = "agg.recentchange_by_hour";
+    let told = project.tidemill(&["tables", "ddl", table, "--for", "bigquery"]);
+    assert_eq!(told.code, Some(0), "{}", told.err);
+    let makes = format!("EXTERNAL TABLE `{table}_lake` (");
+    for part in [&makes[..], "CREATE SCHEMA IF NOT EXISTS `agg` OPTIONS (location = 'EU');"] {
+        assert!(told.out.contains(part), "{}", told.out);
+    }
+}
+
 /// Puts the golden input of the hourly job where a stream would have landed it.
 fn land_golden_input(project: &Project) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
