@@ -1,7 +1,8 @@
 //! `tidemill doctor`: does every configured system do what we rely on?
 //!
 //! It tries, on the systems themselves, and prints a remedy for each finding. It may run beside a
-//! daemon: what it writes lies in places of its own and is removed again.
+//! daemon, and before the first one: it makes neither lake nor state store, and what it writes lies in
+//! places of its own and is removed again.
 
 use super::context::Context;
 use super::context::block_on;
@@ -57,7 +58,14 @@ fn state(context: &Context, project: &Project) -> Result<System, Error> {
     let opened = block_on(async {
         Ok(match Store::open_existing(state).await {
             Err(error) => Finding::failed(what, &error),
-            Ok(None) => never().seen("the project has never been up"),
+            Ok(None) => match makeable(state) {
+                Ok(()) => never().seen("the project has never been up"),
+                Err((folder, error)) => {
+                    let remedy = "let `state.url` name a file in a folder that this account may write, or make it";
+                    let seen = format!("its folder can't be made in {}: {error}", folder.display());
+                    Finding::bad(what, remedy).seen(seen)
+                }
+            },
             Ok(Some(store)) => match store.damage().await {
                 Ok(None) => Finding::good(what),
                 Ok(Some(damage)) => {
@@ -69,15 +77,28 @@ fn state(context: &Context, project: &Project) -> Result<System, Error> {
             },
         })
     })?;
-    let findings = vec![opened, disk(home)];
+    let mut findings = vec![opened, disk("the disk has room", home)];
+    if !state.starts_with(home) {
+        findings.push(disk("the state store's disk has room", state));
+    }
     Ok(System { name: "state", at: state.display().to_string(), findings })
 }
 
+/// Whether the folder of `file` is there, or can be made; or else where not, and why.
+fn makeable(file: &Path) -> Result<(), (&Path, rustix::io::Errno)> {
+    let there = nearest(file.parent().unwrap_or(file));
+    rustix::fs::access(there, rustix::fs::Access::WRITE_OK).map_err(|error| (there, error))
+}
+
+/// What is there of the way to `path`.
+fn nearest(path: &Path) -> &Path {
+    path.ancestors().find(|path| path.exists()).unwrap_or(path)
+}
+
 /// Whether there is room where `path` is or will be.
-fn disk(path: &Path) -> Finding {
-    let what = "the disk has room";
+fn disk(what: &str, path: &Path) -> Finding {
     let remedy = "free some, or lower `limits.keep_topics` and `limits.keep_runs`";
-    let there = path.ancestors().find(|path| path.exists()).unwrap_or(path);
+    let there = nearest(path);
     match rustix::fs::statvfs(there) {
         Err(error) => {
             Finding::bad(what, "look at the disk").seen(format!("{}: {error}", there.display()))
@@ -103,8 +124,12 @@ fn kafka(context: &Context, project: &Project) -> System {
             // The rights of the streams' own groups go by this prefix.
             let doctor = Uuid::new_v4().simple().to_string();
             let group = format!("tidemill.{}.doctor.{doctor}", settings.project);
-            let mut findings = cluster.examine_brokers();
-            for (name, topic) in &project.topics {
+            let (mut findings, answer) = match cluster.examine_brokers() {
+                Ok(findings) => (findings, true),
+                Err(error) => (vec![Finding::failed("the brokers answer", &error)], false),
+            };
+            // Where nobody answers, each topic would only wait for the same.
+            for (name, topic) in project.topics.iter().filter(|_| answer) {
                 let (partitions, retention) = (topic.partitions, topic.retention);
                 let found = cluster.examine(name, partitions, retention, &group, &context.clock);
                 findings.extend(found);
@@ -119,10 +144,14 @@ fn lake(context: &Context, project: &Project) -> Result<System, Error> {
     let Settings { lake, project, .. } = &project.settings;
     let (what, clock) = ("the lake opens, and is this project's", &context.clock);
     let findings = block_on(async {
-        Ok(match Lake::open(lake, project, clock.clone()).await {
+        Ok(match Lake::look(lake, project, clock.clone()).await {
             Err(error) => vec![Finding::failed(what, &error)],
             Ok(lake) => {
-                let mut found = vec![Finding::good(what).seen(format!("lake {}", lake.short_id()))];
+                let mut found = vec![match lake.short_id() {
+                    "" => Finding::warning(what, format!("`{}` makes it", context.command("up")))
+                        .seen("there is none yet"),
+                    id => Finding::good(what).seen(format!("lake {id}")),
+                }];
                 found.extend(lake.examine(clock).await);
                 found
             }
@@ -147,7 +176,7 @@ fn warehouse(context: &Context, project: &Project) -> Result<Option<System>, Err
         Ok(match BigQuery::open(settings, name, clock.clone()).await {
             Err(error) => vec![Finding::failed(what, &error)],
             Ok(bigquery) => {
-                let bucket = match Lake::open(lake, name, clock.clone()).await {
+                let bucket = match Lake::look(lake, name, clock.clone()).await {
                     Ok(lake) => lake.location().await,
                     Err(error) => Err(error),
                 };

@@ -19,9 +19,9 @@ const READS: usize = 6;
 
 impl Cluster {
     /// Asks each broker for what it can do; the embedded log has none.
-    pub fn examine_brokers(&self) -> Vec<Finding> {
+    pub fn examine_brokers(&self) -> Result<Vec<Finding>, Error> {
         match self {
-            Self::Embedded { .. } => Vec::new(),
+            Self::Embedded { .. } => Ok(Vec::new()),
             Self::Brokers { servers, properties } => Brokers { servers, properties }.examine(),
         }
     }

@@ -1,8 +1,9 @@
 //! Asks a store whether it keeps what the commit protocol rests on, before anyone relies on it.
 //!
-//! The questions go to the store itself, past our own reading back and repeating: those mend lost
-//! answers, not a store that overwrites where it should refuse. All of it happens in a folder of
-//! its own under `_tidemill/`, which is emptied again.
+//! A store is condemned for what it does, not for an answer that was lost: as in a commit, who is
+//! refused reads back, and what gives no answer is tried again, under names of its own. All of it
+//! happens in a folder under `_tidemill/`, which is emptied again; what a killed one has left there,
+//! the next one removes.
 
 use super::Lake;
 use super::Turns;
@@ -20,14 +21,24 @@ use object_store::PutMode;
 use object_store::UpdateVersion;
 use object_store::path::Path;
 use std::time::Duration;
+use tokio::time::error::Elapsed;
+use tracing::debug;
 
 /// A store that is slower with one call is no store to commit to.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
+/// A trial that got no answer is begun again, so often in all.
+const ROUNDS: u32 = 3;
+const ROUND_PAUSE: Duration = Duration::from_secs(1);
+/// What lies in the folder of probes for so long was left by one that was killed.
+const LEFT_AGE: Duration = Duration::from_hours(1);
 /// The store's clock and ours may differ by so much; event-time bounds are minutes.
 const SKEW_MAX: Duration = Duration::from_secs(10);
 
 const NO_LAKE: &str = "this store can't hold a lake: two writers would both take their commit for \
      done; use a local folder or Cloud Storage itself (of its emulators, the one that comes with Tidemill)";
+
+const UNANSWERED: &str =
+    "run doctor again; if it stays so, look at the way to the store, and at its load";
 
 /// What became of a trial: nothing to say, or what was seen instead.
 type Seen = Result<Option<String>, StoreError>;
@@ -35,19 +46,21 @@ type Seen = Result<Option<String>, StoreError>;
 impl Lake {
     /// Tries all that we ask of the store.
     pub async fn examine(&self, clock: &Clock) -> Vec<Finding> {
-        let probe = Probe { objects: &**self.objects(), folder: paths::probe(), clock };
+        let folder = paths::probe();
+        let probe = Probe { objects: &**self.objects(), folder, clock, round: 1 };
+        let news = "a new object is seen at once, by readers and by lists";
         let mut found = vec![
-            told("a create refuses a name that is taken", probe.creates()).await,
-            told("a new object is seen at once, by readers and by lists", probe.shows()).await,
-            told("a copy refuses a name that is taken", probe.copies()).await,
-            told("an object is replaced only as it was last read", probe.replaces()).await,
+            probe.told("a create refuses a name that is taken", Probe::creates).await,
+            probe.told(news, Probe::shows).await,
+            probe.told("a copy refuses a name that is taken", Probe::copies).await,
+            probe.told("an object is replaced only as it was last read", Probe::replaces).await,
         ];
         if let Turns::Compare(bucket) = &self.turns {
             let what = "an object is copied over and deleted only as it was last read";
-            found.push(told(what, probe.compares(bucket)).await);
+            found.push(probe.told(what, async |probe| probe.compares(bucket).await).await);
         }
         found.push(probe.skew().await);
-        found.push(told("what is deleted is gone at once", probe.clears()).await);
+        found.push(probe.told("what is deleted is gone at once", Probe::clears).await);
         found
     }
 }
@@ -62,25 +75,36 @@ impl Lake {
     }
 }
 
-async fn told(what: &str, trial: impl Future<Output = Seen>) -> Finding {
-    match tokio::time::timeout(ANSWER_WAIT, trial).await {
-        Ok(Ok(None)) => Finding::good(what),
-        Ok(Ok(Some(seen))) => Finding::bad(what, NO_LAKE).seen(seen),
-        Ok(Err(error)) => Finding::failed(what, &Error::from(error)),
-        Err(_) => Finding::bad(what, "look at the way to the store, and at its load")
-            .seen(format!("no answer within {} s", ANSWER_WAIT.as_secs())),
-    }
-}
-
 struct Probe<'a> {
     objects: &'a dyn ObjectStore,
     folder: Path,
     clock: &'a Clock,
+    /// How often the trial is begun: each has names of its own.
+    round: u32,
 }
 
 impl Probe<'_> {
+    async fn told(&self, what: &str, trial: impl AsyncFn(&Self) -> Seen) -> Finding {
+        self.tried(what, NO_LAKE, trial).await
+    }
+
+    async fn tried(&self, what: &str, remedy: &str, trial: impl AsyncFn(&Self) -> Seen) -> Finding {
+        let mut round = 1;
+        loop {
+            let probe = Self { folder: self.folder.clone(), round, ..*self };
+            match tokio::time::timeout(ANSWER_WAIT, trial(&probe)).await {
+                Ok(Err(error)) if round < ROUNDS && may_pass(&error) => {
+                    debug!(%error, round, "{what}: trying again");
+                }
+                answer => return judge(what, remedy, answer),
+            }
+            self.clock.sleep(ROUND_PAUSE).await;
+            round += 1;
+        }
+    }
+
     fn path(&self, name: &str) -> Path {
-        self.folder.clone().join(name)
+        self.folder.clone().join(self.round.to_string()).join(name)
     }
 
     async fn holds(&self, name: &str) -> Result<String, StoreError> {
@@ -90,7 +114,9 @@ impl Probe<'_> {
 
     async fn create(&self, name: &str, text: &'static str) -> Result<bool, StoreError> {
         let (path, mode) = (self.path(name), PutMode::Create.into());
-        refusal(self.objects.put_opts(&path, text.into(), mode).await.map(drop))
+        let created = refusal(self.objects.put_opts(&path, text.into(), mode).await.map(drop))?;
+        // The answer to a success may have been lost, and its repetition been refused.
+        Ok(created || self.holds(name).await? == text)
     }
 
     async fn creates(&self) -> Seen {
@@ -118,11 +144,14 @@ impl Probe<'_> {
         let (from, to, taken) = (self.path("from"), self.path("to"), self.path("taken"));
         self.create("from", "copied").await?;
         self.create("taken", "kept").await?;
-        if !refusal(self.objects.copy_if_not_exists(&from, &to).await)? {
-            return Ok(Some("it refused a name that was free".into()));
-        }
-        if self.holds("to").await? != "copied" {
-            return Ok(Some("the copy holds something else".into()));
+        let copied = refusal(self.objects.copy_if_not_exists(&from, &to).await)?;
+        match self.holds("to").await {
+            Ok(holds) if holds == "copied" => {}
+            Ok(_) => return Ok(Some("the copy holds something else".into())),
+            Err(StoreError::NotFound { .. }) if !copied => {
+                return Ok(Some("it refused a name that was free".into()));
+            }
+            Err(error) => return Err(error),
         }
         let copied = refusal(self.objects.copy_if_not_exists(&from, &taken).await)?;
         if self.holds("taken").await? != "kept" {
@@ -169,41 +198,73 @@ impl Probe<'_> {
 
     async fn skew(&self) -> Finding {
         let what = "the store's clock and this machine's agree";
-        let name = self.path("clock");
-        let made = async {
-            self.objects.put(&name, "now".into()).await?;
-            self.objects.head(&name).await
-        };
-        let before = Micros::from(self.clock.now());
-        match made.await {
-            Ok(meta) => {
-                let theirs = Micros(meta.last_modified.timestamp_micros());
-                let after = Micros::from(self.clock.now());
-                let off = before.since(theirs).max(theirs.since(after));
-                if off <= SKEW_MAX {
-                    return Finding::good(what);
-                }
-                Finding::bad(what, "keep both clocks by NTP: event times are compared with them")
-                    .seen(format!("they differ by {} s", off.as_secs()))
-            }
-            Err(error) => Finding::failed(what, &Error::from(error)),
-        }
+        let remedy = "keep both by NTP: event times are compared with them";
+        self.tried(what, remedy, Self::differs).await
     }
 
-    /// Empties the folder, whatever came of the trials.
+    async fn differs(&self) -> Seen {
+        let name = self.path("clock");
+        let before = Micros::from(self.clock.now());
+        self.objects.put(&name, "now".into()).await?;
+        let meta = self.objects.head(&name).await?;
+        let theirs = Micros(meta.last_modified.timestamp_micros());
+        let after = Micros::from(self.clock.now());
+        let off = before.since(theirs).max(theirs.since(after));
+        let differ = || format!("they differ by {} s", off.as_secs());
+        Ok((off > SKEW_MAX).then(differ))
+    }
+
+    /// Empties the folder, whatever came of the trials, and those that others have left.
     async fn clears(&self) -> Seen {
-        let listed: Vec<_> = self.objects.list(Some(&self.folder)).try_collect().await?;
-        for meta in &listed {
-            self.objects.delete(&meta.location).await?;
+        let now = Micros::from(self.clock.now());
+        let listed: Vec<_> = self.objects.list(Some(&paths::probes())).try_collect().await?;
+        let old = |at: Micros| now.since(at) > LEFT_AGE;
+        let dead = listed.iter().filter(|meta| {
+            meta.location.prefix_matches(&self.folder)
+                || old(Micros(meta.last_modified.timestamp_micros()))
+        });
+        let dead: Vec<_> = dead.map(|meta| &meta.location).collect();
+        for path in &dead {
+            match self.objects.delete(path).await {
+                Ok(()) | Err(StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
-        for meta in &listed {
-            if !matches!(self.objects.head(&meta.location).await, Err(StoreError::NotFound { .. }))
-            {
-                return Ok(Some(format!("{} is still there", meta.location)));
+        for path in dead {
+            match self.objects.head(path).await {
+                Err(StoreError::NotFound { .. }) => {}
+                Ok(_) => return Ok(Some(format!("{path} is still there"))),
+                Err(error) => return Err(error),
             }
         }
         Ok(None)
     }
+}
+
+fn judge(what: &str, remedy: &str, answer: Result<Seen, Elapsed>) -> Finding {
+    match answer {
+        Ok(Ok(None)) => Finding::good(what),
+        Ok(Ok(Some(seen))) => Finding::bad(what, remedy).seen(seen),
+        Ok(Err(error)) => {
+            let mut error = Error::from(error);
+            error.remedy.get_or_insert_with(|| UNANSWERED.into());
+            Finding::failed(what, &error)
+        }
+        Err(_) => Finding::bad(what, UNANSWERED)
+            .seen(format!("no answer within {} s", ANSWER_WAIT.as_secs())),
+    }
+}
+
+/// Whether it is worth asking again.
+fn may_pass(error: &StoreError) -> bool {
+    !matches!(
+        error,
+        StoreError::PermissionDenied { .. }
+            | StoreError::Unauthenticated { .. }
+            | StoreError::NotFound { .. }
+            | StoreError::NotImplemented { .. }
+            | StoreError::NotSupported { .. }
+    )
 }
 
 /// Whether it was done; `false` if the store refused because the name is taken.
@@ -218,7 +279,9 @@ fn refusal(answer: Result<(), StoreError>) -> Result<bool, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crash::Crash;
     use crate::lake::testing;
+    use crate::lake::testing::CrashingStore;
     use crate::model::finding::Health;
     use async_trait::async_trait;
     use futures::stream::BoxStream;
@@ -311,6 +374,35 @@ mod tests {
         let left: Vec<_> = lake.objects().list(None).try_collect().await.unwrap();
         let left: Vec<_> = left.iter().map(|meta| meta.location.to_string()).collect();
         assert_eq!(left, ["_tidemill/lake.json"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_is_away_for_a_moment_is_not_condemned() {
+        for trouble in Crash::TROUBLES {
+            for call in 0.. {
+                let lake = testing::memory().await;
+                let store = CrashingStore::over(lake.objects().clone(), trouble(call));
+                let found = testing::through(&lake, store.clone()).examine(&Clock::system()).await;
+                let well = found.iter().all(|finding| finding.health == Health::Good);
+                assert!(well, "{:?}: {found:?}", trouble(call));
+                if !store.crashed() {
+                    break;
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_killed_examination_left_the_next_one_removes_when_it_is_old() {
+        let lake = testing::memory().await;
+        let left = paths::probe().join("left");
+        lake.objects().put(&left, "x".into()).await.unwrap();
+        let there = async || lake.objects().head(&left).await.is_ok();
+        lake.examine(&Clock::system()).await;
+        assert!(there().await, "it may be at work");
+        let later = Clock::starting_at(Clock::system().now() + 2 * LEFT_AGE);
+        lake.examine(&later).await;
+        assert!(!there().await);
     }
 
     #[tokio::test]

@@ -99,6 +99,18 @@ impl Lake {
         }
     }
 
+    /// A handle to what is the lake, or may become it: nothing is made, so the id may be empty.
+    pub async fn look(url: &LakeUrl, project: &ProjectName, clock: Clock) -> Result<Self, Error> {
+        let mut lake = Self::at(url, clock)?;
+        let identity = match lake.once().read(&paths::lake_identity()).await {
+            Ok(Some(bytes)) => owned(&bytes, project).map(|identity| identity.lake_id),
+            Ok(None) => Ok(String::new()),
+            Err(error) => Err(error),
+        };
+        lake.id = identity.map_err(|error| lake.told(error))?;
+        Ok(lake)
+    }
+
     /// A handle that knows no id yet.
     fn at(url: &LakeUrl, clock: Clock) -> Result<Self, Error> {
         let (retry, shown) = (Retry::new(clock), url.to_string());
@@ -159,13 +171,7 @@ impl Lake {
                 Created::Theirs(theirs) => theirs,
             }
         };
-        let identity: LakeIdentity = decode(&bytes).doing(|| format!("read {path}"))?;
-        if identity.project != project.as_str() {
-            let owner = &identity.project;
-            return Err(Error::new(ErrorKind::Input, format!("it belongs to project `{owner}`"))
-                .remedy(format!("give project `{project}` another `lake.url`, or set `project = \"{owner}\"` in tidemill.toml")));
-        }
-        Ok(identity.lake_id)
+        owned(&bytes, project).map(|identity| identity.lake_id)
     }
 
     /// What makes this lake differ from every other one.
@@ -195,6 +201,18 @@ impl Lake {
     fn retry(&self) -> &Retry {
         &self.retry
     }
+}
+
+/// Who the lake is; refused if it is another project's.
+fn owned(bytes: &[u8], project: &ProjectName) -> Result<LakeIdentity, Error> {
+    let read = || format!("read {}", paths::lake_identity());
+    let identity: LakeIdentity = decode(bytes).doing(read)?;
+    if identity.project != project.as_str() {
+        let owner = &identity.project;
+        return Err(Error::new(ErrorKind::Input, format!("it belongs to project `{owner}`"))
+            .remedy(format!("give project `{project}` another `lake.url`, or set `project = \"{owner}\"` in tidemill.toml")));
+    }
+    Ok(identity)
 }
 
 /// The bytes of an object that lasts for ever; the same value always gives the same ones.

@@ -124,9 +124,14 @@ pub fn published_by(output: &TableName, file: &Path) -> Option<(Place, u64)> {
     (seq > 0 && ours == *file).then_some((place, seq))
 }
 
+/// Where the folders of all examinations lie.
+pub fn probes() -> Path {
+    format!("{OURS}/probe").into()
+}
+
 /// A folder for one examination of the store, which nobody else has.
 pub fn probe() -> Path {
-    format!("{OURS}/probe/{}", Uuid::new_v4().simple()).into()
+    probes().join(Uuid::new_v4().simple().to_string())
 }
 
 pub fn quarantine(output: &TableName) -> Path {

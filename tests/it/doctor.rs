@@ -44,8 +44,52 @@ fn the_emulators_do_what_we_rely_on() {
     ] {
         assert!(begins(start), "{start} is not in {findings:?}");
     }
-    let (_, findings) = found(&project, "lake");
-    assert!(findings.iter().all(|finding| finding.starts_with("good")), "{findings:?}");
+    check_fresh(&project);
+}
+
+/// What there is nothing of yet is told, and not made.
+fn check_fresh(project: &Project) {
+    let (_, findings) = found(project, "lake");
+    let none = "warning the lake opens, and is this project's: there is none yet";
+    assert!(findings[0].starts_with(none), "{findings:?}");
+    assert!(findings[1..].iter().all(|finding| finding.starts_with("good")), "{findings:?}");
+    let left = Command::new("find").arg(project.lake()).args(["-type", "f"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&left.stdout), "", "left in the bucket");
+}
+
+#[test]
+fn a_store_that_loses_an_answer_is_not_condemned() {
+    let storage = Storage::start();
+    let mut project = Project::shipped();
+    project.in_bucket(&storage, "wiki");
+    storage.faults(r#"[{ "fault": "after", "status": 503, "method": "PUT", "next": 2 }]"#);
+    check_fresh(&project);
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_told_with_its_address_and_why() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut project = Project::shipped();
+    project.on_brokers(&free.to_string());
+    let (code, findings) = found(&project, "kafka");
+    assert_eq!((code, findings.len()), (Some(1), 1), "{findings:?}");
+    let [told] = &findings[..] else { panic!("{findings:?}") };
+    for part in [&free.to_string()[..], "Connection refused", "`kafka.brokers` names them"] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
+}
+
+#[test]
+fn a_place_that_can_not_be_made_is_told_with_a_remedy() {
+    let project = Project::shipped();
+    project.set("[lake]\nurl = \"file:/proc/x\"");
+    project.set("[state]\nurl = \"sqlite:/proc/x/state.db\"");
+    let (code, lake) = found(&project, "lake");
+    assert_eq!(code, Some(1));
+    assert!(lake[0].starts_with("bad ") && lake[0].contains("let `lake.url` name"), "{lake:?}");
+    let (_, state) = found(&project, "state");
+    println!("{state:#?}");
+    assert!(state.iter().any(|one| one.contains("the state store's disk has room")), "{state:?}");
 }
 
 #[test]

@@ -71,7 +71,7 @@ pub fn census(brokers: &Brokers<'_>) -> Result<Vec<Broker>, Error> {
         config.create_with_context(Heard::default()).map_err(failed)?;
     let metadata =
         answered(&client, &client.context().refusal, |wait| client.fetch_metadata(None, wait))
-            .doing(|| "ask for the brokers".into())?;
+            .doing(|| format!("ask {} for the brokers", brokers.servers))?;
     let mut all: Vec<_> = metadata
         .brokers()
         .iter()

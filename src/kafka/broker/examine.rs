@@ -31,11 +31,8 @@ const RELEASES: [(i16, &str); 6] =
 
 impl Brokers<'_> {
     /// A finding for each broker.
-    pub fn examine(&self) -> Vec<Finding> {
-        match census(self) {
-            Ok(all) => all.iter().map(judge_broker).collect(),
-            Err(error) => vec![Finding::failed("the brokers answer", &error)],
-        }
+    pub fn examine(&self) -> Result<Vec<Finding>, Error> {
+        Ok(census(self)?.iter().map(judge_broker).collect())
     }
 
     /// How a topic that is there is kept.

@@ -235,7 +235,7 @@ pub fn answered<C: ConsumerContext, T>(
             }
             Err(err) => err,
         };
-        // What the brokers have said waits in the queue, behind other news.
+        // What the brokers have said, or why they can't be reached, waits in the queue behind other news.
         for _ in 0..WORD_TRIES {
             let _ = client.poll(LOG_WAIT);
             if refusal.told().is_some() {
@@ -243,7 +243,7 @@ pub fn answered<C: ConsumerContext, T>(
             }
         }
         if tries == TRIES || !passes(&err) || refusal.told().is_some() {
-            return Err(refusal.explains(behind(err)));
+            return Err(refusal.explains_silence(behind(err)));
         }
         tries += 1;
     }

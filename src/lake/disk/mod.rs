@@ -69,7 +69,8 @@ impl Disk {
                 Error::new(ErrorKind::Input, error)
                     .remedy("let `lake.url` name a folder that this account may write")
             }
-            _ => Error::new(ErrorKind::Unavailable, error),
+            _ => Error::new(ErrorKind::Unavailable, error)
+                .remedy("let `lake.url` name a folder that can be made, on a disk that is mounted"),
         };
         fs::create_dir_all(root).map_err(refused)?;
         let root = root.canonicalize().map_err(refused)?;
