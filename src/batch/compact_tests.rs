@@ -14,6 +14,7 @@ use crate::lake::testing::output;
 use crate::lake::testing::record_of;
 use crate::lake::testing::trouble_at_every_request;
 use crate::lake::verify::Known;
+use crate::lake::verify::Severity;
 use crate::model::column::ColumnType;
 use crate::model::commit::Closing;
 use crate::model::commit::Compact;
@@ -34,6 +35,7 @@ use arrow::datatypes::Int32Type;
 use arrow::datatypes::Int64Type;
 use arrow::datatypes::TimestampMicrosecondType;
 use object_store::ObjectStoreExt;
+use object_store::path::Path;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::sync::Arc;
@@ -154,9 +156,12 @@ async fn visible(lake: &Lake) -> Vec<Vec<i64>> {
     all
 }
 
+fn success() -> Path {
+    format!("raw/recentchange/{}/_SUCCESS", key().path()).into()
+}
+
 async fn is_success(lake: &Lake) -> bool {
-    let path = format!("raw/recentchange/{}/_SUCCESS", key().path());
-    lake.objects().head(&path.into()).await.is_ok()
+    lake.objects().head(&success()).await.is_ok()
 }
 
 /// Nothing is wrong, and nothing is left staged.
@@ -234,6 +239,16 @@ async fn a_closing_ahead_of_time_gives_no_sign_of_completeness() {
     close_with(&lake, &forced, 64 << 20).await.unwrap();
     assert!(!is_success(&lake).await);
     check_sound(&lake, 0).await;
+}
+
+#[tokio::test]
+async fn a_sign_of_completeness_that_somebody_deletes_is_damage() {
+    let lake = memory().await;
+    commit(&lake, Publish::OnClose, 1, 2).await;
+    close(&lake, 1, 1).await.unwrap();
+    lake.objects().delete(&success()).await.unwrap();
+    let found = lake.verify(&output(), &Known::default()).await.unwrap().findings;
+    assert_eq!((found.len(), found[0].severity), (1, Severity::Damage), "{found:?}");
 }
 
 #[tokio::test]

@@ -93,12 +93,28 @@ impl Lake {
         }
         let complete =
             |closing: &&Closing| closing.compaction.as_ref().is_some_and(|its| its.complete);
-        if let Some(closing) = closings.iter().find(complete) {
-            let success = paths::success(&closing.table, &closing.key);
-            if self.size(&success).await?.is_none() {
-                let what = format!("{success} is not there yet, and closing {} is", closing.n);
+        match closings.iter().find(complete) {
+            Some(closing) => self.verify_success(closing, report).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Looks for `_SUCCESS`, which comes before the closing's staged files go.
+    async fn verify_success(&self, closing: &Closing, report: &mut Report) -> Result<(), Error> {
+        let success = paths::success(&closing.table, &closing.key);
+        if self.size(&success).await?.is_some() {
+            return Ok(());
+        }
+        let what = format!("{success} is not there, and closing {} is", closing.n);
+        for file in closing.compaction.iter().flat_map(|compaction| &compaction.added) {
+            if self.size(&Path::from(file.staged.as_str())).await?.is_some() {
                 report.found([finding(Severity::Unfinished, what, SWEPT)]);
+                return Ok(());
             }
+        }
+        // Perhaps the one came and the others went between the looks.
+        if self.size(&success).await?.is_none() {
+            report.found([finding(Severity::Damage, what, "make an empty object of that name")]);
         }
         Ok(())
     }
