@@ -36,7 +36,7 @@ use lock::TopicLock;
 use model::Model;
 use pace::Pace;
 use replay::Lines;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use told::Told;
@@ -88,12 +88,11 @@ pub fn run(context: &mut FeedContext<'_>) -> Result<Ended, Error> {
     let topic = context.topic;
     let _lock = TopicLock::take(context.home, &topic.name)?;
     let facts = grown(context)?;
-    let file = file(context);
-    let fingerprint = match (&context.job.from, &file) {
-        (FeedFrom::Simulate(simulate), _) => {
+    let fingerprint = match &context.job.from {
+        FeedFrom::Simulate(simulate) => {
             Fingerprint::of(&[b"simulate", Model::new(simulate).identity().as_bytes()])
         }
-        (FeedFrom::Replay(_), file) => replay::fingerprint(file)?,
+        FeedFrom::Replay(replay) => replay::fingerprint(context.root, &replay.file)?,
     };
     let mut recent = Recent::new(RECENT_MAX);
     let kept = Kept::of(context.home, &topic.name, &facts.id, &fingerprint);
@@ -118,6 +117,7 @@ pub fn run(context: &mut FeedContext<'_>) -> Result<Ended, Error> {
             let unique = context.job.unique.clone().map(|path| (path, recent));
             let now = Micros::from(context.clock.now());
             let date_max = now.plus(topic.event_time.max_ahead);
+            let file = context.root.join(&replay.file);
             (
                 Source::Lines(Lines::open(&file, date_path(topic), unique, date_max)?),
                 Pace::replay(replay),
@@ -264,13 +264,6 @@ pub fn span(
         }
     }
     Ok(first.zip(lines.newest()))
-}
-
-fn file(context: &FeedContext<'_>) -> PathBuf {
-    match &context.job.from {
-        FeedFrom::Replay(replay) => context.root.join(&replay.file),
-        FeedFrom::Simulate(_) => PathBuf::new(),
-    }
 }
 
 /// The path of the field that is the topic's event time, where it is a field.

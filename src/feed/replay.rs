@@ -86,12 +86,14 @@ impl Lines {
     }
 }
 
-/// What makes this file's lines those of one feed: its name and its first line. So a file that grows
-/// is gone on with, and another file under the same name begins anew.
-pub fn fingerprint(path: &Path) -> Result<Fingerprint, Error> {
+/// What makes this file's lines those of one feed: its name as the job file writes it, and its first
+/// line. So a file that grows is gone on with, also in a project whose folder was moved, and another
+/// file under the same name begins anew.
+pub fn fingerprint(root: &Path, name: &str) -> Result<Fingerprint, Error> {
+    let path = root.join(name);
     let mut first = Vec::new();
-    open(path)?.read_until(b'\n', &mut first).map_err(|err| damaged(path, 1, &err))?;
-    Ok(Fingerprint::of(&[b"replay", path.as_os_str().as_encoded_bytes(), &first]))
+    open(&path)?.read_until(b'\n', &mut first).map_err(|err| damaged(&path, 1, &err))?;
+    Ok(Fingerprint::of(&[b"replay", name.as_bytes(), &first]))
 }
 
 fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, Error> {
@@ -198,12 +200,22 @@ mod tests {
     #[test]
     fn a_file_that_grows_stays_the_same_feed() {
         let folder = tempfile::tempdir().unwrap();
-        let (file, other) = (folder.path().join("a"), folder.path().join("b"));
-        std::fs::write(&file, "one\n").unwrap();
-        std::fs::write(&other, "one\n").unwrap();
-        let before = fingerprint(&file).unwrap();
-        assert_ne!(before, fingerprint(&other).unwrap());
-        std::fs::write(&file, "one\ntwo\n").unwrap();
-        assert_eq!(before, fingerprint(&file).unwrap());
+        let root = folder.path();
+        std::fs::write(root.join("a"), "one\n").unwrap();
+        std::fs::write(root.join("b"), "one\n").unwrap();
+        let before = fingerprint(root, "a").unwrap();
+        assert_ne!(before, fingerprint(root, "b").unwrap());
+        std::fs::write(root.join("a"), "one\ntwo\n").unwrap();
+        assert_eq!(before, fingerprint(root, "a").unwrap());
+    }
+
+    #[test]
+    fn a_project_that_is_moved_keeps_its_feed() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [before, after] = folders.each_ref().map(|folder| {
+            std::fs::write(folder.path().join("a"), "one\n").unwrap();
+            fingerprint(folder.path(), "a").unwrap()
+        });
+        assert_eq!(before, after);
     }
 }
