@@ -15,7 +15,6 @@ use crate::lake::testing::record_of;
 use crate::lake::testing::trouble_at_every_request;
 use crate::lake::verify::Known;
 use crate::lake::verify::Severity;
-use crate::model::column::ColumnType;
 use crate::model::commit::Closing;
 use crate::model::commit::Compact;
 use crate::model::commit::FORMAT;
@@ -23,6 +22,8 @@ use crate::model::commit::Publish;
 use crate::model::commit::RecordId;
 use crate::model::commit::Schema;
 use crate::model::commit::SchemaColumn;
+use crate::model::hive::Grain;
+use crate::model::hive::PartitionBy;
 use crate::model::hive::PartitionKey;
 use crate::model::time::Micros;
 use arrow::array::AsArray;
@@ -92,12 +93,11 @@ async fn commit_saying(lake: &Lake, publish: Publish, rows: i64, columns: usize,
 }
 
 fn schema(columns: usize) -> Schema {
-    let columns =
-        [("at", ColumnType::Timestamp), ("n", ColumnType::Int64), ("text", ColumnType::String)]
-            .into_iter()
-            .take(columns);
-    let columns = columns.map(|(name, kind)| SchemaColumn { name: name.into(), kind }).collect();
-    Schema { format: FORMAT, columns, event_time: Some("at".into()) }
+    let named = [("at", "timestamp"), ("n", "int64"), ("text", "string")].into_iter();
+    let column = |(name, kind): (&str, &str)| SchemaColumn { name: name.into(), kind: kind.into() };
+    let columns = named.take(columns).map(column).collect();
+    let partition_by = Some(PartitionBy::utc(Grain::Hour));
+    Schema { format: FORMAT, partition_by, columns, event_time: Some("at".into()) }
 }
 
 fn id(seq: u64) -> RecordId {

@@ -2,7 +2,8 @@
 //!
 //! The order is what makes a kill harmless: the result is judged whole before anything is replaced,
 //! the lake is replaced before the warehouse is loaded, and only then is the outcome told. Whoever
-//! comes next does the same again; both sides refuse a closing that is older than theirs.
+//! comes next does the same again; both sides refuse a closing that is older than theirs, and columns
+//! that can't follow those of the table's other files.
 
 mod ask;
 pub mod compact;
@@ -49,6 +50,7 @@ use crate::sql::table::Catalog;
 use crate::warehouse::Journal;
 use crate::warehouse::Load;
 use crate::warehouse::Warehouse;
+use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -206,12 +208,16 @@ async fn work(
         context.warehouse.admit(to, range.key.grain, &schema).await?;
     }
     let mut judge = judge::Judge::new(&batch.expects, &schema)?;
-    let mut writer = output::Writer::new(schema, range, &context.run.id)?;
+    let mut writer = output::Writer::new(SchemaRef::clone(&schema), range, &context.run.id)?;
     let mut rows = query.rows().await?;
     while let Some(batch) = rows.try_next().await? {
         judge.hear(&writer.write(&batch)?)?;
     }
     judge.verdict()?;
+    if let Some(table) = &batch.to_lake {
+        let stored = tables::stored(&batch.partition_by, &schema)?;
+        context.lake.schema_number(table, &stored).await?;
+    }
     writer.finish(files_read)
 }
 

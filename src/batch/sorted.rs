@@ -105,7 +105,7 @@ async fn in_batches(
     // A quarter for the file that is being written, so that both fit.
     let file_bytes = FILE_BYTES_MAX.min(budget.memory_bytes / 4);
     let memory_bytes = budget.memory_bytes - file_bytes;
-    let stored = stored_schema(columns);
+    let stored = stored_schema(columns)?;
     let source = Table {
         catalog: Catalog::Lake,
         name: table.clone(),

@@ -7,6 +7,9 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::lake::Lake;
 use crate::lake::tables::VisibleFile;
+use crate::model::commit::FORMAT;
+use crate::model::commit::Schema;
+use crate::model::commit::SchemaColumn;
 use crate::model::dag::DagVersion;
 use crate::model::dag::Table as Declaration;
 use crate::model::dag::TableContent;
@@ -31,6 +34,9 @@ use crate::sql::table::TableFile;
 use crate::warehouse::BigQuery;
 use crate::warehouse::Local;
 use crate::warehouse::Warehouse;
+use crate::warehouse::type_name;
+use arrow::datatypes::FieldRef;
+use arrow::datatypes::Schema as ArrowSchema;
 use arrow::datatypes::SchemaRef;
 use object_store::ObjectStoreExt;
 use object_store::local::LocalFileSystem;
@@ -86,6 +92,16 @@ impl Declared<'_> {
         self.schema_within(name, &mut Vec::new()).doing(|| format!("find the columns of {name}"))
     }
 
+    /// What the lake remembers of the table's files, so that later ones fit them.
+    pub fn stored(&self, name: &TableName) -> Result<Schema, Error> {
+        let schema = self.schema(name)?;
+        let table = &self.tables[name];
+        match &table.content {
+            TableContent::Topic(topic) => Ok(Schema::of(&table.partition_by, &self.topics[topic])),
+            TableContent::Query => stored(&table.partition_by, &schema),
+        }
+    }
+
     fn schema_within(
         &self,
         name: &TableName,
@@ -120,6 +136,18 @@ impl Declared<'_> {
             }
         }
     }
+}
+
+/// The same of a batch's result, whose first column Tidemill has added.
+pub(super) fn stored(partition_by: &PartitionBy, result: &ArrowSchema) -> Result<Schema, Error> {
+    let column = |field: &FieldRef| {
+        let (name, kind) = (field.name().clone(), field.data_type());
+        let unknown = || Error::new(ErrorKind::Bug, format!("no table takes `{name}`: {kind}"));
+        Ok(SchemaColumn { kind: type_name(kind).ok_or_else(unknown)?, name })
+    };
+    let columns = result.fields().iter().skip(1).map(column).collect::<Result<_, Error>>()?;
+    let partition_by = Some(partition_by.clone());
+    Ok(Schema { format: FORMAT, partition_by, columns, event_time: None })
 }
 
 /// What makes a table is missing: its file has a problem of its own.
@@ -251,7 +279,7 @@ fn times(key: &PartitionKey) -> (EventTime, EventTime) {
     let (from, until) = PartitionBy::utc(key.grain).range(key);
     let aside = match key.grain {
         Grain::Hour => 0,
-        // They may have been cut in any timezone, before its last edit, too: none is a day from UTC.
+        // Whatever the timezone that they are cut in: none is a day from UTC.
         Grain::Day | Grain::Month => DAY_MICROS,
     };
     (Micros(from.0.saturating_sub(aside)), Micros(until.0.saturating_add(aside)))

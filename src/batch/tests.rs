@@ -373,9 +373,55 @@ async fn columns_that_the_warehouse_refuses_leave_the_lake_as_it_was() {
     world.run("by_hour", &of_hour(1)).await.unwrap();
     world.batch("by_hour").sql = "select 1 as n, wiki from raw.changes".into();
     let err = world.run("by_hour", &of_hour(1)).await.unwrap_err();
-    assert!(err.to_string().contains("column `wiki` has moved from place 2 to place 3"), "{err}");
+    assert!(err.to_string().contains("column `wiki` has moved from place 2 to 3"), "{err}");
     world.batch("by_hour").sql = BY_HOUR.into();
     world.check(&["2026-11-20T05:00:00 dewiki 1"]).await;
+}
+
+#[tokio::test]
+async fn columns_that_can_not_follow_those_of_the_table_leave_the_lake_as_it_was() {
+    let mut world = world().await;
+    let file = world.publish("a", &[("dewiki", 1)]).await;
+    world.close(1, vec![file]).await;
+    world.run("by_hour", &of_hour(1)).await.unwrap();
+    let batch = world.batch("by_hour");
+    (batch.sql, batch.to_warehouse) = ("select 1 as n, wiki from raw.changes".into(), None);
+    let err = world.run("by_hour", &of_hour(1)).await.unwrap_err();
+    assert_eq!(err.kind, ErrorKind::Input);
+    assert!(err.to_string().contains("column `wiki` has moved from place 1 to 2"), "{err}");
+    assert!(err.to_string().contains("agg.by_hour has files"), "{err}");
+    world.batch("by_hour").sql = BY_HOUR.into();
+    world.check(&["2026-11-20T05:00:00 dewiki 1"]).await;
+}
+
+#[tokio::test]
+async fn files_from_before_a_column_was_added_read_as_if_they_had_it_empty() {
+    let mut world = world().await;
+    let file = world.publish("a", &[("dewiki", 1)]).await;
+    world.close(1, vec![file]).await;
+    world.run("by_hour", &of_hour(1)).await.unwrap();
+    world.batch("by_hour").sql = "select 'enwiki' as wiki, 2::bigint as n, 'x' as more".into();
+    let mut run = Run { inputs: Vec::new(), ..of_hour(1) };
+    run.of.as_mut().unwrap().key = "2026-11-20T06".parse().unwrap();
+    world.run("by_hour", &run).await.unwrap();
+    let told = world.ask("select wiki, n, more from agg.by_hour order by 1").await.unwrap();
+    insta::assert_snapshot!(told, @r"
+    wiki    n  more
+    dewiki  1  -
+    enwiki  2  x
+    2 rows
+    ");
+}
+
+#[tokio::test]
+async fn what_a_project_declares_of_a_table_is_what_the_lake_remembers() {
+    let world = world().await;
+    let file = world.publish("a", &[("dewiki", 1)]).await;
+    world.close(1, vec![file]).await;
+    world.run("by_hour", &of_hour(1)).await.unwrap();
+    let table = "agg.by_hour".parse().unwrap();
+    let declared = Declared::from(&world.version).stored(&table).unwrap();
+    assert_eq!(world.lake.newest_schema(&table).await.unwrap(), Some(declared));
 }
 
 #[tokio::test]

@@ -33,7 +33,8 @@ pub fn run(dir: &Path, env: Option<&str>, environment: &Environment) -> Report {
         problems.extend(expressions::check(project, &read.sql));
         problems.extend(queries::check(project, &read.sql, whole));
     }
-    Report { project: read.project, problems: Problems::new(problems), columns: read.columns }
+    let config::Read { project, columns, cuts, .. } = read;
+    Report { project, problems: Problems::new(problems), columns, cuts }
 }
 
 /// What SQL says of a text, at its place in the file.

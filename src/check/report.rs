@@ -7,6 +7,7 @@ use crate::config::problem::Problem;
 use crate::config::problem::ProblemFacts;
 use crate::config::problem::Problems;
 use crate::error::Error;
+use crate::model::commit::Changed;
 use crate::model::commit::Schema;
 use crate::model::dag::TableContent;
 use crate::model::duration::show_duration;
@@ -23,6 +24,7 @@ pub struct Report {
     pub project: Option<Project>,
     pub problems: Problems,
     pub(super) columns: BTreeMap<TopicName, Vec<At<String>>>,
+    pub(super) cuts: BTreeMap<TableName, Place>,
 }
 
 /// The report as data, for `-o json`.
@@ -52,9 +54,9 @@ impl Report {
         }
     }
 
-    /// Compares the columns of a table with those of the files that it already has.
-    pub fn compare(&mut self, table: &TableName, recorded: &Schema) {
-        let found = self.moved(table, recorded);
+    /// Compares what a table shall be with what the files are that it already has.
+    pub fn compare(&mut self, table: &TableName, recorded: &Schema, wanted: &Schema) {
+        let found = self.changed(table, recorded, wanted);
         self.problems = Problems::new(self.problems.iter().cloned().chain(found).collect());
     }
 
@@ -68,19 +70,27 @@ impl Report {
         self.problems = Problems::new(self.problems.iter().cloned().chain([problem]).collect());
     }
 
-    fn moved(&self, name: &TableName, recorded: &Schema) -> Option<Problem> {
-        let project = self.project.as_ref()?;
-        let TableContent::Topic(topic) = &project.tables.get(name)?.content else { return None };
-        let wanted = Schema::of(project.topics.get(topic)?);
-        let refusal = recorded.refuses(&wanted)?;
-        let columns = self.columns.get(topic)?;
-        let place = match refusal.now {
-            Some(now) => columns.get(now)?.place.clone(),
-            None => Place::top(&columns.first()?.place.source),
+    fn changed(&self, name: &TableName, recorded: &Schema, wanted: &Schema) -> Option<Problem> {
+        let refusal = recorded.refuses(wanted)?;
+        let (place, files) = match refusal.what {
+            Changed::PartitionBy => (self.cuts.get(name)?.clone(), "cut as before"),
+            Changed::Column(now) => (self.place_of(name, now)?, "with the columns as they were"),
         };
-        let problem = Problem::error(refusal.why, &place);
-        let problem = problem.note(format!("{name} has files with the columns as they were"));
-        Some(problem.help("put it back; new columns go at the end, and nothing else may change"))
+        let problem = Problem::error(refusal.why.clone(), &place);
+        let problem = problem.note(format!("{name} has files {files}"));
+        Some(problem.help(refusal.remedy()))
+    }
+
+    /// Where the column that stands at `now` is written, or at least what names the table.
+    fn place_of(&self, name: &TableName, now: Option<usize>) -> Option<Place> {
+        let TableContent::Topic(topic) = &self.project.as_ref()?.tables.get(name)?.content else {
+            return self.cuts.get(name).cloned();
+        };
+        let columns = self.columns.get(topic)?;
+        match now {
+            Some(now) => Some(columns.get(now)?.place.clone()),
+            None => Some(Place::top(&columns.first()?.place.source)),
+        }
     }
 
     /// `2 DAGs, 4 jobs, 1 topic in 38 ms: 3 errors, 1 warning`.

@@ -94,22 +94,36 @@ fn the_facts_are_those_of_the_text() {
 #[test]
 fn columns_of_files_that_exist_can_not_move() {
     let topic = "topics/wikimedia.recentchange.toml";
-    let (_before, report) = shipped(&[]);
-    let project = report.project.unwrap();
-    let recorded = Schema::of(&project.topics[&"wikimedia.recentchange".parse().unwrap()]);
-    let compared = |changes: &[(&str, &str, &str)]| {
-        let (_after, mut report) = shipped(changes);
-        report.compare(&"raw.recentchange".parse().unwrap(), &recorded);
-        report
-    };
-    assert!(compared(&[]).is_sound());
+    assert!(beside_what_was_shipped(&[]).is_sound());
     let gone = ("{ name = \"namespace\",       type = \"int64\" },", "");
     let moved = ("columns = [", "columns = [{ name = \"first\", type = \"string\" },");
     let other = ("\"minor\",           type = \"bool\"", "\"minor\", type = \"string\"");
     for (from, to) in [gone, moved, other] {
-        let report = compared(&[(topic, from, to)]);
+        let report = beside_what_was_shipped(&[(topic, from, to)]);
         insta::assert_snapshot!(report.problems);
     }
+}
+
+#[test]
+fn a_table_that_has_files_can_not_be_cut_otherwise() {
+    let job = "jobs/recentchange_land/job.toml";
+    let by_day = (job, "partition_by = \"hour\"", "partition_by = \"day\"");
+    insta::assert_snapshot!(beside_what_was_shipped(&[by_day]).problems);
+}
+
+/// The shipped project with changes, beside files of `raw.recentchange` that it wrote before.
+fn beside_what_was_shipped(changes: &[(&str, &str, &str)]) -> Report {
+    let table = "raw.recentchange".parse().unwrap();
+    let schema = |report: &Report| {
+        let project = report.project.as_ref().unwrap();
+        let topic = &project.topics[&"wikimedia.recentchange".parse().unwrap()];
+        Schema::of(&project.tables[&table].partition_by, topic)
+    };
+    let (_before, shipped_report) = shipped(&[]);
+    let (_after, mut report) = shipped(changes);
+    let wanted = schema(&report);
+    report.compare(&table, &schema(&shipped_report), &wanted);
+    report
 }
 
 #[test]

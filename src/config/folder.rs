@@ -3,6 +3,7 @@
 use super::dag::{self, DagFile};
 use super::environment::{Environment, set_from};
 use super::job;
+use super::job::JobFile;
 use super::node::{self, Node, Table, Value};
 use super::problem::{At, Place, Problem, QUERY_FILE, Sink, Source, did_you_mean};
 use super::resolve::{Files, replayed_files_exist, resolve};
@@ -10,7 +11,7 @@ use super::settings;
 use super::sql::{self, SqlText};
 use super::topic;
 use super::warehouse;
-use crate::model::name::{Name, TopicName};
+use crate::model::name::{Name, TableName, TopicName};
 use crate::model::settings::{Project, Settings};
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -29,6 +30,8 @@ pub struct Read {
     pub sql: Vec<SqlText>,
     /// The columns of each topic, in order.
     pub columns: BTreeMap<TopicName, Vec<At<String>>>,
+    /// Where it is written how each lake table is cut.
+    pub cuts: BTreeMap<TableName, Place>,
 }
 
 pub fn read(dir: &Path, env: Option<&str>, environment: &Environment) -> Read {
@@ -37,7 +40,9 @@ pub fn read(dir: &Path, env: Option<&str>, environment: &Environment) -> Read {
     let project = read_into(dir, env, environment, &mut files, &sink);
     let sql = sql::texts(&files);
     let columns = files.topics.into_iter().map(|(name, file)| (name, file.columns)).collect();
-    Read { project, problems: sink.into_problems(), sql, columns }
+    let cut = |file: &JobFile| Some((file.table()?.value.clone(), file.cut()?.clone()));
+    let cuts = files.jobs.values().filter_map(cut).collect();
+    Read { project, problems: sink.into_problems(), sql, columns, cuts }
 }
 
 fn read_into(

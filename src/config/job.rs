@@ -61,7 +61,7 @@ pub struct StreamFile {
 #[derive(Clone, Debug)]
 pub struct StreamToLake {
     pub table: At<TableName>,
-    pub partition_by: PartitionBy,
+    pub partition_by: At<PartitionBy>,
     pub close_after: Duration,
     pub late_quiet: Duration,
     pub roll: Roll,
@@ -86,6 +86,15 @@ impl JobFile {
             JobFileKind::Feed(_) => None,
             JobFileKind::Stream(stream) => Some(&stream.to.table),
             JobFileKind::Batch(batch) => batch.to_lake.as_ref(),
+        }
+    }
+
+    /// Where it says how its lake table is cut; a batch says it by the table that it reads.
+    pub fn cut(&self) -> Option<&Place> {
+        match self.kind.as_ref()? {
+            JobFileKind::Feed(_) => None,
+            JobFileKind::Stream(stream) => Some(&stream.to.partition_by.place),
+            JobFileKind::Batch(batch) => Some(&batch.to_lake.as_ref()?.place),
         }
     }
 }
@@ -230,7 +239,8 @@ fn roll(mut section: Section<'_>) -> Roll {
 pub const GRAINS: [(&str, Grain); 3] =
     [("hour", Grain::Hour), ("day", Grain::Day), ("month", Grain::Month)];
 
-fn partition_by(lake: &mut Section<'_>) -> Option<PartitionBy> {
+fn partition_by(lake: &mut Section<'_>) -> Option<At<PartitionBy>> {
+    let place = lake.take("partition_by").map(|entry| entry.node.place.clone());
     let grain = lake.word("partition_by", &GRAINS);
     if !lake.has("partition_by") {
         lake.missing(
@@ -240,7 +250,7 @@ fn partition_by(lake: &mut Section<'_>) -> Option<PartitionBy> {
     }
     let timezone = lake.text("timezone");
     let (grain, Some(timezone)) = (grain?, timezone) else {
-        return grain.map(PartitionBy::utc);
+        return Some(At { value: PartitionBy::utc(grain?), place: place? });
     };
     if grain == Grain::Hour && timezone.value != "UTC" {
         let title = "hours are those of UTC";
@@ -254,7 +264,7 @@ fn partition_by(lake: &mut Section<'_>) -> Option<PartitionBy> {
         lake.sink().push(Problem::error(title, &timezone.place).help(help));
         return None;
     }
-    Some(PartitionBy { grain, timezone: timezone.value })
+    Some(At { value: PartitionBy { grain, timezone: timezone.value }, place: place? })
 }
 
 fn batch(mut section: Section<'_>, query: Option<Arc<Source>>) -> Option<BatchFile> {

@@ -1,4 +1,5 @@
-//! Schema numbers: which columns the files of a record have, and by which one they were routed.
+//! Schema numbers: how a table is cut, which columns the files of a record or of a batch have, and by
+//! which one a stream's rows were routed.
 //!
 //! A table's columns keep their order for ever, so a new schema is the newest one with columns
 //! added at its end, and every older file can be read as if it had them, empty.
@@ -11,6 +12,7 @@ use super::paths;
 use crate::error::Doing;
 use crate::error::Error;
 use crate::error::ErrorKind;
+use crate::model::commit::Refusal;
 use crate::model::commit::Schema;
 use crate::model::name::TableName;
 
@@ -19,28 +21,30 @@ enum Step {
     /// It is the newest one.
     Keep,
     Append,
-    Refuse(String),
+    Refuse(Refusal),
 }
 
 fn next(newest: Option<&Schema>, wanted: &Schema) -> Step {
     let Some(newest) = newest else { return Step::Append };
     if let Some(refusal) = newest.refuses(wanted) {
-        return Step::Refuse(refusal.why);
+        return Step::Refuse(refusal);
     }
-    let is_same =
-        newest.columns.len() == wanted.columns.len() && newest.event_time == wanted.event_time;
+    let is_same = newest.columns.len() == wanted.columns.len()
+        && newest.event_time == wanted.event_time
+        && newest.partition_by == wanted.partition_by;
     if is_same { Step::Keep } else { Step::Append }
 }
 
 impl Lake {
-    /// The number of `wanted` among the schemas of an output, appended if it adds columns.
+    /// The number of `wanted` among the schemas of an output, appended if it adds columns; `Input`
+    /// where it can't follow the newest.
     pub async fn schema_number(&self, output: &TableName, wanted: &Schema) -> Result<u32, Error> {
         loop {
             let k = self.newest(|k| paths::schema(output, k)).await?;
             let newest = self.read_schema(output, k).await?;
             match next(newest.as_ref(), wanted) {
                 Step::Keep => return number(k),
-                Step::Refuse(problem) => return Err(refusal(output, k, &problem)),
+                Step::Refuse(refusal) => return Err(refused(output, k, &refusal)),
                 Step::Append => {
                     let path = paths::schema(output, k + 1);
                     if self.create(&path, encode(wanted)).await? == Created::Ours {
@@ -85,12 +89,9 @@ fn number(k: u64) -> Result<u32, Error> {
     u32::try_from(k).map_err(|error| Error::new(ErrorKind::Bug, error))
 }
 
-fn refusal(output: &TableName, k: u64, problem: &str) -> Error {
-    Error::new(
-        ErrorKind::Input,
-        format!("{problem}; {output} has files in the order of schema {k}"),
-    )
-    .remedy("put it back; new columns go at the end, and nothing else may change")
+fn refused(output: &TableName, k: u64, refusal: &Refusal) -> Error {
+    let problem = format!("{}; {output} has files of schema {k}", refusal.why);
+    Error::new(ErrorKind::Input, problem).remedy(refusal.remedy())
 }
 
 #[cfg(test)]
@@ -100,32 +101,50 @@ mod tests {
     use super::*;
     use crate::model::commit::FORMAT;
     use crate::model::commit::SchemaColumn;
+    use crate::model::hive::Grain;
+    use crate::model::hive::PartitionBy;
 
     /// `a:int64 b:string`.
     fn schema(columns: &str) -> Schema {
         let column = |text: &str| {
             let (name, kind) = text.split_once(':').unwrap();
-            SchemaColumn { name: name.into(), kind: kind.parse().unwrap() }
+            SchemaColumn { name: name.into(), kind: kind.into() }
         };
         let columns = columns.split_whitespace().map(column).collect();
-        Schema { format: FORMAT, columns, event_time: Some("a".into()) }
+        let partition_by = Some(PartitionBy::utc(Grain::Day));
+        Schema { format: FORMAT, partition_by, columns, event_time: Some("a".into()) }
     }
 
     #[track_caller]
-    fn check(wanted: &str, step: &Step) {
-        assert_eq!(next(Some(&schema("a:int64 b:string")), &schema(wanted)), *step);
+    fn check(wanted: &Schema, expected: &str) {
+        let told = match next(Some(&schema("a:int64 b:string")), wanted) {
+            Step::Keep => "keep".into(),
+            Step::Append => "append".into(),
+            Step::Refuse(refusal) => refusal.why,
+        };
+        assert_eq!(told, expected);
     }
 
     #[test]
     fn columns_are_only_added_at_the_end() {
-        check("a:int64 b:string", &Step::Keep);
-        check("a:int64 b:string c:bool", &Step::Append);
-        check("a:int64", &Step::Refuse("column `b`, at place 2, is gone".into()));
-        check("b:string a:int64", &Step::Refuse("column `a` has moved from place 1 to 2".into()));
-        check("a:string b:string", &Step::Refuse("column `a` was int64 and is string now".into()));
+        check(&schema("a:int64 b:string"), "keep");
+        check(&schema("a:int64 b:string c:bool"), "append");
+        check(&schema("a:int64"), "column `b`, at place 2, is gone");
+        check(&schema("b:string a:int64"), "column `a` has moved from place 1 to 2");
+        check(&schema("a:string b:string"), "column `a` was int64 and is string now");
+        check(&schema("a:int64 c:bool b:string"), "column `b` has moved from place 2 to 3");
+    }
+
+    #[test]
+    fn a_table_stays_cut_as_it_is() {
+        let cut = |grain, timezone: &str| Schema {
+            partition_by: Some(PartitionBy { grain, timezone: timezone.into() }),
+            ..schema("a:int64 b:string c:bool")
+        };
+        check(&cut(Grain::Hour, "UTC"), "the table was partitioned by day and is by hour now");
         check(
-            "a:int64 c:bool b:string",
-            &Step::Refuse("column `b` has moved from place 2 to 3".into()),
+            &cut(Grain::Day, "Europe/Madrid"),
+            "the table was partitioned by day and is by day in Europe/Madrid now",
         );
     }
 
@@ -160,7 +179,7 @@ mod tests {
         assert_eq!(error.kind, ErrorKind::Input);
         assert_eq!(
             error.to_string(),
-            "column `b`, at place 2, is gone; raw.recentchange has files in the order of schema 1"
+            "column `b`, at place 2, is gone; raw.recentchange has files of schema 1"
         );
         assert!(error.remedy.is_some());
     }

@@ -3,6 +3,8 @@
 use super::problem::SqlProblem;
 use super::types::arrow_type;
 use super::types::schema;
+use crate::error::Error;
+use crate::error::ErrorKind;
 use crate::model::column::Column;
 use crate::model::column::OFFSET_COLUMN;
 use crate::model::column::PARTITION_COLUMN;
@@ -23,10 +25,14 @@ pub fn lake_schema(columns: &[Column]) -> SchemaRef {
 }
 
 /// The same of files that were written under a schema of the lake, whatever the topic says now.
-pub fn stored_schema(stored: &Stored) -> SchemaRef {
-    let columns = stored.columns.iter();
-    let field = |column: &SchemaColumn| Field::new(&column.name, arrow_type(column.kind), true);
-    with_origin(columns.map(field).map(Arc::new).collect())
+pub fn stored_schema(stored: &Stored) -> Result<SchemaRef, Error> {
+    let field = |column: &SchemaColumn| {
+        let SchemaColumn { name, kind } = column;
+        let unknown = || format!("column `{name}` has unknown type `{kind}`");
+        let kind = kind.parse().map_err(|_| Error::new(ErrorKind::Data, unknown()))?;
+        Ok(Arc::new(Field::new(name, arrow_type(kind), true)))
+    };
+    Ok(with_origin(stored.columns.iter().map(field).collect::<Result<_, Error>>()?))
 }
 
 fn with_origin(mut fields: Vec<Arc<Field>>) -> SchemaRef {

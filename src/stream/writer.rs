@@ -118,7 +118,7 @@ impl Writer {
     fn begin(self, judge: Judge, facts: &TopicFacts) -> Result<Writing, Error> {
         let output = self.job.table.clone();
         let members = members(&self.topic, &facts.id, facts.partitions);
-        let schema = Schema::of(&self.topic);
+        let schema = Schema::of(&self.job.partition_by, &self.topic);
         let (first_members, schema) = self.runtime.block_on(async {
             self.lake.declare_members(&output, &members, OtherTopic::Refuse).await?;
             let first = self.lake.first_members(&output).await?;

@@ -2,6 +2,8 @@
 
 use crate::error::Error;
 use crate::error::ErrorKind;
+use crate::model::commit::SchemaColumn;
+use crate::model::commit::refused;
 use crate::model::hive::Grain;
 use arrow::datatypes::DataType;
 use arrow::datatypes::Field;
@@ -20,15 +22,7 @@ const FORMAT: u32 = 1;
 pub struct Schema {
     format: u32,
     pub(super) grain: Grain,
-    columns: Vec<Column>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Column {
-    name: String,
-    /// `timestamp` is a moment in UTC, `datetime` what a clock on a wall shows.
-    #[serde(rename = "type")]
-    kind: String,
+    columns: Vec<SchemaColumn>,
 }
 
 impl Schema {
@@ -40,7 +34,7 @@ impl Schema {
                 Error::new(ErrorKind::Input, format!("no table takes column `{name}`: {kind}"))
                     .remedy("cast it in the query")
             })?;
-            Ok(Column { name, kind })
+            Ok(SchemaColumn { name, kind })
         };
         let columns = columns.fields().iter().map(column).collect::<Result<_, Error>>()?;
         Ok(Self { format: FORMAT, grain, columns })
@@ -48,7 +42,7 @@ impl Schema {
 
     /// Of columns as another system names and types them.
     pub(super) fn of_columns(grain: Grain, columns: Vec<(String, String)>) -> Self {
-        let columns = columns.into_iter().map(|(name, kind)| Column { name, kind }).collect();
+        let columns = columns.into_iter().map(|(name, kind)| SchemaColumn { name, kind }).collect();
         Self { format: FORMAT, grain, columns }
     }
 
@@ -65,29 +59,16 @@ impl Schema {
             let problem = format!("the table is partitioned by {was}, and the rows are by {is}");
             return Err(Error::new(ErrorKind::Input, problem).remedy(REMEDY));
         }
-        for (place, old) in before.columns.iter().enumerate() {
-            let problem = match self.columns.get(place) {
-                Some(new) if new == old => continue,
-                Some(new) if new.name == old.name => {
-                    format!("column `{}` was {} and is {} now", old.name, old.kind, new.kind)
-                }
-                Some(_) | None => match self.columns.iter().position(|new| new.name == old.name) {
-                    Some(now) => {
-                        let (name, place, now) = (&old.name, place + 1, now + 1);
-                        format!("column `{name}` has moved from place {place} to place {now}")
-                    }
-                    None => format!("column `{}`, at place {}, is gone", old.name, place + 1),
-                },
-            };
-            return Err(Error::new(ErrorKind::Input, problem).remedy(REMEDY));
+        match refused(&before.columns, &self.columns) {
+            Some(refusal) => Err(Error::new(ErrorKind::Input, refusal.why).remedy(REMEDY)),
+            None => Ok(self),
         }
-        Ok(self)
     }
 
     pub(super) fn columns(&self) -> Result<SchemaRef, Error> {
-        let field = |column: &Column| {
+        let field = |column: &SchemaColumn| {
             let unknown = || {
-                let Column { name, kind } = column;
+                let SchemaColumn { name, kind } = column;
                 Error::new(ErrorKind::Data, format!("column `{name}` has unknown type `{kind}`"))
             };
             Ok(Field::new(&column.name, type_of(&column.kind).ok_or_else(unknown)?, true))

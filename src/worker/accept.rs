@@ -1,5 +1,6 @@
 //! Checks the project's files and hands what is accepted to the daemon, by way of the store.
 
+use crate::batch::Declared;
 use crate::check;
 use crate::check::Report;
 use crate::clock::Clock;
@@ -57,7 +58,8 @@ pub async fn checked(
     }
 }
 
-/// What only the lake and the state store can tell: columns that moved, and whether both are ours.
+/// What only the lake and the state store can tell: tables that would be cut otherwise, columns that
+/// moved, and whether both are ours.
 async fn beside_what_is_there(report: &mut Report, clock: &Clock) -> Result<(), Error> {
     let Some(project) = &report.project else { return Ok(()) };
     let name = &project.settings.project;
@@ -68,19 +70,23 @@ async fn beside_what_is_there(report: &mut Report, clock: &Clock) -> Result<(), 
         Ok(None) => return Ok(()),
         // Files can be checked where there is no way to the bucket; a stream looks again.
         Err(error) if matches!(project.settings.lake, LakeUrl::Bucket(_)) => {
-            warn!(
-                remedy = error.remedy,
-                "columns are not compared with those of the lake: {error}"
-            );
+            warn!(remedy = error.remedy, "tables are not compared with those of the lake: {error}");
             return Ok(());
         }
         Err(error) => return Err(error),
     };
-    let tables: Vec<_> = project.tables.keys().cloned().collect();
-    for table in tables {
-        if let Some(recorded) = lake.newest_schema(&table).await? {
-            report.compare(&table, &recorded);
+    let declared = Declared::from(project);
+    let mut compared = Vec::new();
+    for table in project.tables.keys() {
+        // Where a query can't be planned, that is told already.
+        if let Some(recorded) = lake.newest_schema(table).await?
+            && let Ok(wanted) = declared.stored(table)
+        {
+            compared.push((table.clone(), recorded, wanted));
         }
+    }
+    for (table, recorded, wanted) in compared {
+        report.compare(&table, &recorded, &wanted);
     }
     match Store::open_existing(&state).await? {
         Some(store) => store.admits_lake(lake.id()).await,

@@ -348,10 +348,7 @@ async fn a_table_grows_columns_at_its_end_only(place: Place) {
     for (columns, problem) in [
         (vec![("n", int(&[3]))], "column `wiki`, at place 3, is gone"),
         (vec![("n", text("3")), ("wiki", text("x"))], "column `n` was"),
-        (
-            vec![("wiki", text("x")), ("n", int(&[3]))],
-            "column `n` has moved from place 2 to place 3",
-        ),
+        (vec![("wiki", text("x")), ("n", int(&[3]))], "column `n` has moved from place 2 to 3"),
     ] {
         let (kind, told) = place.refused(&place.load_columns(FIVE, 3, columns)).await;
         assert_eq!(kind, ErrorKind::Input);
