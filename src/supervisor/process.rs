@@ -116,7 +116,13 @@ mod tests {
     use std::process::{Child, Command};
 
     fn sleeper(attempt: &str) -> Child {
-        Command::new("sleep").arg("1000").env(ATTEMPT_VARIABLE, attempt).spawn().unwrap()
+        let sleep =
+            Command::new("sleep").arg("1000").env(ATTEMPT_VARIABLE, attempt).spawn().unwrap();
+        // The kernel ends `spawn` a moment before it shows the new program's variables.
+        while fs::read(format!("/proc/{}/environ", sleep.id())).unwrap().is_empty() {
+            std::thread::yield_now();
+        }
+        sleep
     }
 
     /// As below a daemon that is a container's first process, where nobody reaps.
