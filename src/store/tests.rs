@@ -45,6 +45,17 @@ async fn a_store_that_mirrors_another_lake_is_refused_with_a_remedy() {
 }
 
 #[tokio::test]
+async fn all_who_make_a_store_at_once_have_it() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let opened = futures::future::join_all((0..8).map(|_| Store::open(&path))).await;
+        let failed: Vec<Error> = opened.into_iter().filter_map(Result::err).collect();
+        assert!(failed.is_empty(), "{failed:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_dropped_transaction_leaves_nothing() {
     let (_folder, store) = fresh().await;
     let mut tx = store.begin().await.unwrap();
