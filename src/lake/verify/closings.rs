@@ -47,14 +47,8 @@ impl Lake {
         heard: &mut Heard,
         report: &mut Report,
     ) -> Result<Closings, Error> {
-        for name in self.names(&paths::closings(table)).await? {
-            match paths::closing_of(table, &Path::from(name.as_str())) {
-                Some((key, n)) => {
-                    heard.closings.entry(key).or_default().insert(n);
-                }
-                None => report.found([judge::stranger_among_ours(&name)]),
-            }
-        }
+        let of = |object: &Path| paths::closing_of(table, object);
+        self.hear(&paths::closings(table), of, &mut heard.closings, report).await?;
         let mut closings = Closings::default();
         for (key, heard) in &heard.closings {
             let mut there = Vec::new();

@@ -59,14 +59,8 @@ impl Lake {
         before: Before<'_>,
         report: &mut Report,
     ) -> Result<Logs, Error> {
-        for name in self.names(&paths::logs(table)).await? {
-            match paths::record_of(table, &Path::from(name.as_str())) {
-                Some((place, seq)) => {
-                    heard.records.entry(place).or_default().insert(seq);
-                }
-                None => report.found([judge::stranger_among_ours(&name)]),
-            }
-        }
+        let of = |object: &Path| paths::record_of(table, object);
+        self.hear(&paths::logs(table), of, &mut heard.records, report).await?;
         let mut logs = Logs::default();
         for (place, heard) in heard.records {
             let log = Log { lake: self.clone(), place };

@@ -34,6 +34,7 @@ use logs::Before;
 use numbers::Heard;
 use object_store::path::Path;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 /// What there is of a table, and what is wrong with it.
@@ -128,6 +129,25 @@ impl Lake {
     async fn names(&self, folder: &Path) -> Result<BTreeSet<String>, Error> {
         let listed = self.list(folder).await?;
         Ok(listed.into_iter().map(|meta| meta.location.to_string()).collect())
+    }
+
+    /// Hears of each number that an object of the folder is named after; others are strangers.
+    async fn hear<K: Ord>(
+        &self,
+        folder: &Path,
+        of: impl Fn(&Path) -> Option<(K, u64)>,
+        heard: &mut BTreeMap<K, BTreeSet<u64>>,
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        for name in self.names(folder).await? {
+            match of(&Path::from(name.as_str())) {
+                Some((owner, number)) => {
+                    heard.entry(owner).or_default().insert(number);
+                }
+                None => report.found([judge::stranger_among_ours(&name)]),
+            }
+        }
+        Ok(())
     }
 
     /// All closings of a hive partition, in the order of their numbers.
