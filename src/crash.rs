@@ -1,20 +1,16 @@
 //! Ends the process, as `kill -9` does, at a named point that a test has mined.
 //!
 //! Every kill at a random moment misses most of the moments that matter, which are short. So the
-//! steps between which a crash is told apart by what comes next have names, and where the variable
+//! steps between which a crash needs different recovery have names, and where the variable
 //! `TIDEMILL_CRASH_POINTS` names a folder, a file there of a point's name goes off once, in whichever
 //! process comes by first: it gets that process's number behind its name, and the process is gone.
 //! Without the variable, as everywhere but in tests, a point is one look at a constant. Whoever could
 //! set it for a process of ours could as well kill that process.
 
-use rustix::process::Signal;
-use rustix::process::getpid;
-use rustix::process::kill_process;
-use std::env;
-use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use rustix::process::{Signal, getpid, kill_process};
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::{env, fs};
 
 pub const VARIABLE: &str = "TIDEMILL_CRASH_POINTS";
 
@@ -27,7 +23,7 @@ pub fn point(name: &str) {
     }
 }
 
-/// Lets what lies in the folder `cause` count from now on: points mean more after some causes than
+/// Lets what is in the folder `cause` count from now on: points mean more after some causes than
 /// after others.
 pub fn because(cause: &str) {
     let Some(mines) = mines() else { return };
@@ -42,7 +38,7 @@ fn mines() -> Option<&'static Path> {
     MINES.get_or_init(|| env::var_os(VARIABLE).map(PathBuf::from)).as_deref()
 }
 
-/// Which call to a layer goes wrong, counted from 0, and how: for the tests of whoever calls it.
+/// Which call to a layer goes wrong, counted from 0, and how: for the tests of its callers.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug)]
 pub enum Crash {
@@ -71,7 +67,7 @@ pub enum Fate {
 impl Crash {
     /// Ends the caller, in both ways.
     pub const KILLS: [fn(usize) -> Self; 2] = [Self::Before, Self::After];
-    /// Passes, in both ways: the caller goes on.
+    /// Passes, in both ways: the caller continues.
     pub const TROUBLES: [fn(usize) -> Self; 2] = [Self::Error, Self::Lost];
 
     pub fn at(self) -> usize {

@@ -5,6 +5,8 @@
 
 pub mod error;
 
+pub mod backoff;
+pub mod checksum;
 pub mod clock;
 pub mod crash;
 pub mod ping;
@@ -34,6 +36,13 @@ pub mod scheduler;
 pub mod supervisor;
 pub mod worker;
 
+#[cfg(test)]
+mod model_check;
+
 pub mod daemon;
+
+pub mod terminal;
+
+pub mod demo;
 
 pub mod cli;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    // The shim stands before everything else: each task pays for its start.
+    // The shim comes before everything else: each task pays for its start.
     if arguments.next().is_some_and(|verb| verb == "shim")
         && let (Some(_), Some(folder)) = (arguments.next(), arguments.next())
     {

@@ -1,6 +1,6 @@
 //! Wakes the daemon: a datagram that says *look again*, and at most a hint where.
 //!
-//! A ping may be lost, doubled or sent to nobody: whoever is woken reads what is true from the store
+//! A ping may be lost, doubled or sent to nobody: the process that wakes up reads what is true from the store
 //! and the disk, and looks on a timer too. So senders ignore every error.
 
 use crate::error::{Doing, Error, ErrorKind};

@@ -2,8 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 use std::io::IsTerminal;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt;
+use tracing_subscriber::{EnvFilter, fmt};
 
 /// `TIDEMILL_LOG` says which lines, in the words of `tracing`: `debug`, `tidemill::stream=trace`.
 const FILTER_VARIABLE: &str = "TIDEMILL_LOG";

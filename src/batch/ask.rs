@@ -1,19 +1,15 @@
 //! `tidemill sql`: a question about what lake and warehouse hold now.
 
 use super::show::Shown;
-use super::tables::Declared;
-use super::tables::of_lake;
-use super::tables::of_warehouse;
-use super::tables::visible;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use super::tables::{Declared, of_lake, of_warehouse, visible};
+use crate::clock::Clock;
+use crate::error::{Doing, Error, ErrorKind};
 use crate::lake::Lake;
+use crate::model::project::Project;
 use crate::sql::problem::SqlProblem;
-use crate::sql::session::Budget;
-use crate::sql::session::Session;
+use crate::sql::session::{Budget, Session};
 use crate::sql::statement::tables_of;
-use crate::sql::table::Catalog;
-use crate::sql::table::Table;
+use crate::sql::table::{Catalog, Table};
 use crate::warehouse::Warehouse;
 use futures::TryStreamExt;
 
@@ -22,6 +18,42 @@ const TRIES_MAX: u32 = 3;
 
 /// The rows of an answer, as many as were asked for, and how many there are in all.
 pub type Answer = Shown;
+
+/// Answers a query over a project's own lake and warehouse, as [`ask`] does.
+pub async fn ask_project(
+    project: &Project,
+    clock: &Clock,
+    text: &str,
+    rows_max: usize,
+) -> Result<Answer, Error> {
+    let settings = &project.settings;
+    let lake = Lake::open(&settings.lake, &settings.project, clock.clone()).await?;
+    let warehouse = Warehouse::open(&settings.warehouse, &settings.project, clock.clone()).await?;
+    by_hand(project, async |budget| {
+        ask(Declared::from(project), &lake, &warehouse, budget, text, rows_max).await
+    })
+    .await?
+}
+
+/// Runs queries for a person, with what they may use: a folder of this process alone, too, which exists
+/// meanwhile.
+pub async fn by_hand<T>(
+    project: &Project,
+    work: impl AsyncFnOnce(&Budget) -> T,
+) -> Result<T, Error> {
+    let settings = &project.settings;
+    let budget = Budget {
+        memory_bytes: settings.limits.batch_memory_bytes,
+        spill: settings.home.join("spill").join(format!("sql-{}", std::process::id())),
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    std::fs::create_dir_all(&budget.spill)
+        .map_err(|err| Error::new(ErrorKind::Input, err))
+        .doing(|| format!("make the folder {}", budget.spill.display()))?;
+    let done = work(&budget).await;
+    let _ = std::fs::remove_dir_all(&budget.spill); // What is left there harms nobody.
+    Ok(done)
+}
 
 /// Answers a query over everything that is visible now; keeps at most `rows_max` rows.
 ///

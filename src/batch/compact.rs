@@ -4,27 +4,14 @@
 //! it: publishes what it adds, then clears what it took. Its own set is dropped.
 
 use super::Budget;
-use super::sorted::Sorted;
-use super::sorted::sort;
+use super::sorted::{Sorted, sort};
 use crate::crash;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::lake::Created;
-use crate::lake::Lake;
-use crate::model::commit::ClosedFile;
-use crate::model::commit::Closing;
-use crate::model::commit::Compact;
-use crate::model::commit::Compacted;
-use crate::model::commit::Compaction;
-use crate::model::commit::FORMAT;
-use crate::model::commit::File;
-use crate::model::commit::Publish;
-use crate::model::commit::Record;
-use crate::model::commit::RecordId;
+use crate::error::{Doing, Error, ErrorKind};
+use crate::lake::{Created, Lake, at_once};
+use crate::model::commit::{
+    ClosedFile, Closing, Compact, Compacted, Compaction, FORMAT, File, Publish, Record, RecordId,
+};
 use crate::model::hive::PartitionKey;
-use futures::StreamExt;
-use futures::TryStreamExt;
 use object_store::path::Path;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -124,9 +111,7 @@ async fn read(
             Ok(record)
         }
     });
-    // Made beforehand: a closure held across `await` hides that the future may change threads.
-    let reads: Vec<_> = reads.collect();
-    futures::stream::iter(reads).buffered(READS_MAX).try_collect().await
+    at_once(READS_MAX, reads.collect()).await
 }
 
 async fn make(

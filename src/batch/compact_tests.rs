@@ -1,40 +1,19 @@
 use super::Budget;
-use super::compact::Made;
-use super::compact::Wanted;
-use super::compact::compact;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use super::compact::{Made, Wanted, compact};
+use crate::error::{Error, ErrorKind};
 use crate::lake::Lake;
-use crate::lake::commit::Append;
-use crate::lake::commit::NewFile;
-use crate::lake::testing::TOPIC_ID;
-use crate::lake::testing::crash_at_every_call;
-use crate::lake::testing::memory;
-use crate::lake::testing::output;
-use crate::lake::testing::record_of;
-use crate::lake::testing::trouble_at_every_request;
-use crate::lake::verify::Known;
-use crate::lake::verify::Severity;
-use crate::model::commit::Closing;
-use crate::model::commit::Compact;
-use crate::model::commit::FORMAT;
-use crate::model::commit::Publish;
-use crate::model::commit::RecordId;
-use crate::model::commit::Schema;
-use crate::model::commit::SchemaColumn;
-use crate::model::hive::Grain;
-use crate::model::hive::PartitionBy;
-use crate::model::hive::PartitionKey;
+use crate::lake::commit::{Append, NewFile};
+use crate::lake::testing::{
+    TOPIC_ID, crash_at_every_call, memory, output, record_of, trouble_at_every_request,
+};
+use crate::lake::verify::{Known, Severity};
+use crate::model::commit::{Closing, Compact, FORMAT, Publish, RecordId, Schema, SchemaColumn};
+use crate::model::hive::{Grain, PartitionBy, PartitionKey};
 use crate::model::time::Micros;
-use arrow::array::AsArray;
-use arrow::array::Int32Array;
-use arrow::array::Int64Array;
-use arrow::array::RecordBatch;
-use arrow::array::StringArray;
-use arrow::array::TimestampMicrosecondArray;
-use arrow::datatypes::Int32Type;
-use arrow::datatypes::Int64Type;
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::array::{
+    AsArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use parquet::arrow::ArrowWriter;

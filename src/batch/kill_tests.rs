@@ -1,15 +1,11 @@
 //! A batch process is killed at random moments and tried again.
 
-use super::tests::of_hour;
-use super::tests::world_at;
+use super::tests::{of_hour, world_at};
 use crate::error::ErrorKind;
-use rand::RngExt;
-use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use std::path::Path;
-use std::path::PathBuf;
-use std::process::Command;
-use std::process::Stdio;
+use rand::{RngExt, SeedableRng};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 const CLOSINGS: u32 = 10;
 const CHILD: &str = "TIDEMILL_TEST_BATCH";

@@ -1,14 +1,16 @@
 //! One attempt at a batch: SQL over exactly the files that a run is pinned to.
 //!
-//! The order is what makes a kill harmless: the result is judged whole before anything is replaced,
-//! the lake is replaced before the warehouse is loaded, and only then is the outcome told. Whoever
-//! comes next does the same again; both sides refuse a closing that is older than theirs, and columns
-//! that can't follow those of the table's other files.
+//! The order is what makes a kill harmless: an engine writes the result to a file beside the attempt's
+//! log, that file is judged whole before anything is replaced, the lake is replaced before the
+//! warehouse is loaded, and only then is the outcome told. Whoever comes next does the same again; both
+//! sides refuse a closing that is older than theirs, and columns that can't follow those of the table's
+//! other files.
 
 mod ask;
 pub mod compact;
+mod engine;
+pub mod golden;
 mod judge;
-mod output;
 mod show;
 mod sorted;
 mod tables;
@@ -20,37 +22,27 @@ mod kill_tests;
 #[cfg(test)]
 mod tests;
 
-pub use ask::Answer;
-pub use ask::ask;
-pub use show::Shown;
-pub use show::json;
-pub use show::table;
+pub use ask::{Answer, ask, ask_project, by_hand};
+pub use show::{Shown, json, one_line, rows, table};
 pub use tables::Declared;
 
 use crate::crash;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Doing, Error, ErrorKind};
 use crate::lake::Lake;
 use crate::lake::outputs::NewOutput;
 use crate::model::commit::OutputInput;
 use crate::model::dag::DagVersion;
-use crate::model::hive::PartitionKey;
-use crate::model::job::BatchJob;
-use crate::model::job::JobKind;
-use crate::model::name::Name;
-use crate::model::name::TableName;
-use crate::model::time::Micros;
-use crate::sql::schema::output_schema;
+use crate::model::job::{BatchJob, JobKind};
+use crate::model::name::{Name, TableName};
+use crate::model::run::{PinnedRun, Subject};
+use crate::sql::parameters::Parameters;
 pub use crate::sql::session::Budget;
-use crate::sql::session::Parameters;
 use crate::sql::session::Session;
 use crate::sql::statement::tables_of;
 use crate::sql::table::Catalog;
-use crate::warehouse::Journal;
-use crate::warehouse::Load;
-use crate::warehouse::Warehouse;
-use arrow::datatypes::SchemaRef;
+use crate::warehouse::{Journal, Load, Warehouse};
+use engine::datafusion::DataFusion;
+use engine::{Engine, Made, Query, Stage};
 use futures::TryStreamExt;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -59,39 +51,10 @@ use tracing::info;
 /// How many rows an error about rows shows.
 const ROWS_SHOWN: usize = 10;
 
-/// A run as far as a batch must know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
-    pub id: String,
-    /// `None` for a manual run without a partition key.
-    pub of: Option<Range>,
-    /// The closings that it reads, pinned when it was made.
-    pub inputs: Vec<Input>,
-}
-
-/// What a run works on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Range {
-    pub key: PartitionKey,
-    /// Its revision, which fences older ones.
-    pub n: u32,
-    /// The half-open data interval.
-    pub start: Micros,
-    pub end: Micros,
-}
-
-/// A closing that a run reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Input {
-    pub table: TableName,
-    pub key: PartitionKey,
-    pub n: u32,
-}
-
 /// All that a batch needs of the world around it.
 pub struct Context<'a> {
     pub version: &'a DagVersion,
-    pub run: &'a Run,
+    pub run: &'a PinnedRun,
     pub lake: &'a Lake,
     pub warehouse: &'a Warehouse,
     /// Where load jobs are written down.
@@ -118,14 +81,17 @@ pub struct Outcome {
 /// met, and `Input` where the query or its columns are wrong.
 pub async fn run(context: &Context<'_>, job: &Name) -> Result<Outcome, Error> {
     let batch = batch_job(context.version, job)?;
-    let range = context.run.of.as_ref().ok_or_else(|| {
+    let range = context.run.subject.as_ref().ok_or_else(|| {
         Error::new(ErrorKind::Input, format!("job `{job}` needs a hive partition to work on"))
             .remedy("trigger the DAG with --partition-key")
     })?;
     let doing = || format!("run job `{job}` for {}", range.key);
-    let result = work(context, batch, range).await.doing(doing)?;
-    let output::Output { content, rows, files_read } = result;
-    let bytes = content.len() as u64;
+    let stage = Stage::clear(&context.budget.spill.join("result")).doing(doing)?;
+    let engine = DataFusion { budget: context.budget };
+    let result = work(context, &engine, batch, range, &stage).await.doing(doing)?;
+    let (Made { rows, file, .. }, files_read) = result;
+    crash::point("output-made");
+    let bytes = file.bytes;
     let mut source = None;
     if let Some(table) = &batch.to_lake {
         let new = NewOutput {
@@ -134,7 +100,7 @@ pub async fn run(context: &Context<'_>, job: &Name) -> Result<Outcome, Error> {
             n: range.n,
             run: context.run.id.clone(),
             input: input_of(context.run, batch, range),
-            content: (rows > 0).then(|| (content.clone().into(), rows)),
+            content: (rows > 0).then(|| (file.clone(), rows)),
         };
         let made = context.lake.replace_output(new).await.doing(doing)?;
         crash::point("output-written");
@@ -142,7 +108,7 @@ pub async fn run(context: &Context<'_>, job: &Name) -> Result<Outcome, Error> {
     }
     let mut load_job = None;
     if let Some(to) = &batch.to_warehouse {
-        let load = Load { to: to.clone(), key: range.key, closing: range.n, content, source };
+        let load = Load { to: to.clone(), key: range.key, closing: range.n, file, source };
         let loaded = context.warehouse.replace(&load, context.journal).await.doing(doing)?;
         load_job = loaded.job;
     }
@@ -151,7 +117,7 @@ pub async fn run(context: &Context<'_>, job: &Name) -> Result<Outcome, Error> {
 }
 
 /// The closing that a run of this very hive partition is for: of the first table that the job reads.
-fn input_of(run: &Run, batch: &BatchJob, range: &Range) -> Option<OutputInput> {
+fn input_of(run: &PinnedRun, batch: &BatchJob, range: &Subject) -> Option<OutputInput> {
     let table = batch.reads.first()?;
     let own = run.inputs.iter().find(|input| input.key == range.key && input.table == *table)?;
     Some(OutputInput { table: own.table.clone(), n: own.n })
@@ -162,7 +128,7 @@ pub async fn test(context: &Context<'_>, text: &str) -> Result<(), Error> {
     let wanted = tables_of(text)?;
     let tables = tables::pinned(context, &wanted, tables::Unpinned::Visible).await?;
     let session = Session::new(context.budget, &tables)?;
-    let parameters = context.run.of.as_ref().map(|range| parameters(context.run, range));
+    let parameters = context.run.subject.as_ref().map(|range| parameters(&context.run.id, range));
     let query = session.query(text, parameters.as_ref()).await?.in_fixed_order()?;
     let schema = query.schema();
     let mut rows = query.rows().await?;
@@ -190,42 +156,43 @@ fn batch_job<'a>(version: &'a DagVersion, job: &Name) -> Result<&'a BatchJob, Er
     }
 }
 
-/// Queries, judges and writes the result into memory; nothing is replaced yet.
+/// Makes the result and judges it; nothing is replaced yet. Returns how many files it was made of, too.
 async fn work(
     context: &Context<'_>,
+    engine: &dyn Engine,
     batch: &BatchJob,
-    range: &Range,
-) -> Result<output::Output, Error> {
+    range: &Subject,
+    stage: &Stage,
+) -> Result<(Made, u64), Error> {
     let wanted: BTreeSet<(Catalog, TableName)> =
         batch.reads.iter().map(|table| (Catalog::Lake, table.clone())).collect();
     let tables = tables::pinned(context, &wanted, tables::Unpinned::Empty).await?;
     let files_read = tables.iter().map(|table| table.files.len() as u64).sum();
-    let session = Session::new(context.budget, &tables)?;
-    let parameters = parameters(context.run, range);
-    let query = session.query(&batch.sql, Some(&parameters)).await?.in_fixed_order()?;
-    let schema = output_schema(range.key.grain, &query.schema())?;
+    let query = Query {
+        sql: &batch.sql,
+        tables: &tables,
+        parameters: &parameters(&context.run.id, range),
+        range,
+        run: &context.run.id,
+    };
     if let Some(to) = &batch.to_warehouse {
-        context.warehouse.admit(to, range.key.grain, &schema).await?;
+        let columns = engine.columns(&query).await?;
+        context.warehouse.admit(to, range.key.grain, &columns).await?;
     }
-    let mut judge = judge::Judge::new(&batch.expects, &schema)?;
-    let mut writer = output::Writer::new(SchemaRef::clone(&schema), range, &context.run.id)?;
-    let mut rows = query.rows().await?;
-    while let Some(batch) = rows.try_next().await? {
-        judge.hear(&writer.write(&batch)?)?;
-    }
-    judge.verdict()?;
+    let made = engine.run(&query, stage).await?;
+    judge::judge(&batch.expects, &made.file).await?;
     if let Some(table) = &batch.to_lake {
-        let stored = tables::stored(&batch.partition_by, &schema)?;
+        let stored = tables::stored(&batch.partition_by, &made.schema)?;
         context.lake.schema_number(table, &stored).await?;
     }
-    writer.finish(files_read)
+    Ok((made, files_read))
 }
 
-fn parameters(run: &Run, range: &Range) -> Parameters {
+fn parameters(run: &str, range: &Subject) -> Parameters {
     Parameters {
         data_interval_start: range.start,
         data_interval_end: range.end,
         partition_key: range.key.to_string(),
-        run_id: run.id.clone(),
+        run_id: run.to_owned(),
     }
 }

@@ -1,16 +1,12 @@
 //! Rows on a screen, or as JSON.
 
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::warehouse::type_name;
 use arrow::array::RecordBatch;
-use arrow::datatypes::DataType;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::json::ArrayWriter;
-use arrow::util::display::ArrayFormatter;
-use arrow::util::display::FormatOptions;
-use serde_json::Value;
-use serde_json::json as object;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use serde_json::{Value, json as object};
 use std::fmt::Write;
 
 /// Wider cells are cut.
@@ -122,17 +118,18 @@ fn footer(shown: &Shown) -> String {
 }
 
 /// `1 row`, `12 rows`.
-pub(super) fn rows(count: u64) -> String {
+pub fn rows(count: u64) -> String {
     if count == 1 { "1 row".to_owned() } else { format!("{count} rows") }
+}
+
+/// Text from data as it may stand on a screen: control characters never reach a terminal.
+pub fn one_line(text: &str) -> impl Iterator<Item = char> {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c })
 }
 
 /// One line, cut where it is too wide.
 fn cell(text: &str) -> String {
-    let mut line: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(CELL_WIDTH_MAX + 1)
-        .collect();
+    let mut line: String = one_line(text).take(CELL_WIDTH_MAX + 1).collect();
     if line.chars().count() > CELL_WIDTH_MAX {
         line = line.chars().take(CELL_WIDTH_MAX - 1).collect();
         line.push('…');

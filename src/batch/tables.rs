@@ -1,50 +1,31 @@
 //! Which files each table of a query is made of.
 
 use super::Context;
-use super::Input;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Doing, Error, ErrorKind};
 use crate::lake::Lake;
 use crate::lake::tables::VisibleFile;
-use crate::model::commit::FORMAT;
-use crate::model::commit::Schema;
-use crate::model::commit::SchemaColumn;
-use crate::model::dag::DagVersion;
-use crate::model::dag::Table as Declaration;
-use crate::model::dag::TableContent;
-use crate::model::hive::Grain;
-use crate::model::hive::PartitionBy;
-use crate::model::hive::PartitionKey;
-use crate::model::job::Job;
-use crate::model::job::JobKind;
-use crate::model::name::Name;
-use crate::model::name::TableName;
-use crate::model::name::TopicName;
-use crate::model::settings::Project;
-use crate::model::time::EventTime;
-use crate::model::time::Micros;
+use crate::model::commit::{FORMAT, Schema, SchemaColumn};
+use crate::model::dag::{DagVersion, Table as Declaration, TableContent};
+use crate::model::hive::{Grain, PartitionBy, PartitionKey};
+use crate::model::job::{Job, JobKind};
+use crate::model::name::{Name, TableName, TopicName};
+use crate::model::project::Project;
+use crate::model::run::Input;
+use crate::model::time::{EventTime, Micros};
 use crate::model::topic::Topic;
+use crate::sql::file::TableFile;
 use crate::sql::plan_schema;
-use crate::sql::schema::lake_schema;
-use crate::sql::schema::output_schema;
-use crate::sql::table::Catalog;
-use crate::sql::table::Table;
-use crate::sql::table::TableFile;
-use crate::warehouse::BigQuery;
-use crate::warehouse::Local;
-use crate::warehouse::Warehouse;
-use crate::warehouse::type_name;
-use arrow::datatypes::FieldRef;
-use arrow::datatypes::Schema as ArrowSchema;
-use arrow::datatypes::SchemaRef;
+use crate::sql::schema::{lake_schema, output_schema};
+use crate::sql::table::{Catalog, Table};
+use crate::warehouse::{BigQuery, Local, Warehouse, type_name};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{FieldRef, Schema as ArrowSchema, SchemaRef};
 use object_store::ObjectStoreExt;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use parquet::arrow::ArrowWriter;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -163,7 +144,7 @@ pub(super) async fn pinned(
     unpinned: Unpinned,
 ) -> Result<Vec<Table>, Error> {
     let declared = Declared::from(context.version);
-    let key = context.run.of.as_ref().map(|range| range.key);
+    let key = context.run.subject.as_ref().map(|range| range.key);
     let mut tables = Vec::new();
     for (catalog, name) in wanted {
         let table = match catalog {
@@ -219,18 +200,29 @@ async fn of_service(
     key: Option<&PartitionKey>,
 ) -> Result<Table, Error> {
     let rows = warehouse.read(name, key).await?;
-    let (schema, store) = (rows.schema(), Arc::new(InMemory::new()));
+    in_memory(Catalog::Warehouse, name, rows.schema(), &[rows]).await
+}
+
+/// A table of these rows alone.
+pub(super) async fn in_memory(
+    catalog: Catalog,
+    name: &TableName,
+    schema: SchemaRef,
+    rows: &[RecordBatch],
+) -> Result<Table, Error> {
+    let store = Arc::new(InMemory::new());
     let mut files = Vec::new();
-    if rows.num_rows() > 0 {
+    if rows.iter().any(|batch| batch.num_rows() > 0) {
         let bug = |err| Error::new(ErrorKind::Bug, err);
-        let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), None).map_err(bug)?;
-        writer.write(&rows).map_err(bug)?;
+        let mut writer =
+            ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), None).map_err(bug)?;
+        rows.iter().try_for_each(|batch| writer.write(batch)).map_err(bug)?;
         let content = writer.into_inner().map_err(bug)?;
         let (path, bytes) = (Path::from("rows.parquet"), content.len() as u64);
         store.put(&path, content.into()).await?;
         files.push(TableFile { path, bytes, times: None });
     }
-    let (catalog, name) = (Catalog::Warehouse, name.clone());
+    let name = name.clone();
     Ok(Table { catalog, name, schema, store, files, routed_by: None })
 }
 
@@ -297,7 +289,7 @@ async fn closed(
     let mut files = Vec::new();
     for input in inputs {
         let Input { table, key, n } = input;
-        let range = context.run.of.as_ref().map(|range| &range.key);
+        let range = context.run.subject.as_ref().map(|range| &range.key);
         if !lies_within(key, range) {
             let problem = format!("{table} {key} lies outside what the run works on");
             return Err(Error::new(ErrorKind::Bug, problem));

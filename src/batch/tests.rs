@@ -1,36 +1,19 @@
 use super::*;
 use crate::clock::Clock;
 use crate::crash::Crash;
-use crate::lake::testing::CrashingStore;
-use crate::lake::testing::TOPIC_ID;
-use crate::lake::testing::through;
-use crate::model::column::Column;
-use crate::model::column::ColumnType;
-use crate::model::column::Origin;
-use crate::model::commit::ClosedFile;
-use crate::model::commit::Closing;
-use crate::model::commit::FORMAT;
-use crate::model::dag::Dag;
-use crate::model::dag::Schedule;
-use crate::model::dag::Table;
-use crate::model::dag::TableContent;
-use crate::model::hive::Grain;
-use crate::model::hive::PartitionBy;
-use crate::model::job::Job;
-use crate::model::job::WarehouseTable;
+use crate::lake::testing::{CrashingStore, TOPIC_ID, through};
+use crate::model::column::{Column, ColumnType, Origin};
+use crate::model::commit::{ClosedFile, Closing, FORMAT};
+use crate::model::dag::{Dag, Schedule, Table, TableContent};
+use crate::model::hive::{Grain, PartitionBy, PartitionKey};
+use crate::model::job::{Job, WarehouseTable};
+use crate::model::load::{BegunLoad, LoadEnd, LoadIntent};
+use crate::model::run::Input;
 use crate::model::settings::LakeUrl;
-use crate::model::topic::EventTimeRule;
-use crate::model::topic::Expect;
-use crate::model::topic::Idle;
-use crate::model::topic::Otherwise;
-use crate::model::topic::Topic;
-use crate::warehouse::Begun;
-use crate::warehouse::End;
-use crate::warehouse::Intent;
+use crate::model::time::Micros;
+use crate::model::topic::{EventTimeRule, Expect, Idle, Otherwise, Topic};
 use crate::warehouse::Local;
-use arrow::array::Int64Array;
-use arrow::array::RecordBatch;
-use arrow::array::StringArray;
+use arrow::array::{Int64Array, RecordBatch, StringArray};
 use async_trait::async_trait;
 use object_store::ObjectStoreExt;
 use parquet::arrow::ArrowWriter;
@@ -57,11 +40,11 @@ struct Nobody;
 
 #[async_trait]
 impl Journal for Nobody {
-    async fn begin(&self, _: &Intent) -> Result<Begun, Error> {
+    async fn begin(&self, _: &LoadIntent) -> Result<BegunLoad, Error> {
         panic!("nothing is written down")
     }
 
-    async fn end(&self, _: &str, _: End) -> Result<(), Error> {
+    async fn end(&self, _: &str, _: LoadEnd) -> Result<(), Error> {
         panic!("nothing is written down")
     }
 }
@@ -190,17 +173,17 @@ impl World {
         self.lake.create_closing(&closing).await.unwrap();
     }
 
-    fn context<'a>(&'a self, run: &'a Run) -> Context<'a> {
+    fn context<'a>(&'a self, run: &'a PinnedRun) -> Context<'a> {
         let World { version, lake, warehouse, budget, .. } = self;
         Context { version, run, lake, warehouse, journal: &Nobody, budget }
     }
 
-    pub async fn run(&self, job: &str, run: &Run) -> Result<Outcome, Error> {
+    pub async fn run(&self, job: &str, run: &PinnedRun) -> Result<Outcome, Error> {
         super::run(&self.context(run), &job.parse().unwrap()).await
     }
 
     /// Runs it while one call to the lake goes wrong; says whether that was reached.
-    async fn run_through(&self, job: &str, run: &Run, crash: Crash) -> (bool, Option<Error>) {
+    async fn run_through(&self, job: &str, run: &PinnedRun, crash: Crash) -> (bool, Option<Error>) {
         let store = CrashingStore::over(self.lake.objects().clone(), crash);
         let lake = through(&self.lake, store.clone());
         let context = Context { lake: &lake, ..self.context(run) };
@@ -229,20 +212,23 @@ impl World {
 }
 
 /// The run of closing `n` of the hour.
-pub fn of_hour(n: u32) -> Run {
+pub fn of_hour(n: u32) -> PinnedRun {
     let key = HOUR.parse().unwrap();
     let (start, end) = PartitionBy::utc(Grain::Hour).range(&key);
     let inputs = vec![Input { table: "raw.changes".parse().unwrap(), key, n }];
-    Run { id: format!("close-{HOUR}-r{n}-test"), of: Some(Range { key, n, start, end }), inputs }
+    let table = "raw.changes".parse().unwrap();
+    let subject = Subject { table, grain: Grain::Hour, key, n, start, end, partial: false };
+    PinnedRun { id: format!("close-{HOUR}-r{n}-test"), subject: Some(subject), inputs }
 }
 
-fn of_day(hour: u32) -> Run {
+fn of_day(hour: u32) -> PinnedRun {
     let key: PartitionKey = "2026-11-20".parse().unwrap();
     let (start, end) = PartitionBy::utc(Grain::Day).range(&key);
     let input =
         Input { table: "agg.by_hour".parse().unwrap(), key: HOUR.parse().unwrap(), n: hour };
-    let of = Some(Range { key, n: 1, start, end });
-    Run { id: "close-2026-11-20-r1-test".into(), of, inputs: vec![input] }
+    let table = "agg.by_hour".parse().unwrap();
+    let subject = Subject { table, grain: Grain::Day, key, n: 1, start, end, partial: false };
+    PinnedRun { id: "close-2026-11-20-r1-test".into(), subject: Some(subject), inputs: vec![input] }
 }
 
 #[tokio::test]
@@ -401,8 +387,8 @@ async fn files_from_before_a_column_was_added_read_as_if_they_had_it_empty() {
     world.close(1, vec![file]).await;
     world.run("by_hour", &of_hour(1)).await.unwrap();
     world.batch("by_hour").sql = "select 'enwiki' as wiki, 2::bigint as n, 'x' as more".into();
-    let mut run = Run { inputs: Vec::new(), ..of_hour(1) };
-    run.of.as_mut().unwrap().key = "2026-11-20T06".parse().unwrap();
+    let mut run = PinnedRun { inputs: Vec::new(), ..of_hour(1) };
+    run.subject.as_mut().unwrap().key = "2026-11-20T06".parse().unwrap();
     world.run("by_hour", &run).await.unwrap();
     let told = world.ask("select wiki, n, more from agg.by_hour order by 1").await.unwrap();
     insta::assert_snapshot!(told, @r"

@@ -2,15 +2,13 @@
 
 use super::problem;
 use crate::config::problem::Problem;
-use crate::config::sql::Role;
-use crate::config::sql::SqlText;
+use crate::config::sql::{Role, SqlText};
 use crate::model::column::Origin;
-use crate::model::settings::Project;
+use crate::model::project::Project;
 use crate::model::topic::Topic;
 use crate::sql::expr;
 use crate::sql::problem::SqlProblem;
-use crate::sql::types::arrow_type;
-use crate::sql::types::schema;
+use crate::sql::types::{arrow_type, schema};
 
 pub fn check(project: &Project, texts: &[SqlText]) -> Vec<Problem> {
     let wrong = |text: &SqlText| {

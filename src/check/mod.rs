@@ -13,12 +13,8 @@ mod tests;
 
 use crate::config;
 use crate::config::Environment;
-use crate::config::problem::Place;
-use crate::config::problem::Problem;
-use crate::config::problem::Problems;
-use crate::config::problem::Severity;
-use crate::config::sql::Role;
-use crate::config::sql::SqlText;
+use crate::config::problem::{Place, Problem, Problems, Severity};
+use crate::config::sql::{Role, SqlText};
 use crate::sql::problem::SqlProblem;
 pub use report::Report;
 use std::ops::Range;
@@ -50,7 +46,7 @@ fn problem(found: &SqlProblem, text: &SqlText) -> Problem {
     }
 }
 
-/// Where a problem without a place most likely lies: at the first thing that it names, or else where
+/// The most likely place of a problem without a place: at the first thing that it names, or else where
 /// the statement begins.
 fn likely(message: &str, text: &SqlText) -> Place {
     let sql = &text.text.value;
@@ -93,7 +89,7 @@ fn statement(sql: &str) -> usize {
     0
 }
 
-/// The same text with blanks in place of what stands behind `--`.
+/// The same text with blanks in place of what follows `--`.
 fn without_comments(sql: &str) -> String {
     let line = |line: &str| {
         let code = line.find("--").unwrap_or(line.len());

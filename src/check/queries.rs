@@ -1,23 +1,16 @@
 //! The SQL over tables: what batches return and load, and what tests ask.
 
 use super::problem;
-use crate::config::problem::Problem;
-use crate::config::problem::did_you_mean;
-use crate::config::sql::Role;
-use crate::config::sql::SqlText;
+use crate::config::problem::{Problem, did_you_mean};
+use crate::config::sql::{Role, SqlText};
 use crate::model::dag::TableContent;
-use crate::model::job::BatchJob;
-use crate::model::job::JobKind;
-use crate::model::name::Name;
-use crate::model::name::TableName;
-use crate::model::settings::Project;
-use crate::sql::expr;
-use crate::sql::plan_schema;
+use crate::model::job::{BatchJob, JobKind};
+use crate::model::name::{Name, TableName};
+use crate::model::project::Project;
 use crate::sql::problem::SqlProblem;
-use crate::sql::schema::lake_schema;
-use crate::sql::schema::output_schema;
-use arrow::datatypes::Schema;
-use arrow::datatypes::SchemaRef;
+use crate::sql::schema::{lake_schema, output_schema};
+use crate::sql::{expr, plan_schema};
+use arrow::datatypes::{Schema, SchemaRef};
 use std::collections::BTreeMap;
 
 /// `whole`: every file could be read as it was meant.

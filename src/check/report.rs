@@ -1,19 +1,13 @@
 //! What `tidemill check` found, for a person and for a program.
 
 use crate::config::Loaded;
-use crate::config::problem::At;
-use crate::config::problem::Place;
-use crate::config::problem::Problem;
-use crate::config::problem::ProblemFacts;
-use crate::config::problem::Problems;
+use crate::config::problem::{At, Place, Problem, ProblemFacts, Problems};
 use crate::error::Error;
-use crate::model::commit::Changed;
-use crate::model::commit::Schema;
+use crate::model::commit::{Changed, Schema};
 use crate::model::dag::TableContent;
 use crate::model::duration::show_duration;
-use crate::model::name::TableName;
-use crate::model::name::TopicName;
-use crate::model::settings::Project;
+use crate::model::name::{TableName, TopicName};
+use crate::model::project::Project;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;

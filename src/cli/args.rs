@@ -2,7 +2,7 @@
 
 use super::config::ConfigVerb;
 use super::dags::DagsVerb;
-use super::demo::DemoArgs;
+use super::jobs::JobsVerb;
 use super::lake::LakeVerb;
 use super::partitions::PartitionsVerb;
 use super::runs::RunsVerb;
@@ -10,9 +10,9 @@ use super::sql::SqlArgs;
 use super::streams::StreamsVerb;
 use super::tables::TablesVerb;
 use super::tasks::TasksVerb;
-use clap::Parser;
-use clap::Subcommand;
-use clap::ValueEnum;
+use crate::demo::DemoArgs;
+use crate::terminal::print::Output;
+use clap::{Parser, Subcommand};
 use jiff::tz::TimeZone;
 use std::path::PathBuf;
 
@@ -20,13 +20,13 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "tidemill", version, disable_help_subcommand = true, max_term_width = 100)]
 pub struct Args {
-    /// The project's folder, where `tidemill.toml` is
+    /// The project's folder, which contains `tidemill.toml`
     #[arg(short = 'C', global = true, default_value = ".", value_name = "DIR")]
     pub dir: PathBuf,
-    /// Lays `tidemill.<ENV>.toml` over `tidemill.toml`; `TIDEMILL_ENV` says the same
+    /// Environment: keys of `tidemill.<ENV>.toml` replace those of `tidemill.toml`; or set `TIDEMILL_ENV`
     #[arg(long, global = true)]
     pub env: Option<String>,
-    /// How results are printed
+    /// Format of the results
     #[arg(short, long, global = true, value_enum, default_value_t)]
     pub output: Output,
     /// The timezone of times on screen, e.g. Europe/Madrid
@@ -44,32 +44,24 @@ fn zone(name: &str) -> Result<TimeZone, String> {
     TimeZone::get(name).map_err(|_| "write UTC or a name like Europe/Madrid".to_owned())
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    #[default]
-    Table,
-    /// The same facts, for programs
-    Json,
-}
-
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Reads the project's files and tells everything that is wrong with them
+    /// Checks the project's files and lists every problem
     Check,
-    /// Tries whether every configured system does what Tidemill relies on
+    /// Tests that every configured system does what Tidemill relies on
     Doctor,
     /// Runs the project until Ctrl-C
     Up {
-        /// Logs one JSON object a line
+        /// Logs one JSON object per line
         #[arg(long)]
         log_json: bool,
-        /// Ends, as at Ctrl-C, when stdin ends; for a program that must not leave it behind
+        /// Ends when stdin ends, as after Ctrl-C; for a program that must not leave it running
         #[arg(long, hide = true)]
         while_stdin: bool,
     },
-    /// A day of Wikimedia changes through the whole chain, in about a minute
+    /// Runs a simulated day of Wikimedia changes through the whole pipeline, in about a minute
     Demo(DemoArgs),
-    /// What runs, what has run, and what needs a person
+    /// Shows what runs, what has run, and what needs a person
     Status,
     /// DAGs: list, show, trigger, pause, unpause
     #[command(subcommand)]
@@ -77,7 +69,7 @@ pub enum Verb {
     /// Runs of DAGs: list, show, clear, mark, wait
     #[command(subcommand)]
     Runs(RunsVerb),
-    /// Tasks of a run: their logs, and why they have not run
+    /// Tasks of a run: logs, why
     #[command(subcommand)]
     Tasks(TasksVerb),
     /// Streams and feeds: list, show, start, stop
@@ -86,16 +78,19 @@ pub enum Verb {
     /// Hive partitions of a table: list, show, close, reopen
     #[command(subcommand)]
     Partitions(PartitionsVerb),
-    /// A table's files and log: verify them, trace a row
+    /// A table's files and log: verify, trace
     #[command(subcommand)]
     Lake(LakeVerb),
-    /// An environment's file: import
+    /// Jobs: test
+    #[command(subcommand)]
+    Jobs(JobsVerb),
+    /// The file of an environment: import
     #[command(subcommand)]
     Config(ConfigVerb),
-    /// Tables of the lake, as other engines read them: ddl
+    /// Tables of the lake for other engines: ddl
     #[command(subcommand)]
     Tables(TablesVerb),
-    /// Asks the lake and the warehouse (as warehouse.<table>) a question
+    /// Runs one query on the lake and the warehouse (as warehouse.<table>)
     Sql(SqlArgs),
     /// Prints the version
     Version,
@@ -106,5 +101,11 @@ pub enum Verb {
         attempt: Option<String>,
         #[arg(long)]
         accept: bool,
+        /// The state store of the daemon that has the files checked
+        #[arg(long, value_name = "FILE", conflicts_with = "attempt", requires = "epoch")]
+        state: Option<PathBuf>,
+        /// The epoch under which that daemon decides
+        #[arg(long, requires = "state")]
+        epoch: Option<u64>,
     },
 }

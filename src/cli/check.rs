@@ -1,10 +1,9 @@
 //! `tidemill check`: everything that is wrong with a project's files, at once.
 
-use super::args::Output;
-use super::context::Context;
-use super::context::block_on;
-use super::print;
 use crate::error::Error;
+use crate::terminal::context::{Context, block_on};
+use crate::terminal::print;
+use crate::terminal::print::Output;
 use crate::worker::accept;
 use std::process::ExitCode;
 

@@ -1,16 +1,13 @@
 //! `tidemill config`: an environment's file, made of what was provisioned.
 
-use super::context::Context;
-use super::print;
 use crate::config::import;
 use crate::config::import::Imported;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Doing, Error, ErrorKind};
+use crate::terminal::context::Context;
+use crate::terminal::print;
 use clap::Subcommand;
-use std::fs;
-use std::io;
 use std::io::Read;
+use std::{fs, io};
 
 /// What `terraform/` starts the daemon with.
 const ENV: &str = "gcp";
@@ -19,7 +16,7 @@ const ENV: &str = "gcp";
 pub enum ConfigVerb {
     /// Writes `tidemill.<ENV>.toml` (default: gcp) from `terraform output -json` on stdin
     Import {
-        /// Replaces the file if it is there and differs
+        /// Replaces an existing file that differs
         #[arg(long)]
         yes: bool,
     },
@@ -38,7 +35,7 @@ pub fn run(context: &Context, verb: &ConfigVerb) -> Result<(), Error> {
     let shown = path.display();
     match fs::read_to_string(&path) {
         Ok(there) if there != text && !yes => {
-            return Err(Error::new(ErrorKind::Input, format!("{shown} is there and says else"))
+            return Err(Error::new(ErrorKind::Input, format!("{shown} exists with other content"))
                 .remedy("add --yes to replace it"));
         }
         Ok(_) => {}

@@ -1,47 +1,37 @@
 //! `tidemill dags`: what is defined, and whether it may run.
 
-use super::context::Context;
-use super::context::block_on;
-use super::context::unknown;
-use super::print;
-use super::request;
-use super::screen::Grid;
-use super::screen::Lean;
-use super::screen::Times;
-use super::screen::or_dash;
-use super::screen::short;
-use super::status::dag_state;
-use super::status::next;
+use super::status::{dag_state, next};
+use super::{answers, request};
 use crate::error::Error;
-use crate::model::dag::DagVersion;
-use crate::model::dag::OnLate;
-use crate::model::dag::Schedule;
-use crate::model::dag::Work;
+use crate::model::accepted::DagEntry;
+use crate::model::dag::{DagVersion, OnLate, Schedule, Work};
 use crate::model::hive::PartitionKey;
 use crate::model::name::Name;
+use crate::model::request::Verb;
 use crate::store::Store;
-use crate::store::dags::DagEntry;
-use crate::store::requests::Verb;
+use crate::terminal::context::{Context, block_on, unknown};
+use crate::terminal::print;
+use crate::terminal::screen::{Grid, Lean, Times, or_dash, short};
 use clap::Subcommand;
 use serde::Serialize;
 use std::fmt::Write as _;
 
 #[derive(Debug, Subcommand)]
 pub enum DagsVerb {
-    /// All DAGs
+    /// Lists all DAGs
     List,
-    /// One DAG: its schedule, streams and tasks
+    /// Shows one DAG: its schedule, streams and tasks
     Show { dag: String },
-    /// Runs a DAG now
+    /// Starts a run of the DAG now
     Trigger {
         dag: String,
-        /// For the newest closing of this hive partition, e.g. 2026-11-20T05
+        /// For the newest closing of this hive partition, for example 2026-11-20T05
         #[arg(long)]
         partition_key: Option<PartitionKey>,
     },
-    /// Holds its runs back; its streams go on
+    /// Starts no more of its runs; its streams continue
     Pause { dag: String },
-    /// Lets its runs go on
+    /// Starts its runs again
     Unpause { dag: String },
 }
 
@@ -89,7 +79,8 @@ pub fn run(context: &Context, verb: DagsVerb) -> Result<(), Error> {
             DagsVerb::Trigger { dag, partition_key } => {
                 let dag = find(context, &store, &dag).await?.name;
                 let verb = Verb::TriggerDag { dag: dag.clone(), key: partition_key };
-                let run = request::ask(context, &project, &store, &verb).await?;
+                let outcome = request::ask(context, &project, &store, verb).await?;
+                let run = answers::done(&outcome);
                 print::note(&format!("started; `{}` waits for its end", {
                     context.command(&format!("runs wait {dag} {run}"))
                 }));
@@ -99,8 +90,8 @@ pub fn run(context: &Context, verb: DagsVerb) -> Result<(), Error> {
             DagsVerb::Unpause { dag } => (dag, |dag| Verb::UnpauseDag { dag }),
         };
         let dag = find(context, &store, &dag).await?.name;
-        let outcome = request::ask(context, &project, &store, &verb(dag)).await?;
-        context.show(&outcome, |outcome| format!("{outcome}\n"))
+        let outcome = request::ask(context, &project, &store, verb(dag)).await?;
+        context.show(&outcome, |outcome| format!("{}\n", answers::done(outcome)))
     })
 }
 

@@ -4,20 +4,16 @@
 //! daemon, and before the first one: it makes neither lake nor state store, and what it writes lies in
 //! places of its own and is removed again.
 
-use super::context::Context;
-use super::context::block_on;
-use super::screen::counted;
-use super::screen::size;
 use crate::error::Error;
 use crate::kafka::Cluster;
 use crate::lake::Lake;
-use crate::model::finding::Finding;
-use crate::model::finding::Health;
+use crate::model::finding::{Finding, Health};
 use crate::model::job::JobKind;
-use crate::model::settings::Project;
-use crate::model::settings::Settings;
-use crate::model::settings::Warehouse;
+use crate::model::project::Project;
+use crate::model::settings::{Settings, Warehouse};
 use crate::store::Store;
+use crate::terminal::context::{Context, block_on};
+use crate::terminal::screen::{counted, size};
 use crate::warehouse::BigQuery;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -117,7 +113,7 @@ fn disk(what: &str, path: &Path) -> Finding {
 
 fn kafka(context: &Context, project: &Project) -> System {
     let settings = &project.settings;
-    let resolve = |secret: &_| context.environment.secret(secret);
+    let resolve = |secret: &_| context.environment.secret(&project.root, secret);
     let (at, findings) = match Cluster::of(&settings.kafka, &resolve) {
         Err(error) => (String::new(), vec![Finding::failed("its settings resolve", &error)]),
         Ok(cluster) => {

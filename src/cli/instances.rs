@@ -1,17 +1,10 @@
 //! The processes of a stream that has several: each by itself, and how far they have come together.
 
-use super::screen::Grid;
-use super::screen::Lean;
-use super::screen::Stamp;
-use super::screen::Times;
-use super::screen::count;
-use super::screen::or_dash;
 use crate::error::Error;
 use crate::model::instance;
+use crate::model::stream::{Stream, StreamProgress, TopicPartitionProgress};
 use crate::store::Store;
-use crate::store::streams::Progress;
-use crate::store::streams::Stream;
-use crate::store::streams::TopicPartition;
+use crate::terminal::screen::{Grid, Lean, Stamp, Times, count, or_dash};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -39,9 +32,9 @@ pub async fn of(store: &Store, stream: &Stream) -> Result<Vec<Stream>, Error> {
 
 /// What they have come to together. A topic partition that has changed hands is told by two: it
 /// stands where the log has come furthest.
-pub fn together(streams: &[Stream]) -> Progress {
+pub fn together(streams: &[Stream]) -> StreamProgress {
     let parts: Vec<_> = streams.iter().filter_map(|stream| stream.progress.as_ref()).collect();
-    let mut all = Progress::default();
+    let mut all = StreamProgress::default();
     for part in &parts {
         all.rate += part.rate;
         all.memory_bytes += part.memory_bytes;
@@ -66,11 +59,11 @@ pub fn together(streams: &[Stream]) -> Progress {
 }
 
 /// Each topic partition as whoever has read it last tells it, with that process's id.
-fn furthest(streams: &[Stream]) -> BTreeMap<u32, (TopicPartition, &str)> {
-    let mut found: BTreeMap<u32, (TopicPartition, &str)> = BTreeMap::new();
+fn furthest(streams: &[Stream]) -> BTreeMap<u32, (TopicPartitionProgress, &str)> {
+    let mut found: BTreeMap<u32, (TopicPartitionProgress, &str)> = BTreeMap::new();
     for stream in streams {
         for place in stream.progress.iter().flat_map(|progress| &progress.topic_partitions) {
-            let reached = |place: &TopicPartition| (place.seq, place.committed, place.end);
+            let reached = |place: &TopicPartitionProgress| (place.seq, place.committed, place.end);
             let known = found.get(&place.topic_partition);
             if known.is_none_or(|(known, _)| reached(known) < reached(place)) {
                 found.insert(place.topic_partition, (place.clone(), &stream.id));
@@ -133,24 +126,23 @@ pub fn show(instances: &[Instance], times: &Times) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::run::Desired;
-    use crate::model::run::StreamState;
+    use crate::model::stream::{Desired, StreamKind, StreamState};
     use crate::model::time::Micros;
 
     fn stream(id: &str, places: &[(u32, u64)]) -> Stream {
-        let place = |&(topic_partition, seq): &(u32, u64)| TopicPartition {
+        let place = |&(topic_partition, seq): &(u32, u64)| TopicPartitionProgress {
             topic_partition,
             seq,
             committed: i64::try_from(seq).unwrap() * 10,
             watermark: Some(Micros(i64::try_from(seq).unwrap())),
-            ..TopicPartition::default()
+            ..TopicPartitionProgress::default()
         };
         Stream {
             id: id.into(),
             dag: "d".parse().unwrap(),
             name: "land".parse().unwrap(),
             job: "land".parse().unwrap(),
-            kind: "stream".into(),
+            kind: StreamKind::Stream,
             version: String::new(),
             content: String::new(),
             present: true,
@@ -160,9 +152,9 @@ mod tests {
             restarts: 0,
             next_start: None,
             waiting_for: None,
-            progress: Some(Progress {
+            progress: Some(StreamProgress {
                 topic_partitions: places.iter().map(place).collect(),
-                ..Progress::default()
+                ..StreamProgress::default()
             }),
             heartbeat: None,
         }

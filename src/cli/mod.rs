@@ -4,27 +4,24 @@
 //! change something leave a request for the daemon and wait for its outcome. Results go to stdout,
 //! everything else to stderr.
 
+mod answers;
 mod args;
 mod check;
 mod config;
-mod context;
 mod dags;
-mod demo;
 mod doctor;
 mod instances;
+mod jobs;
 mod lake;
 mod partitions;
-mod print;
 mod request;
 mod runs;
-mod screen;
 mod sql;
 mod status;
 mod streams;
 mod tables;
 mod tasks;
 mod tide;
-mod trace;
 mod up;
 mod why;
 
@@ -32,12 +29,13 @@ mod why;
 mod tests;
 
 use crate::clock::Clock;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use args::Args;
-use args::Verb;
+use crate::config::Environment;
+use crate::demo;
+use crate::error::{Error, ErrorKind};
+use crate::terminal::context::Context;
+use crate::terminal::print;
+use args::{Args, Verb};
 use clap::Parser;
-use context::Context;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -53,7 +51,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let (context, verb) = Context::of(args, program, Clock::system());
+    let Args { dir, env, output, tz: zone, verb } = args;
+    let (clock, environment) = (Clock::system(), Environment::of_process());
+    let context = Context { dir, env, output, zone, program, clock, environment };
     match dispatch(&context, verb) {
         Ok(code) => code,
         Err(error) => {
@@ -76,16 +76,19 @@ fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Error> {
         Verb::Streams(verb) => streams::run(context, verb)?,
         Verb::Partitions(verb) => partitions::run(context, verb)?,
         Verb::Lake(verb) => return lake::run(context, verb),
+        Verb::Jobs(verb) => return jobs::run(context, &verb),
         Verb::Config(verb) => config::run(context, &verb)?,
         Verb::Tables(verb) => tables::run(context, &verb)?,
         Verb::Sql(args) => sql::run(context, &args)?,
         Verb::Version => print::text(concat!("tidemill ", env!("CARGO_PKG_VERSION"), "\n"))?,
-        Verb::Worker { attempt, .. } => up::work(context, attempt.as_deref())?,
+        Verb::Worker { attempt, state, epoch, .. } => {
+            up::work(context, attempt.as_deref(), state.as_deref().zip(epoch))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// 1: it failed, 2: the user can mend it, 3: try later.
+/// 1: failure, 2: user error, 3: temporary failure.
 fn exit_code(kind: ErrorKind) -> ExitCode {
     ExitCode::from(match kind {
         ErrorKind::Input => 2,

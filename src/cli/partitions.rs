@@ -1,41 +1,29 @@
 //! `tidemill partitions`: what has closed, what is open, and what holds it up.
 
-use super::context::Context;
-use super::context::block_on;
-use super::context::unknown;
-use super::request;
-use super::screen::Stamp;
-use super::screen::Times;
-use super::screen::count;
-use super::screen::counted;
-use super::screen::fate;
-use super::screen::size;
-use super::tide::Tide;
-use super::tide::chart;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use super::tide::{Tide, chart};
+use super::{answers, request};
+use crate::error::{Error, ErrorKind};
 use crate::lake::Lake;
+use crate::model::attempt::Attempt;
+use crate::model::closing::Closed;
 use crate::model::commit::Closing;
 use crate::model::duration::show_duration;
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
-use crate::model::run::RunState;
-use crate::model::run::StreamState;
-use crate::model::settings::Project;
+use crate::model::project::Project;
+use crate::model::request::Verb;
+use crate::model::run::{Run, RunState};
+use crate::model::stream::StreamState;
+use crate::model::table::LakeTable;
 use crate::model::time::Micros;
 use crate::store::Store;
-use crate::store::attempts::Attempt;
-use crate::store::closings::Closed;
-use crate::store::requests::Verb;
-use crate::store::runs::Run;
 use crate::store::runs::Wanted;
-use crate::store::tables::LakeTable;
+use crate::terminal::context::{Context, block_on, unknown};
+use crate::terminal::screen::{Stamp, Times, count, counted, fate, size};
 use clap::Subcommand;
-use futures::StreamExt;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -46,19 +34,19 @@ const READS_MAX: usize = 16;
 
 #[derive(Debug, Subcommand)]
 pub enum PartitionsVerb {
-    /// The tide chart of a table
+    /// Lists the hive partitions of a table as a chart
     List { table: String },
-    /// One hive partition: its rows, its runs, what it waits for
+    /// Shows one hive partition: its rows, its runs, what it waits for
     Show { table: String, key: PartitionKey },
     /// Closes it as it is, marked partial
     Close {
         table: String,
         key: PartitionKey,
-        /// Yes, rows may be missing
+        /// Confirms that rows may be missing
         #[arg(long)]
         force: bool,
     },
-    /// Closes it again with what is there now, for every DAG on the table
+    /// Closes it again with all rows that have arrived, for every DAG of the table
     Reopen { table: String, key: PartitionKey },
 }
 
@@ -134,8 +122,8 @@ pub fn run(context: &Context, verb: PartitionsVerb) -> Result<(), Error> {
                 Verb::ReopenPartition { table, key }
             }
         };
-        let outcome = request::ask(context, &project, &store, &verb).await?;
-        context.show(&outcome, |outcome| format!("{outcome}\n"))
+        let outcome = request::ask(context, &project, &store, verb).await?;
+        context.show(&outcome, |outcome| format!("{}\n", answers::done(outcome)))
     })
 }
 
@@ -179,7 +167,7 @@ pub(super) async fn listed(store: &Store, table: &LakeTable) -> Result<Listed, E
 
 fn tide(closed: &Closed, runs: Option<&Vec<Run>>) -> Tide {
     let runs = runs.map_or(&[][..], Vec::as_slice);
-    let newest = |run: &&Run| run.of.as_ref().is_some_and(|of| of.n == closed.n);
+    let newest = |run: &&Run| run.subject.as_ref().is_some_and(|of| of.n == closed.n);
     let in_state = |state| runs.iter().filter(newest).any(|run| run.state == state);
     if in_state(RunState::Failed) {
         Tide::Failed
@@ -222,7 +210,7 @@ async fn runs_on(
 ) -> Result<BTreeMap<PartitionKey, Vec<Run>>, Error> {
     let mut runs: BTreeMap<PartitionKey, Vec<Run>> = BTreeMap::new();
     for run in store.runs(&Wanted::default()).await? {
-        let Some(of) = run.of.as_ref().filter(|of| of.table == *table) else { continue };
+        let Some(of) = run.subject.as_ref().filter(|of| of.table == *table) else { continue };
         runs.entry(of.key).or_default().push(run);
     }
     Ok(runs)

@@ -1,29 +1,16 @@
 //! `tidemill runs`: DAGs at work, each for one trigger.
 
-use super::context::Context;
-use super::context::block_on;
-use super::dags;
-use super::request;
-use super::screen::Grid;
-use super::screen::Lean;
-use super::screen::Stamp;
-use super::screen::Times;
-use super::screen::count;
-use super::screen::fate;
-use super::screen::or_dash;
-use super::screen::short;
-use super::screen::size;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::duration::parse_duration;
-use crate::model::duration::show_duration;
+use super::{answers, dags, request};
+use crate::error::{Error, ErrorKind};
+use crate::model::duration::{parse_duration, show_duration};
 use crate::model::hive::PartitionKey;
-use crate::model::run::RunState;
+use crate::model::request::Verb;
+use crate::model::run::{Run, RunState};
 use crate::model::time::Micros;
 use crate::store::Store;
-use crate::store::requests::Verb;
-use crate::store::runs::Run;
 use crate::store::runs::Wanted;
+use crate::terminal::context::{Context, block_on};
+use crate::terminal::screen::{Grid, Lean, Stamp, Times, count, fate, or_dash, short, size};
 use clap::Subcommand;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -34,35 +21,35 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Subcommand)]
 pub enum RunsVerb {
-    /// Runs, newest first
+    /// Lists runs, newest first
     List {
         dag: Option<String>,
         #[arg(long)]
         state: Option<RunState>,
         #[arg(long)]
         partition_key: Option<PartitionKey>,
-        /// How many; 0 for all
+        /// Maximum number of runs; 0 for all
         #[arg(short = 'n', long, default_value_t = 20)]
         most: u32,
     },
-    /// One run: what it reads, and its tasks
+    /// Shows one run: what it reads, and its tasks
     Show { dag: String, run: String },
-    /// Runs it again with the newest version of its DAG; lets a held run go
+    /// Runs it again with the newest version of its DAG; releases a held run
     Clear {
         dag: String,
         run: String,
-        /// Keeps what has succeeded
+        /// Keeps the tasks that have succeeded
         #[arg(long)]
         only_failed: bool,
     },
-    /// Decides a run's state by hand
+    /// Sets a run's state by hand
     Mark {
         dag: String,
         run: String,
         #[arg(value_parser = marked_state)]
         state: RunState,
     },
-    /// Waits for its end: exit code 0 if it succeeded, 1 if not, 3 when the time is over
+    /// Waits for its end: exit code 0 if it succeeded, 1 if it failed, 3 after the timeout
     Wait {
         dag: String,
         run: String,
@@ -144,8 +131,8 @@ pub fn run(context: &Context, verb: RunsVerb) -> Result<ExitCode, Error> {
                 Verb::MarkRun { dag, run, to: state }
             }
         };
-        let outcome = request::ask(context, &project, &store, &change).await?;
-        context.show(&outcome, |outcome| format!("{outcome}\n"))?;
+        let outcome = request::ask(context, &project, &store, change).await?;
+        context.show(&outcome, |outcome| format!("{}\n", answers::done(outcome)))?;
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -184,9 +171,9 @@ fn facts(run: &Run, now: Micros) -> RunFacts {
         id: run.id.clone(),
         state: run.state.to_string(),
         fate: fate(run, now),
-        partition_key: run.of.as_ref().map(|of| of.key.to_string()),
-        revision: run.of.as_ref().map(|of| of.n),
-        partial: run.of.as_ref().is_some_and(|of| of.partial),
+        partition_key: run.subject.as_ref().map(|of| of.key.to_string()),
+        revision: run.subject.as_ref().map(|of| of.n),
+        partial: run.subject.as_ref().is_some_and(|of| of.partial),
         version: short(&run.version),
         created: Stamp(run.created),
         started: run.started.map(Stamp),

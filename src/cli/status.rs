@@ -1,38 +1,22 @@
 //! `tidemill status`: one look at everything.
 
-use super::context::Context;
-use super::context::block_on;
-use super::screen::Grid;
-use super::screen::Lean;
-use super::screen::Stamp;
-use super::screen::Times;
-use super::screen::count;
-use super::screen::counted;
-use super::screen::fate;
-use super::screen::or_dash;
-use super::screen::short_run;
 use crate::daemon;
 use crate::daemon::Holder;
 use crate::error::Error;
-use crate::model::dag::DagVersion;
-use crate::model::dag::OnClose;
-use crate::model::dag::Schedule;
+use crate::model::accepted::DagEntry;
+use crate::model::dag::{DagVersion, OnClose, Schedule};
+use crate::model::due::{DueRange, Hold};
 use crate::model::duration::show_duration;
-use crate::model::hive::Grain;
-use crate::model::hive::PartitionBy;
-use crate::model::hive::PartitionKey;
+use crate::model::hive::{Grain, PartitionBy, PartitionKey};
 use crate::model::job::JobKind;
-use crate::model::run::RunState;
-use crate::model::run::StreamState;
-use crate::model::settings::Project;
+use crate::model::project::Project;
+use crate::model::run::{Run, RunState};
+use crate::model::stream::{Stream, StreamKind, StreamState};
 use crate::model::time::Micros;
 use crate::store::Store;
-use crate::store::closings::DueRange;
-use crate::store::dags::DagEntry;
-use crate::store::holds::Hold;
-use crate::store::runs::Run;
 use crate::store::runs::Wanted;
-use crate::store::streams::Stream;
+use crate::terminal::context::{Context, block_on};
+use crate::terminal::screen::{Grid, Lean, Stamp, Times, count, counted, fate, or_dash, short_run};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -60,7 +44,7 @@ pub struct Up {
 #[derive(Debug, Serialize)]
 pub struct StreamLine {
     pub id: String,
-    pub kind: String,
+    pub kind: StreamKind,
     pub state: String,
     pub rate: Option<f64>,
     pub lag: Option<u64>,
@@ -154,10 +138,10 @@ fn stream_line(stream: &Stream, mirrored: Mirrored) -> StreamLine {
     let told = progress.watermark.or(progress.last_mark);
     StreamLine {
         id: stream.id.clone(),
-        kind: stream.kind.clone(),
+        kind: stream.kind,
         state: stream.state.to_string(),
         rate: at_work.then_some(progress.rate),
-        lag: progress.lag.filter(|_| stream.kind != "feed"),
+        lag: progress.lag.filter(|_| stream.kind == StreamKind::Stream),
         watermark: told.or(mirrored.watermark).map(Stamp),
         last_commit: progress.last_commit.or(mirrored.last_commit).map(Stamp),
     }
@@ -295,10 +279,10 @@ async fn needs(context: &Context, store: &Store, streams: &[Stream]) -> Result<V
 
 /// Whether no later run of the same hive partition has taken its place.
 pub async fn is_newest(store: &Store, run: &Run) -> Result<bool, Error> {
-    let Some(of) = &run.of else { return Ok(true) };
+    let Some(of) = &run.subject else { return Ok(true) };
     let wanted = Wanted { dag: Some(run.dag.clone()), key: Some(of.key), ..Wanted::default() };
     let rivals = store.runs(&wanted).await?;
-    Ok(!rivals.iter().any(|other| other.of.as_ref().is_some_and(|other| other.n > of.n)))
+    Ok(!rivals.iter().any(|other| other.subject.as_ref().is_some_and(|other| other.n > of.n)))
 }
 
 pub fn screen(status: &Status, times: &Times) -> String {

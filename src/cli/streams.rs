@@ -1,49 +1,35 @@
 //! `tidemill streams`: what never ends, and how far it has come.
 
-use super::context::Context;
-use super::context::block_on;
-use super::context::unknown;
-use super::instances;
 use super::instances::Instance;
-use super::request;
-use super::screen::Grid;
-use super::screen::Lean;
-use super::screen::Stamp;
-use super::screen::Times;
-use super::screen::count;
-use super::screen::counted;
-use super::screen::or_dash;
-use super::screen::short;
-use super::screen::size;
-use super::status::stream_grid;
-use super::status::stream_lines;
+use super::status::{stream_grid, stream_lines};
+use super::{answers, instances, request};
 use crate::daemon;
 use crate::error::Error;
 use crate::lake::paths::TOPIC_ID_DIGITS;
 use crate::model::commit::consumer_group;
 use crate::model::dag::DagVersion;
 use crate::model::duration::show_duration;
-use crate::model::job::FeedFrom;
-use crate::model::job::JobKind;
-use crate::model::settings::Project;
+use crate::model::job::{FeedFrom, JobKind};
+use crate::model::project::Project;
+use crate::model::request::Verb;
+use crate::model::stream::{Stream, StreamProgress, TopicPartitionProgress};
 use crate::model::time::Micros;
 use crate::store::Store;
-use crate::store::requests::Verb;
-use crate::store::streams::Progress;
-use crate::store::streams::Stream;
+use crate::terminal::context::{Context, block_on, unknown};
+use crate::terminal::screen::{Grid, Lean, Stamp, Times, count, counted, or_dash, short, size};
 use clap::Subcommand;
 use serde::Serialize;
 use std::fmt::Write as _;
 
 #[derive(Debug, Subcommand)]
 pub enum StreamsVerb {
-    /// All streams and feeds
+    /// Lists all streams and feeds
     List,
-    /// One stream: what it reads and writes, and where each topic partition stands
+    /// Shows one stream: what it reads and writes, and its position in each topic partition
     Show { stream: String },
-    /// Starts it, or takes it out of waiting
+    /// Starts it, also when it waits for a person
     Start { stream: String },
-    /// Stops it; what it has read is committed first
+    /// Stops it after it has committed what it has read
     Stop { stream: String },
 }
 
@@ -71,6 +57,7 @@ pub(super) struct Shown {
     hive_partitions_open: u32,
     note: Option<String>,
     produced: u64,
+    left_out: u64,
     counts: crate::model::commit::Counts,
     /// Where it has several.
     instances: Vec<Instance>,
@@ -113,8 +100,8 @@ pub fn run(context: &Context, verb: StreamsVerb) -> Result<(), Error> {
                 Verb::StopStream { stream: find(context, &store, &stream).await?.id }
             }
         };
-        let outcome = request::ask(context, &project, &store, &verb).await?;
-        context.show(&outcome, |outcome| format!("{outcome}\n"))
+        let outcome = request::ask(context, &project, &store, verb).await?;
+        context.show(&outcome, |outcome| format!("{}\n", answers::done(outcome)))
     })
 }
 
@@ -163,6 +150,7 @@ pub(super) async fn facts(
         hive_partitions_open: progress.hive_partitions_open,
         note: progress.note.clone(),
         produced: progress.produced,
+        left_out: progress.left_out,
         counts: progress.counts,
         instances: instances::each(store, &all).await?,
         topic_partitions: places(&progress),
@@ -197,10 +185,10 @@ async fn source(
     })
 }
 
-fn places(progress: &Progress) -> Vec<Place> {
+fn places(progress: &StreamProgress) -> Vec<Place> {
     let lowest = progress.topic_partitions.iter().map(|place| place.watermark).min();
     let positive = |offset: i64| u64::try_from(offset).unwrap_or(0);
-    let place = |place: &crate::store::streams::TopicPartition| Place {
+    let place = |place: &TopicPartitionProgress| Place {
         topic_partition: place.topic_partition,
         committed: positive(place.committed),
         end: positive(place.end),
@@ -220,6 +208,7 @@ fn ends(version: &DagVersion, stream: &Stream) -> (String, String) {
                 FeedFrom::Simulate(simulate) => {
                     format!("a simulation, seed {}, {}/s", simulate.seed, simulate.rate)
                 }
+                FeedFrom::Exec(exec) => format!("the program {}", exec.command.join(" ")),
             };
             (from, format!("topic {}", feed.topic))
         }
@@ -270,6 +259,10 @@ pub(super) fn screen(shown: &Shown, times: &Times) -> String {
         let marked = shown.watermark.map(|at| times.time(at.0));
         let sent = count(shown.produced);
         let _ = writeln!(text, "sent      {sent} events, last mark {}", or_dash(marked));
+        if shown.left_out > 0 {
+            let left_out = count(shown.left_out);
+            let _ = writeln!(text, "left out  {left_out} repeats, by their ids, since start");
+        }
     }
     text
 }

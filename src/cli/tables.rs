@@ -1,25 +1,21 @@
 //! `tidemill tables`: how other engines get to see a table of the lake.
 
-use super::context::Context;
-use super::context::unknown;
-use super::print;
 use crate::batch::Declared;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::model::hive::Grain;
 use crate::model::job::JobKind;
 use crate::model::name::TableName;
-use crate::model::settings::Project;
+use crate::model::project::Project;
 use crate::model::settings::Warehouse;
-use arrow::datatypes::DataType;
-use arrow::datatypes::Schema;
-use clap::Subcommand;
-use clap::ValueEnum;
+use crate::terminal::context::{Context, unknown};
+use crate::terminal::print;
+use arrow::datatypes::{DataType, Schema};
+use clap::{Subcommand, ValueEnum};
 use std::collections::BTreeSet;
 
 #[derive(Debug, Subcommand)]
 pub enum TablesVerb {
-    /// Prints the statements that let another engine read a table where it lies
+    /// Prints statements that let another engine read a table in place
     Ddl {
         /// A table of the lake: raw.recentchange
         table: String,
@@ -218,8 +214,7 @@ fn bigquery(kind: &DataType) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::datatypes::Field;
-    use arrow::datatypes::TimeUnit;
+    use arrow::datatypes::{Field, TimeUnit};
 
     fn told(engine: Engine, grain: Grain) -> String {
         let at = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));

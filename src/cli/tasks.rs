@@ -1,19 +1,13 @@
 //! `tidemill tasks`: what tasks have said, and why they have not run.
 
-use super::context::Context;
-use super::context::block_on;
-use super::context::unknown;
-use super::print;
-use super::runs;
-use super::why;
+use super::{runs, why};
 use crate::daemon;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::settings::Project;
+use crate::error::{Doing, Error, ErrorKind};
+use crate::model::attempt::{Attempt, Owner};
+use crate::model::project::Project;
 use crate::store::Store;
-use crate::store::attempts::Attempt;
-use crate::store::attempts::Owner;
+use crate::terminal::context::{Context, block_on, unknown};
+use crate::terminal::print;
 use clap::Subcommand;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -21,18 +15,18 @@ use std::io;
 
 #[derive(Debug, Subcommand)]
 pub enum TasksVerb {
-    /// What a task of a run has written; of a stream: `tasks logs wikimedia.land`
+    /// Prints the log of a task; for a stream: `tasks logs wikimedia.land`
     Logs {
         /// A DAG, or a stream's id
         dag: String,
         run: Option<String>,
-        /// Left out: every task of the run
+        /// The task; by default every task of the run
         task: Option<String>,
-        /// Which try; left out: the last one
+        /// The try; by default the last one
         #[arg(long = "try")]
         tries: Option<u32>,
     },
-    /// Why a run is not done: the conditions that are not met
+    /// Explains why a run is not finished: the conditions that are not met
     Why { dag: String, run: String },
 }
 

@@ -1,7 +1,6 @@
 //! The tide chart: a table's hive partitions, one character each.
 
-use crate::model::hive::Grain;
-use crate::model::hive::PartitionKey;
+use crate::model::hive::{Grain, PartitionKey};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 

@@ -1,22 +1,16 @@
 //! `tidemill tasks why`: which condition is not met, and what is not in the way.
 
-use super::context::Context;
-use super::screen::Times;
-use super::screen::short;
-use super::screen::short_run;
 use crate::daemon;
 use crate::error::Error;
+use crate::model::attempt::{Attempt, AttemptState, Owner};
 use crate::model::dag::Schedule;
-use crate::model::run::AttemptState;
-use crate::model::run::RunState;
-use crate::model::run::TaskState;
-use crate::model::settings::Project;
+use crate::model::project::Project;
+use crate::model::run::{Run, RunState};
+use crate::model::task::{TaskInstance, TaskState};
 use crate::store::Store;
-use crate::store::attempts::Attempt;
-use crate::store::attempts::Owner;
-use crate::store::runs::Run;
-use crate::store::runs::Task;
 use crate::store::runs::Wanted;
+use crate::terminal::context::Context;
+use crate::terminal::screen::{Times, short, short_run};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -83,7 +77,7 @@ pub async fn facts(
 /// Everything that could be in a run's way.
 pub struct Facts {
     pub run: Run,
-    pub tasks: Vec<Task>,
+    pub tasks: Vec<TaskInstance>,
     pub attempts: Vec<Attempt>,
     /// Each task with those before it.
     pub after: Vec<(String, Vec<String>)>,
@@ -207,7 +201,7 @@ fn not_run(facts: &Facts, name: &str, after: &[String]) -> String {
     format!("{name} has not run: it waits for {} (all_success), {why}.", after.join(", "))
 }
 
-fn failed(facts: &Facts, task: &Task) -> String {
+fn failed(facts: &Facts, task: &TaskInstance) -> String {
     let name = task.name.as_str();
     let last = task.attempt.as_ref();
     let attempt = facts.attempts.iter().find(|attempt| Some(&attempt.id) == last);
@@ -239,7 +233,7 @@ fn failed(facts: &Facts, task: &Task) -> String {
     text
 }
 
-fn waiting(facts: &Facts, task: &Task, after: &[String]) -> String {
+fn waiting(facts: &Facts, task: &TaskInstance, after: &[String]) -> String {
     let name = task.name.as_str();
     let done = |before: &&String| {
         !facts

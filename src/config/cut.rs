@@ -2,11 +2,10 @@
 //! schedule that runs it.
 
 use super::dag::{DagFile, OnCloseFile, ScheduleFile};
-use super::graph;
+use super::files::{Files, Writers};
 use super::job::{BatchFile, JobFile, JobFileKind};
 use super::problem::{Place, Problem, Sink};
-use super::resolve::{Files, Writers};
-use super::tasks;
+use super::{graph, tasks};
 use crate::model::hive::PartitionBy;
 use crate::model::name::{Name, TableName};
 use std::collections::BTreeMap;
@@ -120,8 +119,7 @@ impl Cuts {
             let help = if own.timezone == cut.timezone {
                 format!("run the job by {0}: `grain = \"{0}\"` in the DAG's schedule", own.grain)
             } else {
-                "cut both in one timezone: a run reads what lies within its own hive partition"
-                    .into()
+                "give both one timezone: a run reads what is within its own hive partition".into()
             };
             sink.push(Problem::error(title, &table.place).help(help));
         }

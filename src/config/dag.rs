@@ -2,12 +2,13 @@
 
 use super::job::GRAINS;
 use super::node::{Entry, Node};
-use super::problem::{At, Place, Problem, Sink, names_a_secret};
+use super::problem::{At, Place, Problem, Sink};
 use super::section::{Section, text};
-use super::settings::env_value;
-use crate::model::dag::{Empty, EnvValue, OnLate};
+use super::value::variable;
+use crate::model::dag::{Empty, OnLate};
 use crate::model::hive::Grain;
 use crate::model::name::{Name, TableName};
+use crate::model::secret::EnvValue;
 use crate::model::template::Template;
 use crate::model::time::Micros;
 use std::collections::BTreeMap;
@@ -247,21 +248,4 @@ fn exec(section: &mut Section<'_>) -> Option<WorkFile> {
     }
     let argv = argv.into_iter().map(|item| item.value).collect();
     sound.then_some(WorkFile::Exec { argv, env, templates })
-}
-
-fn variable(entry: &Entry, sink: &Sink) -> Option<EnvValue> {
-    let name = &entry.key;
-    if name.is_empty() || name.contains(['=', '\0']) || name.starts_with("TIDEMILL_") {
-        let title = format!("`{name}` can't be set");
-        let help = "names beginning with TIDEMILL_ are ours, and none may contain '='";
-        sink.push(Problem::error(title, &entry.key_place).help(help));
-        return None;
-    }
-    let value = env_value(&entry.node, sink)?;
-    if names_a_secret(name) && matches!(value, EnvValue::Text(_)) {
-        let title = format!("`{name}` looks like a secret, and stands here as text");
-        let help = format!("write {name} = {{ env = \"{name}\" }}, and change the secret");
-        sink.push(Problem::warning(title, &entry.key_place.start()).help(help));
-    }
-    Some(value)
 }

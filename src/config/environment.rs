@@ -1,9 +1,7 @@
 //! The environment of the process: single settings set from outside the files.
 
-use super::node::Table;
-use super::node::parse_variable;
-use super::problem::Sink;
-use super::problem::Source;
+use super::node::{Table, parse_variable};
+use super::problem::{Sink, Source};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,17 +1,15 @@
 //! Reads where a feed's events come from: in its job, or in `[feeds]` of an environment.
 
-use super::problem::At;
-use super::problem::Problem;
+use super::problem::{At, Problem};
 use super::section::Section;
-use crate::model::job::FeedFrom;
-use crate::model::job::LateRows;
-use crate::model::job::Replay;
-use crate::model::job::Simulate;
-use crate::model::job::SimulateModel;
+use super::value::variable;
+use crate::model::job::{Exec, FeedFrom, LateRows, Replay, Simulate, SimulateModel};
 use std::time::Duration;
 
 /// Events a second, as measured on the real stream.
 const RATE: f64 = 37.0;
+/// Between two calls of a program, where its job says nothing.
+const EXEC_EVERY: Duration = Duration::from_secs(10);
 /// A thousand years: more overflows event time.
 const HOURS_MAX: f64 = 8_766_000.0;
 
@@ -22,24 +20,50 @@ pub struct FeedSource {
     pub file: Option<At<String>>,
 }
 
-/// Reads `{ replay = {…} }` or `{ simulate = {…} }`: in a job, or in `[feeds]` of an environment.
+/// What an environment says instead of a feed's own job.
+#[derive(Clone, Debug)]
+pub struct FeedOverride {
+    pub job: At<String>,
+    pub from: FeedSource,
+}
+
+/// Reads `{ replay = {…} }` or another source: in a job, or in `[feeds]` of an environment.
 pub fn read(mut from: Section<'_>) -> Option<FeedSource> {
+    let own = |from| FeedSource { from, file: None };
     let replay = from.section("replay", "feed.from.replay").map(replay);
-    let simulate = from.section("simulate", "feed.from.simulate").map(simulate);
-    if replay.is_some() && simulate.is_some() {
+    let simulate = from
+        .section("simulate", "feed.from.simulate")
+        .map(|section| simulate(section).map(FeedFrom::Simulate).map(own));
+    let exec = from
+        .section("exec", "feed.from.exec")
+        .map(|section| exec(section).map(FeedFrom::Exec).map(own));
+    let mut found: Vec<_> = [replay, simulate, exec].into_iter().flatten().collect();
+    if found.len() > 1 {
         let title = "a feed has one source";
-        from.sink().push(Problem::error(title, &from.place).help("leave out replay or simulate"));
-    } else if replay.is_none() && simulate.is_none() && !from.has_any() {
-        from.missing("replay or simulate", "simulate = { model = \"recentchange\" }");
+        let help = "leave one of replay, simulate and exec";
+        from.sink().push(Problem::error(title, &from.place).help(help));
+        found.clear();
+    } else if found.is_empty() && !from.has_any() {
+        from.missing("replay, simulate or exec", "simulate = { model = \"recentchange\" }");
     }
     from.finish();
-    match (replay, simulate) {
-        (Some(replay), None) => replay,
-        (None, Some(simulate)) => {
-            simulate.map(|simulate| FeedSource { from: FeedFrom::Simulate(simulate), file: None })
-        }
-        _ => None,
+    found.pop().flatten()
+}
+
+fn exec(mut section: Section<'_>) -> Option<Exec> {
+    let command = section.texts("command");
+    let is_written = section.has("command");
+    if !is_written || command.as_ref().is_some_and(Vec::is_empty) {
+        section.missing("command", "command = [\"./poll\", \"--changes\"]");
     }
+    let every = section.duration("every").unwrap_or(EXEC_EVERY);
+    let environment = section.named("env").iter();
+    let environment = environment
+        .filter_map(|entry| Some((entry.key.clone(), variable(entry, section.sink())?)))
+        .collect();
+    section.finish();
+    let command = command?.into_iter().map(|item| item.value).collect::<Vec<_>>();
+    (!command.is_empty()).then_some(Exec { command, every, environment })
 }
 
 fn replay(mut section: Section<'_>) -> Option<FeedSource> {

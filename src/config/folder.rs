@@ -2,17 +2,16 @@
 
 use super::dag::{self, DagFile};
 use super::environment::{Environment, set_from};
-use super::job;
+use super::files::Files;
 use super::job::JobFile;
 use super::node::{self, Node, Table, Value};
 use super::problem::{At, Place, Problem, QUERY_FILE, Sink, Source, did_you_mean};
-use super::resolve::{Files, replayed_files_exist, resolve};
-use super::settings;
+use super::resolve::{replayed_files_exist, resolve};
 use super::sql::{self, SqlText};
-use super::topic;
-use super::warehouse;
+use super::{job, settings, topic, warehouse};
 use crate::model::name::{Name, TableName, TopicName};
-use crate::model::settings::{Project, Settings};
+use crate::model::project::Project;
+use crate::model::settings::Settings;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs;

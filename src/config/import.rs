@@ -1,7 +1,6 @@
 //! Makes an environment's file of what Terraform says it has made.
 
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -105,7 +104,7 @@ fn left(made: &Made, env: &str) -> Vec<String> {
     )];
     if let Some(store) = &made.store {
         left.push(format!(
-            "Cloud SQL {} stands unused: this version keeps no state in PostgreSQL",
+            "Cloud SQL {} is not used: this version keeps no state in PostgreSQL",
             store.connection
         ));
     }
@@ -116,7 +115,7 @@ fn left(made: &Made, env: &str) -> Vec<String> {
                 .into(),
         ),
         Some("SSL") => left.push(
-            "Kafka wants a client certificate: set kafka.properties \"ssl.certificate.location\" \
+            "Kafka needs a client certificate: set kafka.properties \"ssl.certificate.location\" \
              and \"ssl.key.location\" to files of the image"
                 .into(),
         ),

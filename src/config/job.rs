@@ -1,11 +1,10 @@
 //! Reads `jobs/<job>/job.toml`: a feed, a stream or a batch.
 
-use super::feed;
 use super::feed::FeedSource;
 use super::node::{Node, Value};
 use super::problem::{At, Place, Problem, Sink, Source};
 use super::section::Section;
-use super::topic;
+use super::{feed, topic};
 use crate::model::commit::Publish;
 use crate::model::hive::{Grain, PartitionBy};
 use crate::model::job::{OnGap, Roll, Start, WarehouseTable};
@@ -129,9 +128,13 @@ pub fn read(name: &Name, root: &Node, query: Option<Arc<Source>>, sink: &Sink) -
 }
 
 fn feed(mut section: Section<'_>) -> Option<FeedFile> {
-    let from =
-        required_section(&mut section, "from", "feed.from", "[from.simulate] or [from.replay]")
-            .and_then(feed::read);
+    let from = required_section(
+        &mut section,
+        "from",
+        "feed.from",
+        "[from.simulate], [from.replay] or [from.exec]",
+    )
+    .and_then(feed::read);
     let to = inner_section(&mut section, ["to", "kafka"], ["feed.to", "feed.to.kafka"])
         .and_then(to_kafka);
     section.finish();

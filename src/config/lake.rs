@@ -1,14 +1,15 @@
 //! Reads `[lake]`: a folder or a bucket, and how a bucket is reached.
 
-use super::node::Node;
 use super::problem::{At, Problem, Sink};
 use super::section::Section;
-use super::settings::{env_value, url};
-use crate::model::dag::EnvValue;
-use crate::model::settings::{LakeBucket, LakeUrl, Secret};
-use std::path::{Path, PathBuf};
+use super::value::{address, key_file, url};
+use crate::model::settings::{LakeBucket, LakeUrl};
+use std::path::Path;
 
 const BUCKET: &str = "gs://";
+
+const KEY_HELP: &str = "write { file = \"/run/secrets/lake.json\" }, or leave it out: then they are those of \
+                        GOOGLE_APPLICATION_CREDENTIALS, of `gcloud auth application-default login`, or of the machine";
 
 /// `None` with at least one problem in the section's sink.
 pub fn read(section: Option<Section<'_>>, root: &Path, home: &Path) -> Option<LakeUrl> {
@@ -22,7 +23,7 @@ pub fn read(section: Option<Section<'_>>, root: &Path, home: &Path) -> Option<La
     }
     for key in ["endpoint", "credentials"] {
         if let Some(entry) = section.take(key) {
-            let title = format!("a lake in a folder takes no `{key}`");
+            let title = format!("a lake in a folder has no setting `{key}`");
             let help = "leave it out, or write url = \"gs://BUCKET\"";
             section.sink().push(Problem::error(title, &entry.key_place).help(help));
         }
@@ -37,8 +38,8 @@ fn bucket(section: &mut Section<'_>, root: &Path) -> Option<LakeBucket> {
     let endpoint = section.text("endpoint");
     let credentials = section.take("credentials").map(|entry| &entry.node);
     let sink = section.sink();
-    let endpoint = endpoint.map(|written| checked_endpoint(&written, sink));
-    let credentials = credentials.map(|node| key_file(node, root, sink));
+    let endpoint = endpoint.map(|written| address(&written, "http://127.0.0.1:9023", sink));
+    let credentials = credentials.map(|node| key_file(node, root, KEY_HELP, sink));
     let (name, prefix) = named(&url, sink)?;
     // Outer `None`: not written; inner: written wrongly, and told.
     Some(LakeBucket {
@@ -78,38 +79,12 @@ fn named(url: &At<String>, sink: &Sink) -> Option<(String, String)> {
     None
 }
 
-fn checked_endpoint(endpoint: &At<String>, sink: &Sink) -> Option<String> {
-    let address = endpoint.value.trim_end_matches('/');
-    let host = address.strip_prefix("http://").or_else(|| address.strip_prefix("https://"));
-    if host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', ' '])) {
-        return Some(address.to_owned());
-    }
-    let title = format!("`{}` is no address of a server", endpoint.value);
-    let help = "write \"http://127.0.0.1:9023\", or leave it out for Google's own";
-    sink.push(Problem::error(title, &endpoint.place).help(help));
-    None
-}
-
-/// A key is a file by its nature, so it needs no other place.
-fn key_file(node: &Node, root: &Path, sink: &Sink) -> Option<PathBuf> {
-    match env_value(node, sink)? {
-        EnvValue::Secret(Secret::File(file)) => Some(root.join(file)),
-        EnvValue::Text(_) | EnvValue::Secret(Secret::Env(_)) => {
-            let help = "write { file = \"/run/secrets/lake.json\" }, or leave it out: then they are those of \
-                        GOOGLE_APPLICATION_CREDENTIALS, of `gcloud auth application-default login`, or of the machine";
-            // Its own place may hold a secret.
-            let place = node.place.start();
-            sink.push(Problem::error("`credentials` are a key file", &place).help(help));
-            None
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{Environment, load};
     use std::fs;
+    use std::path::PathBuf;
 
     /// The lake that `settings` tell of, from the folder that they lie in, or what is wrong.
     fn lake(settings: &str) -> Result<(LakeUrl, PathBuf), String> {
@@ -140,6 +115,6 @@ credentials = { file = "keys/lake.json" }
     fn a_folder_takes_no_endpoint() {
         let settings = "lake = { url = \"file:lake\", endpoint = \"http://127.0.0.1:9023\" }";
         let problems = lake(settings).unwrap_err();
-        assert!(problems.contains("a lake in a folder takes no `endpoint`"), "{problems}");
+        assert!(problems.contains("a lake in a folder has no setting `endpoint`"), "{problems}");
     }
 }

@@ -8,6 +8,7 @@ mod cut;
 mod dag;
 mod environment;
 mod feed;
+mod files;
 mod folder;
 mod graph;
 pub mod import;
@@ -23,12 +24,13 @@ mod settings;
 pub mod sql;
 mod tasks;
 mod topic;
+mod value;
 mod warehouse;
 
 #[cfg(test)]
 mod tests;
 
-use crate::model::settings::Project;
+use crate::model::project::Project;
 pub use environment::Environment;
 pub use folder::{Read, read};
 use problem::Problems;

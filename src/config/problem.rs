@@ -1,4 +1,4 @@
-//! What is wrong with a project's files, told so that the writer can mend all of it at once.
+//! What is wrong with a project's files, in a form that lets the author fix all of it at once.
 
 use crate::error::{Error, ErrorKind};
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
@@ -70,7 +70,7 @@ impl Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Nothing runs before it is mended.
+    /// Nothing runs before it is fixed.
     Error,
     /// Runs, but probably not as meant.
     Warning,

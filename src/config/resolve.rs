@@ -4,37 +4,16 @@
 
 use super::cut::Cuts;
 use super::dag::{DagFile, OnCloseFile, ScheduleFile};
-use super::feed::FeedSource;
+use super::feed::{FeedOverride, FeedSource};
+use super::files::{Files, Resolved, Writers};
 use super::job::{BatchFile, FeedFile, JobFile, JobFileKind, StreamFile};
 use super::problem::{At, Place, Problem, Sink, did_you_mean};
-use super::settings::FeedOverride;
 use super::tasks;
-use super::topic::TopicFile;
 use crate::model::dag::{Dag, OnClose, Schedule, Table, TableContent};
 use crate::model::job::{BatchJob, FeedJob, Job, JobKind, StreamJob};
 use crate::model::name::{Name, TableName, TopicName};
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// All files of a project, read one by one.
-#[derive(Clone, Debug, Default)]
-pub struct Files {
-    pub feeds: Vec<FeedOverride>,
-    pub topics: BTreeMap<TopicName, TopicFile>,
-    pub jobs: BTreeMap<Name, JobFile>,
-    pub dags: BTreeMap<Name, DagFile>,
-}
-
-/// What of them could be resolved.
-#[derive(Debug, Default)]
-pub struct Resolved {
-    pub jobs: BTreeMap<Name, Job>,
-    pub dags: BTreeMap<Name, Dag>,
-    pub tables: BTreeMap<TableName, Table>,
-}
-
-/// The job that writes each lake table.
-pub type Writers<'a> = BTreeMap<&'a TableName, &'a JobFile>;
 
 pub fn resolve(files: &Files, sink: &Sink) -> Resolved {
     let writers = writers(files, sink);

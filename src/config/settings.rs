@@ -2,16 +2,16 @@
 //!
 //! Every key may be left out; what is left out lives in the environment's own folder.
 
-use super::feed;
-use super::feed::FeedSource;
-use super::lake;
-use super::node::{Node, Value};
+use super::feed::FeedOverride;
+use super::node::Node;
 use super::problem::{At, Place, Problem, Sink, names_a_secret};
 use super::section::Section;
-use super::warehouse;
-use crate::model::dag::EnvValue;
+use super::value::{env_value, url};
+use super::{feed, lake, warehouse};
 use crate::model::name::ProjectName;
-use crate::model::settings::{Kafka, Limits, Secret, Settings};
+use crate::model::secret::EnvValue;
+use crate::model::secret::Secret;
+use crate::model::settings::{Kafka, Limits, Settings};
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -21,14 +21,9 @@ const FORMAT: u32 = 1;
 const BATCH_MEMORY_BYTES: u64 = 1 << 30;
 const STREAM_MEMORY_BYTES: u64 = 256 << 20;
 const KEEP_RUNS: Duration = Duration::from_hours(90 * 24);
+/// A year and a month: whoever audits a year finds all of it.
+const KEEP_REQUESTS: Duration = Duration::from_hours(400 * 24);
 const KEEP_TOPICS_BYTES: u64 = 2 << 30;
-
-/// What an environment says instead of a feed's own job.
-#[derive(Clone, Debug)]
-pub struct FeedOverride {
-    pub job: At<String>,
-    pub from: FeedSource,
-}
 
 /// `None` with at least one problem in `sink`.
 pub fn read(
@@ -85,6 +80,7 @@ fn limits(section: Option<Section<'_>>) -> (Limits, u64) {
         batch_memory_bytes: BATCH_MEMORY_BYTES,
         stream_memory_bytes: STREAM_MEMORY_BYTES,
         keep_runs: KEEP_RUNS,
+        keep_requests: KEEP_REQUESTS,
     };
     let Some(mut section) = section else { return (limits, KEEP_TOPICS_BYTES) };
     let written = section.integer("parallelism", 1..=1024);
@@ -92,6 +88,7 @@ fn limits(section: Option<Section<'_>>) -> (Limits, u64) {
     limits.batch_memory_bytes = section.size("batch_memory").unwrap_or(BATCH_MEMORY_BYTES);
     limits.stream_memory_bytes = section.size("stream_memory").unwrap_or(STREAM_MEMORY_BYTES);
     limits.keep_runs = section.span("keep_runs").unwrap_or(KEEP_RUNS);
+    limits.keep_requests = section.span("keep_requests").unwrap_or(KEEP_REQUESTS);
     let keep_topics = section.size("keep_topics").unwrap_or(KEEP_TOPICS_BYTES);
     section.finish();
     (limits, keep_topics)
@@ -102,26 +99,6 @@ fn state(section: Option<Section<'_>>, root: &Path, home: &Path) -> Option<PathB
     let url = url(&mut section, "sqlite:", "sqlite:.tidemill/state.db", root);
     section.finish();
     url.unwrap_or_else(|| Some(home.join("state.db")))
-}
-
-/// The path behind a scheme, from the project's folder. Outer `None`: not written.
-#[expect(clippy::option_option, reason = "not written, and written wrongly, are two cases")]
-pub fn url(
-    section: &mut Section<'_>,
-    scheme: &str,
-    like: &str,
-    root: &Path,
-) -> Option<Option<PathBuf>> {
-    if !section.has("url") {
-        return None;
-    }
-    let Some(url) = section.text("url") else { return Some(None) };
-    let path = url.value.strip_prefix(scheme).filter(|path| !path.is_empty());
-    if path.is_none() {
-        let title = format!("`{}` is no place for it", url.value);
-        section.sink().push(Problem::error(title, &url.place).help(format!("write \"{like}\"")));
-    }
-    Some(path.map(|path| root.join(path.trim_start_matches("//"))))
 }
 
 fn kafka(section: Option<Section<'_>>, home: &Path, keep_bytes: u64) -> Option<Kafka> {
@@ -188,29 +165,6 @@ fn servers(brokers: &At<String>, sink: &Sink) -> Option<String> {
         sink.push(Problem::error(title, &brokers.place).help(help));
     }
     servers.map(|servers| servers.join(","))
-}
-
-/// Reads a text, `{ env = "…" }` or `{ file = "…" }`.
-pub fn env_value(node: &Node, sink: &Sink) -> Option<EnvValue> {
-    match &node.value {
-        Value::Text(text) | Value::Loose(text) => return Some(EnvValue::Text(text.clone())),
-        Value::Integer(number) => return Some(EnvValue::Text(number.to_string())),
-        Value::Bool(flag) => return Some(EnvValue::Text(flag.to_string())),
-        Value::Float(_) | Value::Time(_) | Value::List(_) | Value::Table(_) => {}
-    }
-    let mut section = Section::open("secret", node, sink)?;
-    let (env, file) = (section.text("env"), section.text("file"));
-    let place = section.place.clone();
-    section.finish();
-    match (env, file) {
-        (Some(env), None) => Some(EnvValue::Secret(Secret::Env(env.value))),
-        (None, Some(file)) => Some(EnvValue::Secret(Secret::File(file.value.into()))),
-        _ => {
-            let help = "write { env = \"NAME\" } or { file = \"/run/secrets/name\" }";
-            sink.push(Problem::error("a secret has one place", &place).help(help));
-            None
-        }
-    }
 }
 
 /// A secret that stands in a file is in its history for ever.

@@ -1,9 +1,9 @@
 //! The SQL in a project's files, each text with its place.
 
 use super::dag::WorkFile;
+use super::files::Files;
 use super::job::JobFileKind;
 use super::problem::{At, Place, Source};
-use super::resolve::Files;
 use crate::model::name::{Name, TopicName};
 use std::sync::Arc;
 

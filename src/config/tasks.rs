@@ -1,10 +1,10 @@
 //! The names within a DAG: its jobs, the edges between its tasks, and what they hand over.
 
 use super::dag::{DagFile, ScheduleFile, TaskFile, WorkFile};
+use super::files::Files;
 use super::graph;
 use super::job::{JobFile, JobFileKind};
 use super::problem::{At, Problem, Sink, did_you_mean};
-use super::resolve::Files;
 use crate::model::dag::{Task, Work};
 use crate::model::name::{Name, TableName};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,6 @@
 use super::*;
 use crate::model::hive::Grain;
-use crate::model::job::FeedFrom;
-use crate::model::job::JobKind;
+use crate::model::job::{FeedFrom, JobKind};
 use crate::model::settings::LakeUrl;
 use std::fs;
 

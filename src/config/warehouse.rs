@@ -1,16 +1,14 @@
 //! Reads `[warehouse]`: a folder of this environment, or the data sets of a Google Cloud project.
 
+use super::files::{Files, Resolved};
 use super::job::JobFileKind;
-use super::node::Node;
 use super::problem::{At, Problem, Sink};
-use super::resolve::{Files, Resolved};
 use super::section::Section;
-use super::settings::env_value;
-use crate::model::dag::EnvValue;
+use super::value::{address, key_file};
 use crate::model::hive::Grain;
 use crate::model::job::JobKind;
-use crate::model::settings::{BigQuery, LakeUrl, Secret, Warehouse};
-use std::path::{Path, PathBuf};
+use crate::model::settings::{BigQuery, LakeUrl, Warehouse};
+use std::path::Path;
 use std::time::Duration;
 
 #[derive(Clone, Copy)]
@@ -23,6 +21,8 @@ const KINDS: [(&str, Kind); 2] = [("local", Kind::Local), ("bigquery", Kind::Big
 
 /// As many hours as BigQuery keeps partitions of a table, 10,000, in whole days.
 const HOURS_KEPT_MAX: Duration = Duration::from_hours(416 * 24);
+
+const KEY_HELP: &str = "write { file = \"/run/secrets/bigquery.json\" }, or leave it out";
 
 /// The keys that only a warehouse in the cloud has.
 const CLOUD: [&str; 4] = ["project", "location", "endpoint", "credentials"];
@@ -56,7 +56,7 @@ pub fn read(
 fn local_takes_no_more(section: &mut Section<'_>) {
     for key in CLOUD {
         if let Some(entry) = section.take(key) {
-            let title = format!("the local warehouse takes no `{key}`");
+            let title = format!("the local warehouse has no setting `{key}`");
             let help = "leave it out, or write kind = \"bigquery\"";
             section.sink().push(Problem::error(title, &entry.key_place).help(help));
         }
@@ -83,8 +83,8 @@ fn bigquery(section: &mut Section<'_>, root: &Path) -> Option<BigQuery> {
     let endpoint = section.text("endpoint");
     let credentials = section.take("credentials").map(|entry| &entry.node);
     let sink = section.sink();
-    let endpoint = endpoint.map(|written| address(&written, sink));
-    let credentials = credentials.map(|node| key_file(node, root, sink));
+    let endpoint = endpoint.map(|written| address(&written, "http://127.0.0.1:9050", sink));
+    let credentials = credentials.map(|node| key_file(node, root, KEY_HELP, sink));
     Some(BigQuery {
         project: named(&project?, "a project", sink)?,
         location: named(&location?, "a location", sink)?,
@@ -107,7 +107,7 @@ pub fn check(settings: Option<&Warehouse>, files: &Files, resolved: &Resolved, s
         let Some(JobFileKind::Batch(batch)) = &file.kind else { continue };
         let Some(to) = &batch.to_warehouse else { continue };
         if batch.to_lake.is_none() {
-            let title = "BigQuery loads what lies in the lake, and this job writes nothing there";
+            let title = "BigQuery loads files of the lake, and this job writes none";
             let help = format!("add [to.lake] with table = \"{}\"", to.value.table);
             sink.push(Problem::error(title, &to.place).help(help));
         }
@@ -136,31 +136,6 @@ fn named(text: &At<String>, what: &str, sink: &Sink) -> Option<String> {
     None
 }
 
-fn address(endpoint: &At<String>, sink: &Sink) -> Option<String> {
-    let address = endpoint.value.trim_end_matches('/');
-    let host = address.strip_prefix("http://").or_else(|| address.strip_prefix("https://"));
-    if host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', ' '])) {
-        return Some(address.to_owned());
-    }
-    let title = format!("`{}` is no address of a server", endpoint.value);
-    let help = "write \"http://127.0.0.1:9050\", or leave it out for Google's own";
-    sink.push(Problem::error(title, &endpoint.place).help(help));
-    None
-}
-
-fn key_file(node: &Node, root: &Path, sink: &Sink) -> Option<PathBuf> {
-    match env_value(node, sink)? {
-        EnvValue::Secret(Secret::File(file)) => Some(root.join(file)),
-        EnvValue::Text(_) | EnvValue::Secret(Secret::Env(_)) => {
-            let help = "write { file = \"/run/secrets/bigquery.json\" }, or leave it out";
-            // Its own place may hold a secret.
-            let place = node.place.start();
-            sink.push(Problem::error("`credentials` are a key file", &place).help(help));
-            None
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::Folder;
@@ -186,7 +161,7 @@ mod tests {
         let settings = "[warehouse]\nproject = \"acme-prod\"\n";
         let folder = Folder::new(&[("tidemill.toml", settings)]);
         insta::assert_snapshot!(folder.problems(), @r#"
-        error: the local warehouse takes no `project`
+        error: the local warehouse has no setting `project`
          --> tidemill.toml:2:1
           |
         2 | project = "acme-prod"

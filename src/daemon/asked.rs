@@ -1,20 +1,15 @@
 //! What asks a project to go down: signals, and the end of the process that `up` was started by.
 
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use std::fs;
-use std::io;
+use crate::error::{Doing, Error, ErrorKind};
 use std::io::Read;
-use tokio::signal::unix::Signal;
-use tokio::signal::unix::SignalKind;
-use tokio::signal::unix::signal;
+use std::{fs, io};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 /// How the project is to go down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// This process only: attempts go on.
+    /// This process only: attempts continue.
     Leave,
     /// Everything, in good order.
     Stop,
@@ -30,8 +25,8 @@ pub struct Askers {
 }
 
 impl Askers {
-    /// `with_stdin`: whoever started us holds our stdin open as long as the project is wanted. So its
-    /// death is heard, however it comes.
+    /// `with_stdin`: the process that started us holds our stdin open as long as the project is wanted. So its
+    /// death is noticed, however it comes.
     pub fn new(with_stdin: bool) -> Result<Self, Error> {
         let unavailable = |error| Error::new(ErrorKind::Unavailable, error);
         let listen = |kind| signal(kind).map_err(unavailable).doing(|| "hear signals".into());
@@ -81,7 +76,7 @@ fn end_of_stdin() -> io::Result<oneshot::Receiver<()>> {
         let mut ignored = [0; 256];
         let mut stdin = io::stdin();
         while stdin.read(&mut ignored).is_ok_and(|read| read > 0) {}
-        tell.send(()).ok(); // Nobody hears it once the project is down.
+        tell.send(()).ok(); // Nobody listens once the project is down.
     };
     std::thread::Builder::new().name("stdin".into()).spawn(read)?;
     Ok(end)

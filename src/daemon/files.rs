@@ -4,13 +4,10 @@
 //! down must not bring the daemon down.
 
 use super::Project;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Doing, Error, ErrorKind};
 use crate::supervisor::launch::OWN_PROGRAM;
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::SystemTime;
 
@@ -56,18 +53,22 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 pub enum Verdict {
     /// The store has the files' versions now.
     Accepted,
-    /// There are problems, which have been printed; the versions in the store stay.
+    /// There are problems, printed and written down in the store; the versions there stay.
     Refused,
 }
 
 /// Checks the project in another process, which puts what it accepts into the store and prints
 /// every problem to our own error stream.
-pub async fn check(project: &Project) -> Result<Verdict, Error> {
+///
+/// `epoch`: under which this daemon decides.
+pub async fn check(project: &Project, epoch: u64) -> Result<Verdict, Error> {
     let doing = || "check the project's files".to_owned();
     let status = tokio::process::Command::new(OWN_PROGRAM)
         .arg0("tidemill")
         .args(&project.arguments)
-        .args(["worker", "--accept"])
+        .args(["worker", "--accept", "--state"])
+        .arg(&project.settings.state)
+        .args(["--epoch", &epoch.to_string()])
         .current_dir(&project.root)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

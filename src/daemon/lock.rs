@@ -1,40 +1,30 @@
-//! One daemon a project: whoever holds the lock decides.
+//! One daemon for each project: the holder of the lock.
 //!
 //! On one machine the kernel's lock says who that is, and lets go when its holder dies. A folder that
 //! two machines share may not carry that lock from one to the other; so the holder also writes itself
 //! down again and again, and each side looks at what the other has written: who comes waits whether the
-//! last holder still does, and a holder that finds another one's name has been taken for dead and goes.
+//! last holder still does, and a holder that finds another one's name was considered dead, and ends.
 
 use crate::clock::Clock;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Doing, Error, ErrorKind};
 use crate::model::time::Micros;
-use rustix::fs::FlockOperation;
-use rustix::fs::flock;
+use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use serde::Deserialize;
-use serde::Serialize;
-use std::fs::File;
-use std::fs::OpenOptions;
-use std::io::Read;
-use std::io::Seek;
-use std::io::Write;
-use std::path::Path;
-use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// How often a holder writes itself down.
 const BEAT_EVERY: Duration = Duration::from_secs(2);
 /// Enough for a few beats, and for a network file system that shows an older state of a file.
 const QUIET_FOR: Duration = Duration::from_secs(10);
 
-/// A beat changes a digit in place: whoever reads meanwhile finds a holder all the same.
+/// A beat changes a digit in place: a process that reads meanwhile still finds a holder.
 const BLOCK_BYTES: usize = 4096;
 
 /// The daemon that holds a project, as it has written itself down.
@@ -97,7 +87,7 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Tells whoever asks what has changed about us.
+    /// Tells the asker what has changed about us.
     pub fn tell(&self, change: impl FnOnce(&mut Holder)) -> Result<(), Error> {
         let mut me = self.me.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut me);
@@ -131,7 +121,7 @@ impl Lock {
             Some(other) if !other.is(&me) => {
                 let problem = format!("pid {} on host {} has taken over", other.pid, other.host);
                 Err(Error::new(ErrorKind::Fenced, problem).remedy(
-                    "one daemon a project: attempts go on, and are now that daemon's to end",
+                    "a project has one daemon: attempts continue, and that daemon controls them now",
                 ))
             }
             Some(_) | None => Ok(()),
@@ -158,7 +148,7 @@ pub fn holder(home: &Path) -> Option<Holder> {
     }
 }
 
-/// Opened anew: a network file system shows what others wrote only then.
+/// Opened again: a network file system shows what others wrote only then.
 fn read(path: &Path) -> Option<Holder> {
     let mut text = String::new();
     File::open(path).ok()?.read_to_string(&mut text).ok()?;

@@ -1,22 +1,17 @@
 //! The loops of the daemon's services: each waits to be woken, looks, and does what is due.
 
-use super::Project;
-use super::Wakes;
-use super::files;
-use super::files::Fingerprint;
-use super::files::Verdict;
+use super::files::{Fingerprint, Verdict};
 use super::lock::Lock;
-use super::settings;
+use super::{Project, Wakes, files, settings};
 use crate::clock::Clock;
 use crate::config;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::model::time::Micros;
 use crate::ping;
 use crate::ping::Listener;
 use crate::scheduler::Scheduler;
 use crate::store::Store;
-use crate::store::retention::Forgotten;
+use crate::store::retention::{Before, Forgotten};
 use crate::supervisor::folder::Folder;
 use std::io;
 use std::path::PathBuf;
@@ -24,8 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// Until the scheduler tries again after something outside did not answer.
 const RETRY: Duration = Duration::from_secs(1);
@@ -36,6 +30,8 @@ const LATER: Duration = Duration::from_millis(20);
 const LATER_MAX: Duration = Duration::from_millis(200);
 /// Deleted in one transaction, which others wait for.
 const FORGET_MAX: u32 = 500;
+/// A state store that is removed is missed this soon.
+const STATE_EVERY: Duration = Duration::from_secs(2);
 /// Lets those others write in between.
 const FORGET_PAUSE: Duration = Duration::from_millis(50);
 
@@ -66,6 +62,8 @@ pub(super) struct Files {
     pub project: Project,
     pub wakes: Wakes,
     pub lock: Arc<Lock>,
+    /// Under which this daemon decides.
+    pub epoch: u64,
 }
 
 impl Files {
@@ -79,7 +77,7 @@ impl Files {
             if now == seen {
                 continue;
             }
-            match files::check(&self.project).await {
+            match files::check(&self.project, self.epoch).await {
                 Ok(Verdict::Accepted) => {
                     info!("the project's files have changed and are accepted");
                     self.compare_settings();
@@ -114,6 +112,21 @@ impl Files {
         }
         if let Err(error) = self.lock.tell(|me| me.restart_for = changed) {
             warn!(%error, "could not write down which settings wait; the log has them");
+        }
+    }
+}
+
+/// Ends the project once its state store has been removed: what it decides would be lost, and no process
+/// that it starts would find its work.
+pub(super) async fn watch_state(
+    store: Store,
+    clock: Clock,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = clock.sleep(STATE_EVERY) => store.check_place()?,
         }
     }
 }
@@ -177,12 +190,13 @@ impl Deciding {
     }
 }
 
-/// Forgets what is older than `limits.keep_runs`, logs included.
+/// Forgets what is older than `limits.keep_runs`, logs included, and requests after `limits.keep_requests`.
 pub(super) struct Retention {
     pub store: Store,
     pub clock: Clock,
     pub home: PathBuf,
-    pub keep: Duration,
+    pub keep_runs: Duration,
+    pub keep_requests: Duration,
     pub wake: Arc<Notify>,
 }
 
@@ -193,14 +207,16 @@ impl Retention {
                 () = stop.cancelled() => return Ok(()),
                 () = self.wake.notified() => {}
             }
-            let before = Micros::from(self.clock.now()).minus(self.keep);
+            let now = Micros::from(self.clock.now());
+            let before =
+                Before { runs: now.minus(self.keep_runs), requests: now.minus(self.keep_requests) };
             if let Err(error) = self.forget(before, &stop).await {
                 warn!(%error, "could not forget old runs; trying again in an hour");
             }
         }
     }
 
-    async fn forget(&self, before: Micros, stop: &CancellationToken) -> Result<(), Error> {
+    async fn forget(&self, before: Before, stop: &CancellationToken) -> Result<(), Error> {
         loop {
             let Forgotten { attempts, more } = self.store.forget_before(before, FORGET_MAX).await?;
             self.remove(&attempts);
@@ -209,7 +225,7 @@ impl Retention {
             }
             self.clock.sleep(FORGET_PAUSE).await;
         }
-        self.remove(&self.left_behind(before).await?);
+        self.remove(&self.left_behind(before.runs).await?);
         Ok(())
     }
 

@@ -13,39 +13,31 @@ mod signals;
 mod sweep;
 mod ticks;
 
-pub use lock::Holder;
-pub use lock::holder;
+pub use lock::{Holder, holder};
 
 use crate::clock::Clock;
 use crate::config::Environment;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Doing, Error, ErrorKind};
 use crate::lake::Lake;
-use crate::model::settings::Settings;
+use crate::model::settings::{LakeUrl, SETTINGS_VARIABLE, Settings};
 use crate::ping::Listener;
 use crate::scheduler::Scheduler;
 use crate::services::Services;
 use crate::store::Store;
-use crate::supervisor::Mode;
-use crate::supervisor::Supervisor;
-use crate::supervisor::Surroundings;
 use crate::supervisor::folder::Folder;
 use crate::supervisor::launch::Setting;
-use asked::Asked;
-use asked::Askers;
-use files::Fingerprint;
-use files::Verdict;
+use crate::supervisor::{Mode, Supervisor, Surroundings};
+use asked::{Asked, Askers};
+use files::{Fingerprint, Verdict};
 use lock::Lock;
-use std::path::Path;
-use std::path::PathBuf;
+use std::fs::{DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// Files are looked at this often for an edit.
 const FILES_EVERY: Duration = Duration::from_secs(2);
@@ -98,9 +90,7 @@ pub fn log_path(home: &Path, attempt: &str) -> PathBuf {
 async fn run(project: Project) -> Result<(), Error> {
     let clock = Clock::system();
     let home = &project.settings.home;
-    std::fs::create_dir_all(home)
-        .map_err(|error| Error::new(ErrorKind::Input, error))
-        .doing(|| format!("make the folder {}", home.display()))?;
+    private_folder(home)?;
     let askers = Askers::new(project.while_stdin)?;
     let me = Holder {
         pid: std::process::id(),
@@ -110,13 +100,21 @@ async fn run(project: Project) -> Result<(), Error> {
         ..Holder::default()
     };
     let (pid, version) = (me.pid, me.version.clone());
+    let name = format!("{pid}@{}", me.host);
     let lock = Arc::new(Lock::take(home, me, &clock).await?);
     let listener = Listener::bind(home)?;
     let store = Store::open(&project.settings.state).await?;
+    let store = store.lead(&name, clock.now().into()).await?;
     let seen = Fingerprint::of(&project.root);
     accept_files(&project, &store).await?;
     let Settings { lake, project: name, .. } = &project.settings;
-    let lake = Lake::open(lake, name, clock.clone()).await?;
+    let lake = match store.lake_id().await? {
+        None => Lake::open(lake, name, clock.clone()).await?,
+        // None is made in its place: the store would refuse it.
+        Some(_) => Lake::find(lake, name, clock.clone())
+            .await?
+            .ok_or_else(|| gone(lake, &project.settings))?,
+    };
     // Before anything runs: streams would land everything again in a lake that is refused.
     store.bind_lake(lake.id()).await?;
     let wakes = Wakes::default();
@@ -127,9 +125,29 @@ async fn run(project: Project) -> Result<(), Error> {
     services.run(asked(askers, mode, deciding), GRACE).await
 }
 
+/// Makes the folder of the project's state, for this account alone; one that an earlier version left open
+/// to others is closed.
+fn private_folder(home: &Path) -> Result<(), Error> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(home);
+    made.and_then(|()| std::fs::set_permissions(home, Permissions::from_mode(0o700)))
+        .map_err(|error| Error::new(ErrorKind::Input, error))
+        .doing(|| format!("make the folder {} for this account alone", home.display()))
+}
+
+/// The store mirrors a lake that is not there any more.
+fn gone(lake: &LakeUrl, settings: &Settings) -> Error {
+    let problem = format!("there is no lake at {lake} any more, and the state store mirrors one");
+    Error::new(ErrorKind::Input, problem).remedy(format!(
+        "put the lake back, or set lake.url to where it is now; to begin anew with an empty lake, remove {}, \
+         and {}-wal and -shm beside it: its runs and their history go, too",
+        settings.state.display(),
+        settings.state.display()
+    ))
+}
+
 /// Takes over the project's files; problems keep what was accepted before, if anything was.
 async fn accept_files(project: &Project, store: &Store) -> Result<(), Error> {
-    match files::check(project).await? {
+    match files::check(project, store.epoch().unwrap_or_default()).await? {
         Verdict::Accepted => Ok(()),
         Verdict::Refused if store.dags().await?.is_empty() => {
             Err(Error::new(ErrorKind::Input, "the project's files have problems, told above")
@@ -183,10 +201,13 @@ impl Daemon {
             project: self.project.clone(),
             wakes: self.wakes.clone(),
             lock: Arc::clone(&self.lock),
+            epoch: self.store.epoch().unwrap_or_default(),
         };
         services.spawn("files", |stop| files.watch(seen, stop));
         let (lock, clock) = (Arc::clone(&self.lock), self.clock.clone());
         services.spawn("lock", |stop| async move { lock.beat(clock, stop).await });
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        services.spawn("state", |stop| loops::watch_state(store, clock, stop));
         let retention = self.retention();
         services.spawn("retention", |stop| retention.run(stop));
         let (store, lake, wake) = (self.store.clone(), self.lake.clone(), self.wakes.sweep.clone());
@@ -219,7 +240,8 @@ impl Daemon {
             store: self.store.clone(),
             clock: self.clock.clone(),
             home: self.project.settings.home.clone(),
-            keep: self.project.settings.limits.keep_runs,
+            keep_runs: self.project.settings.limits.keep_runs,
+            keep_requests: self.project.settings.limits.keep_requests,
             wake: self.wakes.retention.clone(),
         }
     }
@@ -235,6 +257,10 @@ impl Daemon {
 
     fn supervisor(&self, mode: watch::Receiver<Mode>) -> Supervisor {
         let environment = self.project.environment.clone();
+        let root = self.project.root.clone();
+        let settings = serde_json::to_string(&self.project.settings)
+            .expect("settings have string keys and hold no secrets");
+        let handed = std::iter::once((SETTINGS_VARIABLE.to_owned(), settings));
         let around = Surroundings {
             store: self.store.clone(),
             clock: self.clock.clone(),
@@ -245,8 +271,9 @@ impl Daemon {
                 environment: environment
                     .iter()
                     .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .chain(handed)
                     .collect(),
-                secrets: Arc::new(move |secret| environment.secret(secret)),
+                secrets: Arc::new(move |secret| environment.secret(&root, secret)),
             },
             parallelism: self.project.settings.limits.parallelism,
             wake: self.wakes.supervisor.clone(),
@@ -275,5 +302,20 @@ async fn asked(mut askers: Askers, mode: watch::Sender<Mode>, deciding: Cancella
                 mode.send_replace(if draining { Mode::Kill } else { Mode::Drain });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_state_is_closed_to_others_also_where_it_was_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join(".tidemill");
+        std::fs::create_dir(&home).unwrap();
+        std::fs::set_permissions(&home, Permissions::from_mode(0o755)).unwrap();
+        private_folder(&home).unwrap();
+        assert_eq!(std::fs::metadata(&home).unwrap().permissions().mode() & 0o777, 0o700);
     }
 }

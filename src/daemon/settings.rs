@@ -14,7 +14,7 @@ pub fn changed(before: &Settings, now: &Settings) -> Vec<String> {
     names
 }
 
-/// One level of sections, as the file has them; deeper is told by its section.
+/// One level of sections, as the file has them; a deeper change is reported by its section.
 fn compare(section: &str, before: &Value, now: &Value, names: &mut Vec<String>) {
     let (Value::Object(before), Value::Object(now)) = (before, now) else { return };
     for (name, old) in before {

@@ -4,21 +4,17 @@
 //! matches their text), so a line that changes here changes there: the tests hold both together.
 
 use crate::clock::Clock;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::model::name::TableName;
-use crate::model::run::StreamState;
+use crate::model::stream::{Stream, StreamKind, StreamState};
 use crate::model::time::Micros;
 use crate::store::Store;
-use crate::store::streams::Stream;
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// Rows in quarantine, all that there ever were, by table.
 type Quarantined = BTreeMap<TableName, u64>;
@@ -82,7 +78,8 @@ impl Signals {
 
 /// Of each stream into the lake that is at work and has a watermark.
 fn streams(streams: &[Stream], now: Micros) -> Vec<Signal> {
-    let at_work = streams.iter().filter(|stream| stream.present && stream.kind != "feed");
+    let at_work =
+        streams.iter().filter(|stream| stream.present && stream.kind == StreamKind::Stream);
     at_work
         .filter(|stream| stream.state != StreamState::Stopped)
         .filter_map(|stream| {

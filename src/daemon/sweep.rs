@@ -1,19 +1,18 @@
 //! Clears what killed writers staged and never committed.
 //!
-//! A writer sweeps where it begins; what a zombie uploads after that would lie there for ever. No
+//! A writer sweeps where it begins; what a zombie uploads after that would stay there for ever. No
 //! age and no clock decide, only the records, so a sweep beside writers at work takes nothing of
 //! theirs, and one that is cut short is gone on with by the next.
 
 use crate::error::Error;
 use crate::lake::Lake;
 use crate::model::name::TableName;
+use crate::model::table::LakeTable;
 use crate::store::Store;
-use crate::store::tables::LakeTable;
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
-use tracing::warn;
+use tracing::{info, warn};
 
 pub(super) struct Sweeping {
     pub store: Store,
@@ -71,13 +70,8 @@ async fn sweep_table(lake: &Lake, table: &TableName) -> Result<usize, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lake::commit::Append;
-    use crate::lake::commit::Log;
-    use crate::lake::commit::NewFile;
-    use crate::lake::testing::TOPIC_ID;
-    use crate::lake::testing::memory;
-    use crate::lake::testing::output;
-    use crate::lake::testing::record_of;
+    use crate::lake::commit::{Append, Log, NewFile};
+    use crate::lake::testing::{TOPIC_ID, memory, output, record_of};
     use crate::lake::verify::Known;
 
     async fn stage(log: &Log, seq: u64) {
@@ -99,7 +93,7 @@ mod tests {
         let tip = log.recover().await.unwrap();
         let appended = log.append(&tip, &record_of(1, 0, 0, vec![])).await.unwrap();
         assert!(matches!(appended, Append::Ours(_)));
-        stage(&log, 1).await; // By one who has not heard that the number is taken.
+        stage(&log, 1).await; // By one who does not know that the number is taken.
         stage(&log, 2).await;
         assert_eq!(sweep_table(&lake, &output()).await.unwrap(), 1);
         assert_eq!(sweep_table(&lake, &output()).await.unwrap(), 0);

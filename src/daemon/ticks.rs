@@ -1,18 +1,15 @@
 //! The ticks of periodic work. A tick is never the truth about what has been done: it wakes a
 //! service, which looks.
 //!
-//! They follow the wall clock. When that has jumped they begin anew: set back by three hours, there
+//! They follow the wall clock. When that has jumped they begin again: set back by three hours, there
 //! would be none for as long.
 
 use crate::clock::Clock;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Doing, Error, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio_cron_scheduler::Job;
-use tokio_cron_scheduler::JobScheduler;
+use tokio_cron_scheduler::{Job, JobScheduler};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 

@@ -1,47 +1,45 @@
 //! Feeds: the world -> a topic, with marks that say how far event time has come.
 //!
-//! A feed may be killed at any moment. What it has sent is in the topic, so a new one reads the topic's
-//! tail and sends exactly what is missing ([`told`]); only where the topic has forgotten it a note of
-//! its own tells ([`kept`]). A mark is sent only after everything before it is durable, to every topic
-//! partition, so none can overtake an event. A topic that grows is filled from one event on over more
-//! topic partitions ([`cursor`]).
+//! A feed reads a [`source`] and may be killed at any moment. What it has sent is in the topic, so a new
+//! one reads the topic's tail and sends exactly what is missing ([`resume`]). A mark is sent only after
+//! everything before it is durable, to every topic partition, so none can overtake an event.
 
-mod cursor;
 mod ending;
 mod fill;
-mod kept;
 mod lock;
-mod model;
 mod pace;
-mod pick;
-mod replay;
-mod told;
-mod unique;
+mod resume;
+mod source;
 
 pub use ending::Reader;
 pub use fill::Progress;
 
 use crate::clock::Clock;
 use crate::error::{Doing, Error, ErrorKind};
-use crate::kafka::Cluster;
-use crate::kafka::TopicFacts;
+use crate::kafka::{Cluster, TopicFacts};
 use crate::model::column::Origin;
 use crate::model::job::{FeedFrom, FeedJob, SimulateModel};
+use crate::model::name::Name;
 use crate::model::time::{EventTime, Micros};
 use crate::model::topic::Topic;
-use cursor::Fingerprint;
 use fill::Filling;
-use kept::Kept;
 use lock::TopicLock;
-use model::Model;
 use pace::Pace;
-use replay::Lines;
+use resume::Resume;
+use resume::cursor::Fingerprint;
+use resume::kept::Kept;
+use resume::told::Told;
+use source::exec::{Call, Program};
+use source::fields::Fields;
+use source::replay::Lines;
+use source::simulate::{Model, Simulation};
+use source::unique::{RECENT_MAX, Recent};
+use source::{Event, Next, Source, pick, replay};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use told::Told;
 use tracing::warn;
-use unique::{RECENT_MAX, Recent};
 
 /// How far back the topic's tail is read for the place to go on: most often the first is enough.
 const TAILS: [Option<Duration>; 3] =
@@ -49,6 +47,8 @@ const TAILS: [Option<Duration>; 3] =
 
 /// What a feed needs; the topic must exist.
 pub struct FeedContext<'a> {
+    /// The name of the job.
+    pub name: &'a Name,
     pub job: &'a FeedJob,
     pub topic: &'a Topic,
     /// The streams that read the topic: what must close when the feed has ended.
@@ -57,6 +57,8 @@ pub struct FeedContext<'a> {
     pub root: &'a Path,
     /// The state folder of the environment, which holds the topic's lock.
     pub home: &'a Path,
+    /// What a program of the user's is started with.
+    pub environment: &'a BTreeMap<String, String>,
     pub cluster: &'a Cluster,
     pub clock: &'a Clock,
     /// Asks the feed to end soon; it stops between two events with all of them durable.
@@ -74,15 +76,6 @@ pub enum Ended {
     Stopped,
 }
 
-/// An event on its way; its buffers are used again.
-#[derive(Clone, Debug, Default)]
-struct Event {
-    /// Its place in the source, for ever.
-    number: u64,
-    payload: Vec<u8>,
-    at: Option<EventTime>,
-}
-
 /// Fills the topic until the source ends or `stop` is cancelled. Blocks: give it a thread.
 pub fn run(context: &mut FeedContext<'_>) -> Result<Ended, Error> {
     let topic = context.topic;
@@ -93,6 +86,8 @@ pub fn run(context: &mut FeedContext<'_>) -> Result<Ended, Error> {
             Fingerprint::of(&[b"simulate", Model::new(simulate).identity().as_bytes()])
         }
         FeedFrom::Replay(replay) => replay::fingerprint(context.root, &replay.file)?,
+        // Its command may be edited; the cursor stays.
+        FeedFrom::Exec(_) => Fingerprint::of(&[b"exec", context.name.as_str().as_bytes()]),
     };
     let mut recent = Recent::new(RECENT_MAX);
     let kept = Kept::of(context.home, &topic.name, &facts.id, &fingerprint);
@@ -101,43 +96,66 @@ pub fn run(context: &mut FeedContext<'_>) -> Result<Ended, Error> {
     producer.settle().doing(doing)?;
     let told = look_up(context, &Told::nothing(fingerprint), facts.partitions, &mut recent)?;
     let noted = kept.read().doing(doing)?;
+    let seam = told.seam().clone();
     let cursor = told.cursor(noted.as_ref(), facts.partitions);
     let cursor = cursor.map_err(|error| error.remedy(kept.remedy())).doing(doing)?;
     if cursor.spread() > producer.partitions() {
         return Err(hidden(topic, cursor.spread(), producer.partitions()));
     }
-    let (mut source, pace) = match &context.job.from {
-        FeedFrom::Simulate(simulate) => match simulate.model {
-            SimulateModel::Recentchange => (
-                Source::Model(Model::new(simulate), cursor.first_missing()),
-                Pace::rate(simulate.rate),
-            ),
-        },
-        FeedFrom::Replay(replay) => {
-            let unique = context.job.unique.clone().map(|path| (path, recent));
-            let now = Micros::from(context.clock.now());
-            let date_max = now.plus(topic.event_time.max_ahead);
-            let file = context.root.join(&replay.file);
-            (
-                Source::Lines(Lines::open(&file, date_path(topic), unique, date_max)?),
-                Pace::replay(replay),
-            )
-        }
+    let noted_token = noted.and_then(|noted| noted.token);
+    let (token, in_topic) = seam.resume(noted_token.as_ref());
+    let resume = Resume {
+        first_missing: cursor.first_missing(),
+        behind_all: cursor.behind_all(),
+        token: token.clone(),
+        in_topic,
     };
+    let (mut source, pace) = open(context, resume, recent)?;
     Filling {
+        token,
         cursor,
         producer: producer.as_mut(),
         pace,
         readers: &context.readers,
-        mark_every: fill::MARK_EVERY,
+        mark_every: resume::MARK_EVERY,
         look_every: fill::LOOK_EVERY,
         clock: context.clock,
         stop: context.stop,
         progress: context.progress,
-        note: &mut |cursor, next, clean| kept.note(cursor, next, clean),
+        note: &mut |cursor, next, clean, token| kept.note(cursor, next, clean, token),
     }
-    .fill(&mut source)
+    .fill(source.as_mut())
     .doing(doing)
+}
+
+/// The source of the job, and how fast its events come.
+fn open(
+    context: &FeedContext<'_>,
+    resume: Resume,
+    recent: Recent,
+) -> Result<(Box<dyn Source>, Pace), Error> {
+    let unique = context.job.unique.clone().map(|path| (path, recent));
+    let fields = fields(context.topic, unique, context.clock);
+    match &context.job.from {
+        FeedFrom::Simulate(simulate) => match simulate.model {
+            SimulateModel::Recentchange => {
+                let simulation = Simulation::new(Model::new(simulate), resume.first_missing);
+                Ok((Box::new(simulation), Pace::rate(simulate.rate)))
+            }
+        },
+        FeedFrom::Replay(replay) => {
+            let file = context.root.join(&replay.file);
+            let lines = Lines::open(&file, fields, context.clock)?;
+            Ok((Box::new(lines), Pace::replay(replay)))
+        }
+        FeedFrom::Exec(exec) => {
+            let folder = context.root.to_owned();
+            let environment = context.environment.clone();
+            let call = Call { exec: exec.clone(), folder, environment };
+            let program = Program::new(call, resume, fields, context.clock);
+            Ok((Box::new(program), Pace::at_once()))
+        }
+    }
 }
 
 /// The topic, with as many topic partitions as its file wants, if that is more than it had. Only we send
@@ -166,59 +184,6 @@ fn hidden(topic: &Topic, sent: u32, seen: u32) -> Error {
         .remedy("a broker that was away will soon tell of all")
 }
 
-/// Where events come from.
-enum Source {
-    /// A simulation, and the number of its next event.
-    Model(Model, u64),
-    Lines(Lines),
-}
-
-impl Source {
-    /// Fills `event` with the next one; false at the end.
-    fn read(&mut self, event: &mut Event) -> Result<bool, Error> {
-        match self {
-            Self::Lines(lines) => lines.read(event),
-            Self::Model(model, next) if model.total().is_some_and(|total| *next >= total) => {
-                Ok(false)
-            }
-            Self::Model(model, next) => {
-                let mut text =
-                    String::from_utf8(std::mem::take(&mut event.payload)).unwrap_or_default();
-                event.at = Some(model.write(*next, &mut text));
-                event.number = *next;
-                event.payload = text.into_bytes();
-                *next += 1;
-                Ok(true)
-            }
-        }
-    }
-
-    /// No event from `number` on is dated before this.
-    fn promise_before(&self, number: u64) -> Option<EventTime> {
-        match self {
-            Self::Model(model, _) => Some(model.promise(number)),
-            Self::Lines(_) => None, // A file's order promises nothing before its end.
-        }
-    }
-
-    /// The newest date so far, of those that can be believed.
-    fn newest(&self) -> Option<EventTime> {
-        match self {
-            Self::Model(_, 0) => None,
-            Self::Model(model, next) => Some(model.sent(next - 1)),
-            Self::Lines(lines) => lines.newest(),
-        }
-    }
-
-    /// How many events were passed over unread: they are in the topic.
-    fn begins_at(&self) -> u64 {
-        match self {
-            Self::Model(_, next) => *next,
-            Self::Lines(_) => 0,
-        }
-    }
-}
-
 /// Reads the tail of the topic until each topic partition has told where it stands.
 fn look_up(
     context: &FeedContext<'_>,
@@ -227,6 +192,7 @@ fn look_up(
     recent: &mut Recent,
 ) -> Result<Told, Error> {
     let now = Micros::from(context.clock.now());
+    let by_token = matches!(context.job.from, FeedFrom::Exec(_));
     let mut told = nothing.clone();
     for back in TAILS {
         told = nothing.clone();
@@ -238,10 +204,10 @@ fn look_up(
             if let (Some(path), Some(payload)) = (&context.job.unique, payload)
                 && let Some(id) = pick::pick(payload, path)
             {
-                recent.hold(id.to_string());
+                recent.hold(id.written());
             }
         })?;
-        if told.is_all(partitions) {
+        if told.is_all(partitions) && (!by_token || told.has_seam(partitions)) {
             break;
         }
     }
@@ -252,18 +218,18 @@ fn look_up(
 pub fn span(
     file: &Path,
     topic: &Topic,
-    now: Micros,
+    clock: &Clock,
 ) -> Result<Option<(EventTime, EventTime)>, Error> {
-    let date_max = now.plus(topic.event_time.max_ahead);
-    let mut lines = Lines::open(file, date_path(topic), None, date_max)?;
+    let mut lines = Lines::open(file, fields(topic, None, clock), clock)?;
     let mut event = Event::default();
-    let mut first: Option<EventTime> = None;
-    while lines.read(&mut event)? {
-        if let Some(at) = event.at.filter(|at| *at <= date_max) {
-            first = Some(first.map_or(at, |first| first.min(at)));
-        }
-    }
-    Ok(first.zip(lines.newest()))
+    while lines.read(&mut event)? == Next::Event {}
+    Ok(lines.span())
+}
+
+/// What is looked at in an event for `topic`.
+fn fields(topic: &Topic, unique: Option<(Vec<String>, Recent)>, clock: &Clock) -> Fields {
+    let date_max = Micros::from(clock.now()).plus(topic.event_time.max_ahead);
+    Fields::new(date_path(topic), date_max, unique)
 }
 
 /// The path of the field that is the topic's event time, where it is a field.

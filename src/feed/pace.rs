@@ -28,6 +28,10 @@ impl Pace {
         Self::of(Rule::Rate(events_per_sec))
     }
 
+    pub fn at_once() -> Self {
+        Self::of(Rule::AtOnce)
+    }
+
     pub fn replay(replay: &Replay) -> Self {
         Self::of(replay.speed.map_or(Rule::AtOnce, Rule::Speed))
     }

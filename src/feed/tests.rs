@@ -1,10 +1,8 @@
-use super::cursor::Cursor;
-use super::fill::{LOOK_EVERY, MARK_EVERY};
+use super::fill::LOOK_EVERY;
+use super::resume::MARK_EVERY;
+use super::resume::cursor::Cursor;
 use super::*;
-use crate::kafka::Mark;
-use crate::kafka::Message;
-use crate::kafka::Outgoing;
-use crate::kafka::Producer;
+use crate::kafka::{Mark, Message, Outgoing, Producer};
 use crate::model::hive::{Grain, PartitionBy};
 use crate::model::job::{LateRows, Simulate};
 use std::collections::HashSet;
@@ -137,11 +135,13 @@ fn fill(
     topic: &mut Topic,
     fingerprint: &Fingerprint,
     mark_every: Duration,
-    source: &dyn Fn(u64) -> Source,
+    source: &dyn Fn(Resume) -> Box<dyn Source>,
 ) -> Result<Ended, Error> {
     topic.known = topic.partitions();
     let (cursor, look_every) = (topic.cursor(fingerprint), topic.look_every);
-    let mut source = source(cursor.first_missing());
+    let (token, in_topic) = topic.told(fingerprint, usize::MAX).seam().resume(None);
+    let (first_missing, behind_all) = (cursor.first_missing(), cursor.behind_all());
+    let mut source = source(Resume { first_missing, behind_all, token: token.clone(), in_topic });
     let readers = [Reader {
         partition_by: PartitionBy::utc(Grain::Hour),
         close_after: Duration::from_mins(10),
@@ -156,13 +156,18 @@ fn fill(
         clock: &Clock::system(),
         stop: &CancellationToken::new(),
         progress: &mut |_| {},
-        note: &mut |_, _, _| Ok(()),
+        token,
+        note: &mut |_, _, _, _| Ok(()),
     };
-    filling.fill(&mut source)
+    filling.fill(source.as_mut())
 }
 
 /// Runs the feed with kills at random calls until it completes; returns the topic.
-fn killed_often(seed: u64, mark_every: Duration, source: &dyn Fn(u64) -> Source) -> Topic {
+fn killed_often(
+    seed: u64,
+    mark_every: Duration,
+    source: &dyn Fn(Resume) -> Box<dyn Source>,
+) -> Topic {
     killed_while_growing(seed, 0, mark_every, source)
 }
 
@@ -171,7 +176,7 @@ fn killed_while_growing(
     seed: u64,
     grows: u64,
     mark_every: Duration,
-    source: &dyn Fn(u64) -> Source,
+    source: &dyn Fn(Resume) -> Box<dyn Source>,
 ) -> Topic {
     let fingerprint = Fingerprint::of(&[b"tested"]);
     let mut topic = Topic { grows, look_every: Duration::ZERO, ..Topic::new(PARTITIONS) };
@@ -212,6 +217,84 @@ fn simulate() -> Simulate {
     }
 }
 
+fn simulation(model: &Model, resume: &Resume) -> Box<dyn Source> {
+    Box::new(Simulation::new(model.clone(), resume.first_missing))
+}
+
+/// What a source that goes by tokens gives out: number `n` has id `n`, and is dated `n` seconds.
+const SERVED: u64 = 400;
+
+/// A server that goes on at a token, from a little before it, as servers do.
+struct Served {
+    at: u64,
+    next: u64,
+    in_topic: HashSet<String>,
+    /// The token behind what was read, and before the last event.
+    token: Option<String>,
+    before_last: Option<String>,
+}
+
+impl Served {
+    fn open(resume: Resume) -> Box<dyn Source> {
+        let token = resume.token.map(|token| token.text);
+        let at = token.as_ref().map_or(0, |token| token.parse().unwrap());
+        let at = u64::saturating_sub(at, 3);
+        let (next, in_topic) = (resume.behind_all, resume.in_topic);
+        Box::new(Self { at, next, in_topic, before_last: token.clone(), token })
+    }
+}
+
+impl Source for Served {
+    fn read(&mut self, event: &mut Event) -> Result<Next, Error> {
+        while self.at < SERVED {
+            let (id, before) = (self.at.to_string(), self.token.clone());
+            self.at += 1;
+            // What lies before the token is in, and its keys may be out of sight.
+            let token: u64 = before.as_deref().map_or(0, |token| token.parse().unwrap());
+            if self.at > token {
+                self.token = Some(self.at.to_string());
+            }
+            let digest = resume::token::digest(&id);
+            if self.at <= token || self.in_topic.contains(&digest) {
+                continue;
+            }
+            self.before_last = before;
+            event.number = self.next;
+            event.id_digest = Some(digest);
+            event.payload = id.into_bytes();
+            event.at = None;
+            self.next += 1;
+            return Ok(Next::Event);
+        }
+        Ok(Next::End)
+    }
+
+    fn promise_before(&self, _: u64) -> Option<EventTime> {
+        None
+    }
+
+    fn newest(&self) -> Option<EventTime> {
+        Some(Micros(0))
+    }
+
+    fn token_before(&self, number: u64) -> Option<&str> {
+        if number < self.next { self.before_last.as_deref() } else { self.token.as_deref() }
+    }
+}
+
+#[test]
+fn a_source_that_goes_by_tokens_killed_anywhere_sends_every_id_once() {
+    let mut expected: Vec<_> = (0..SERVED).map(|id| id.to_string().into_bytes()).collect();
+    expected.sort();
+    for seed in 1..60 {
+        let (marks, grows) = ([MARK_EVERY, Duration::ZERO][seed % 2], [0, 40, 400][seed % 3]);
+        let topic = killed_while_growing(seed as u64 * 7727, grows, marks, &Served::open);
+        let mut payloads: Vec<_> = topic.payloads().into_iter().cloned().collect();
+        payloads.sort();
+        assert_eq!(payloads, expected, "seed {seed}");
+    }
+}
+
 #[test]
 fn a_simulation_killed_anywhere_sends_every_event_once() {
     let model = Model::new(&simulate());
@@ -225,7 +308,7 @@ fn a_simulation_killed_anywhere_sends_every_event_once() {
     expected.sort();
     for seed in 1..40 {
         let topic =
-            killed_often(seed * 7919, MARK_EVERY, &|next| Source::Model(model.clone(), next));
+            killed_often(seed * 7919, MARK_EVERY, &|next: Resume| simulation(&model, &next));
         let mut payloads: Vec<_> = topic.payloads().into_iter().cloned().collect();
         payloads.sort();
         assert_eq!(payloads, expected, "seed {seed}");
@@ -239,16 +322,18 @@ fn a_replay_killed_anywhere_sends_every_line_once_and_repeats_never() {
         writeln!(file, "{{\"id\":{},\"at\":{line}}}", line / 3 * 2 + line % 2).unwrap();
     }
     let path = |name: &str| vec![name.to_owned()];
-    let open = |_| {
+    let open = |_: Resume| {
         let unique = Some((path("id"), Recent::new(RECENT_MAX)));
-        Source::Lines(Lines::open(file.path(), Some(path("at")), unique, Micros::MAX).unwrap())
+        let fields = Fields::new(Some(path("at")), Micros::MAX, unique);
+        let lines = Lines::open(file.path(), fields, &Clock::system());
+        Box::new(lines.unwrap()) as Box<dyn Source>
     };
     for seed in 1..40 {
         let topic = killed_often(seed * 104_729, MARK_EVERY, &open);
         let ids: Vec<_> = topic
             .payloads()
             .iter()
-            .map(|payload| pick::pick(payload, &path("id")).unwrap().to_string())
+            .map(|payload| pick::pick(payload, &path("id")).unwrap().written())
             .collect();
         let distinct: HashSet<_> = ids.iter().collect();
         assert_eq!(ids.len(), distinct.len(), "seed {seed}: an id twice");
@@ -260,7 +345,7 @@ fn a_replay_killed_anywhere_sends_every_line_once_and_repeats_never() {
 fn after_every_kill_no_mark_stands_before_an_event_that_it_forbids() {
     let model = Model::new(&Simulate { late: None, ..simulate() });
     for seed in 1..20 {
-        let source = |next| Source::Model(model.clone(), next);
+        let source = |next: Resume| simulation(&model, &next);
         let topic = killed_often(seed * 31, Duration::ZERO, &source);
         for log in &topic.log {
             let mut promised = Micros::MIN;
@@ -281,7 +366,7 @@ fn after_every_kill_no_mark_stands_before_an_event_that_it_forbids() {
 fn a_complete_feed_that_is_run_again_sends_nothing() {
     let fingerprint = Fingerprint::of(&[b"tested"]);
     let model = Model::new(&simulate());
-    let source = |next| Source::Model(model.clone(), next);
+    let source = |next: Resume| simulation(&model, &next);
     let mut topic = Topic::new(PARTITIONS);
     fill(&mut topic, &fingerprint, MARK_EVERY, &source).unwrap();
     let before = topic.log.clone();
@@ -295,7 +380,7 @@ fn a_topic_that_grows_while_its_feed_is_killed_gets_every_event_once_and_every_m
     let total = model.total().unwrap();
     for seed in 1..60 {
         let (marks, grows) = ([MARK_EVERY, Duration::ZERO][seed % 2], [40, 400, 2000][seed % 3]);
-        let source = |next| Source::Model(model.clone(), next);
+        let source = |next: Resume| simulation(&model, &next);
         let topic = killed_while_growing(seed as u64 * 7727, grows, marks, &source);
         let mut numbers = Vec::new();
         for (place, log) in topic.log.iter().enumerate() {
@@ -331,7 +416,7 @@ fn last_marks(topic: &Topic) -> Vec<(Option<Micros>, usize)> {
 fn what_was_added_a_moment_ago_gets_the_end_mark() {
     let model = Model::new(&Simulate { late: None, ..simulate() });
     let mut topic = Topic { grows: 100, ..Topic::new(PARTITIONS) };
-    let source = |next| Source::Model(model.clone(), next);
+    let source = |next: Resume| simulation(&model, &next);
     fill(&mut topic, &Fingerprint::of(&[b"tested"]), MARK_EVERY, &source).unwrap();
     assert!(topic.known > PARTITIONS);
     assert_eq!(last_marks(&topic)[topic.known as usize - 1], (Some(END), 0));
@@ -341,7 +426,7 @@ fn what_was_added_a_moment_ago_gets_the_end_mark() {
 fn a_complete_feed_whose_topic_has_grown_tells_its_end_and_sends_no_event() {
     let fingerprint = Fingerprint::of(&[b"tested"]);
     let model = Model::new(&Simulate { late: None, ..simulate() });
-    let source = |next| Source::Model(model.clone(), next);
+    let source = |next: Resume| simulation(&model, &next);
     let mut topic = Topic::new(PARTITIONS);
     fill(&mut topic, &fingerprint, MARK_EVERY, &source).unwrap();
     let events = topic.payloads().len();
@@ -359,7 +444,7 @@ fn a_feed_tells_all_of_its_spread_before_its_first_event_and_promises_nothing_ye
     let fingerprint = Fingerprint::of(&[b"tested"]);
     let model = Model::new(&simulate());
     let mut topic = Topic { calls_left: 6, ..Topic::new(PARTITIONS) };
-    let source = |next| Source::Model(model.clone(), next);
+    let source = |next: Resume| simulation(&model, &next);
     fill(&mut topic, &fingerprint, MARK_EVERY, &source).unwrap_err();
     for log in &topic.log {
         let told = Mark { at: None, topic_partitions: Some(PARTITIONS) };
@@ -372,7 +457,7 @@ fn a_feed_tells_all_of_its_spread_before_its_first_event_and_promises_nothing_ye
 fn nothing_is_sent_under_a_wider_spread_before_all_know_of_it() {
     let model = Model::new(&Simulate { late: None, ..simulate() });
     for seed in 1..40 {
-        let source = |next| Source::Model(model.clone(), next);
+        let source = |next: Resume| simulation(&model, &next);
         let topic = killed_while_growing(seed * 131, 300, MARK_EVERY, &source);
         for log in &topic.log {
             let mut known = 0;

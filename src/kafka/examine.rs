@@ -1,12 +1,9 @@
 //! Asks a cluster whether a topic can be read as a stream of ours would read it.
 
-use super::Change;
-use super::Cluster;
-use super::Source;
 use super::broker::Brokers;
+use super::{Change, Cluster, Source};
 use crate::clock::Clock;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::model::finding::Finding;
 use crate::model::name::TopicName;
 use std::time::Duration;
@@ -36,7 +33,7 @@ impl Cluster {
         group: &str,
         clock: &Clock,
     ) -> Vec<Finding> {
-        let what = format!("topic {topic} is there, with its id");
+        let what = format!("topic {topic} exists, with its id");
         let facts = match self.facts(topic) {
             Err(error) => return vec![Finding::failed(what, &error)],
             Ok(None) => {

@@ -2,23 +2,11 @@
 //!
 //! The object is the truth; the state store mirrors it and can be rebuilt from here.
 
-use super::CALLS_MAX;
-use super::Created;
-use super::Lake;
-use super::decode;
-use super::encode;
-use super::paths;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::commit::Closing;
-use crate::model::commit::Compacted;
-use crate::model::commit::FORMAT;
-use crate::model::commit::File;
+use super::{CALLS_MAX, Created, Lake, at_once, decode, encode, paths};
+use crate::error::{Doing, Error, ErrorKind};
+use crate::model::commit::{Closing, Compacted, FORMAT, File};
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
-use futures::StreamExt;
-use futures::TryStreamExt;
 
 impl Lake {
     /// Declares a hive partition complete for the `closing.n`-th time, unless that was done.
@@ -71,10 +59,8 @@ impl Lake {
         let folders = self.list_folders(&paths::closings(table)).await?;
         let mut keys: Vec<PartitionKey> = folders.iter().filter_map(paths::closed_key).collect();
         keys.sort_unstable();
-        // Made beforehand: a closure held across `await` hides that the future may change threads.
-        let reads: Vec<_> = keys.iter().map(|key| self.newest_closing(table, key)).collect();
-        let newest: Vec<Option<Closing>> =
-            futures::stream::iter(reads).buffered(CALLS_MAX).try_collect().await?;
+        let reads = keys.iter().map(|key| self.newest_closing(table, key)).collect();
+        let newest: Vec<Option<Closing>> = at_once(CALLS_MAX, reads).await?;
         Ok(newest.into_iter().flatten().collect())
     }
 }
@@ -129,8 +115,7 @@ fn compaction(closing: &Closing) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::closing;
-    use super::super::testing::memory;
+    use super::super::testing::{closing, memory};
     use super::*;
 
     #[track_caller]

@@ -7,30 +7,19 @@
 //! row is at every moment in what is staged or in what is visible, and never twice in the latter.
 //! What follows the closing anyone may repeat.
 
-use super::CALLS_MAX;
-use super::Lake;
 use super::commit::Log;
-use super::paths;
+use super::{CALLS_MAX, Lake, at_once, paths};
 use crate::crash;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::commit::ClosedFile;
-use crate::model::commit::Closing;
-use crate::model::commit::File;
-use crate::model::commit::Publish;
-use crate::model::commit::Record;
+use crate::error::{Doing, Error, ErrorKind};
+use crate::model::commit::{ClosedFile, Closing, File, Publish, Record};
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
 use crate::model::time::EventTime;
 use bytes::Bytes;
-use futures::StreamExt;
-use futures::TryStreamExt;
 use object_store::PutPayload;
 use object_store::path::Path;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A sorted file that is about to be staged for closing `n` of a hive partition.
 #[derive(Clone, Debug)]
@@ -94,10 +83,7 @@ impl Lake {
             let size = self.size(&file.published.as_str().into()).await?;
             Ok::<_, Error>((size != Some(file.bytes)).then(|| file.published.clone()))
         };
-        // Made beforehand: a closure held across `await` hides that the future may change threads.
-        let looks: Vec<_> = sorted.map(look).collect();
-        let missing: Vec<Option<String>> =
-            futures::stream::iter(looks).buffered(CALLS_MAX).try_collect().await?;
+        let missing: Vec<Option<String>> = at_once(CALLS_MAX, sorted.map(look).collect()).await?;
         match missing.into_iter().flatten().next() {
             None => Ok(()),
             Some(name) => Err(Error::new(

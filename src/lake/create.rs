@@ -5,13 +5,10 @@
 //! unanswered create only the same bytes are tried again, for it may still take effect.
 
 use super::Lake;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Doing, Error, ErrorKind};
 use bytes::Bytes;
-use object_store::ObjectStoreExt;
-use object_store::PutMode;
 use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutMode};
 
 /// What became of an attempt to create an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +72,7 @@ impl Lake {
 
     async fn read_back(&self, path: &Path) -> Result<Bytes, Error> {
         self.read(path).await?.ok_or_else(|| {
-            Error::new(ErrorKind::Data, format!("{path} was there and is gone"))
+            Error::new(ErrorKind::Data, format!("{path} existed and is missing now"))
                 .remedy("nothing under `_tidemill/` may be deleted by hand or by a lifecycle rule")
         })
     }

@@ -1,16 +1,10 @@
 //! Members: the topic partitions that the watermark of an output waits for.
 //!
-//! A numbered log, appended by whoever first sees a change. Kafka only ever adds topic partitions,
+//! A numbered log, appended by the first process that sees a change. Kafka only ever adds topic partitions,
 //! so fewer than the newest entry has is old news, from a broker or a zombie that is behind.
 
-use super::Created;
-use super::Lake;
-use super::decode;
-use super::encode;
-use super::paths;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use super::{Created, Lake, decode, encode, paths};
+use crate::error::{Doing, Error, ErrorKind};
 use crate::model::commit::Members;
 use crate::model::name::TableName;
 
@@ -101,8 +95,7 @@ fn another_topic(output: &TableName, newest: &Members, seen: &Members) -> Error 
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::memory;
-    use super::super::testing::output;
+    use super::super::testing::{memory, output};
     use super::*;
     use crate::model::commit::FORMAT;
 

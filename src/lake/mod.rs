@@ -4,20 +4,20 @@
 //! exist yet, so there is no server, no lock and no lease in the way of a commit. What a crash
 //! leaves half done, the next one who passes by finishes.
 
-mod bucket;
 pub mod closings;
 pub mod commit;
 pub mod compaction;
 pub mod create;
-pub mod disk;
 mod examine;
 pub mod members;
 mod numbers;
 pub mod outputs;
 pub mod paths;
+mod place;
 mod retry;
 pub mod schema;
 pub mod tables;
+mod upload;
 pub mod verify;
 
 #[cfg(test)]
@@ -28,23 +28,17 @@ mod tests;
 pub use create::Created;
 
 use crate::clock::Clock;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::commit::FORMAT;
-use crate::model::commit::LAKE_ID_DIGITS;
-use crate::model::commit::LakeIdentity;
+use crate::error::{Doing, Error, ErrorKind};
+use crate::model::commit::{FORMAT, LAKE_ID_DIGITS, LakeIdentity};
 use crate::model::name::ProjectName;
 use crate::model::settings::LakeUrl;
-use bucket::Bucket;
-use bucket::Patience;
 use bytes::Bytes;
-use disk::Disk;
+use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
+use place::{Place, Turns};
 use retry::Retry;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::path::PathBuf;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -60,15 +54,6 @@ pub struct Lake {
     shown: String,
     id: String,
     retry: Retry,
-}
-
-/// How the writers of one object that is replaced keep out of each other's way.
-#[derive(Clone, Debug)]
-enum Turns {
-    /// By locks, in this folder.
-    Lock(PathBuf),
-    /// By the generation that each replaces.
-    Compare(Arc<Bucket>),
 }
 
 impl Lake {
@@ -113,47 +98,26 @@ impl Lake {
 
     /// A handle that knows no id yet.
     fn at(url: &LakeUrl, clock: Clock) -> Result<Self, Error> {
-        let (retry, shown) = (Retry::new(clock), url.to_string());
-        match url {
-            LakeUrl::Folder(folder) => {
-                let disk = Disk::open(folder).doing(|| format!("open the lake {shown}"))?;
-                let turns = Turns::Lock(folder.clone());
-                Ok(Self { objects: Arc::new(disk), turns, shown, id: String::new(), retry })
-            }
-            LakeUrl::Bucket(bucket) => {
-                let bucket = Bucket::open(bucket, Patience::default());
-                let bucket = Arc::new(bucket.doing(|| format!("open the lake {shown}"))?);
-                let turns = Turns::Compare(bucket.clone());
-                let retry = retry.in_bucket();
-                Ok(Self { objects: bucket, turns, shown, id: String::new(), retry })
-            }
-        }
+        let shown = url.to_string();
+        let place = Place::open(url, clock).doing(|| format!("open the lake {shown}"))?;
+        let Place { objects, turns, retry } = place;
+        Ok(Self { objects, turns, shown, id: String::new(), retry })
     }
 
-    /// The same, without our own patience: who opens a lake is a person, and waits for a mistake
-    /// in the settings to be told.
+    /// The same, without our own patience: a person waits, and wants to hear of a wrong setting at once.
     fn once(&self) -> Self {
         let mut lake = self.clone();
-        if matches!(self.turns, Turns::Compare(_)) {
+        if matches!(self.turns, Turns::Swap(_)) {
             lake.retry.tries = 1;
         }
         lake
     }
 
-    /// What we were doing when it failed, and what a bucket's owner can do.
+    /// What we were doing when it failed, and what a person can do about it.
     fn told(&self, error: Error) -> Error {
         let mut error = error.while_doing(format!("open the lake {}", self.shown));
-        if matches!(self.turns, Turns::Compare(_)) && error.remedy.is_none() {
-            error.remedy = match error.kind {
-                ErrorKind::Data => Some("see that the bucket exists, and that `lake.url` names it".into()),
-                ErrorKind::Unavailable => Some(
-                    "see that the server answers as Cloud Storage does (of its emulators, the one that comes \
-                     with Tidemill does), and that there are credentials: `lake.credentials`, \
-                     `gcloud auth application-default login`, or the account of the machine"
-                        .into(),
-                ),
-                ErrorKind::Input | ErrorKind::Fenced | ErrorKind::Bug => None,
-            };
+        if error.remedy.is_none() {
+            error.remedy = self.turns.remedy(error.kind).map(str::to_owned);
         }
         error
     }
@@ -193,7 +157,7 @@ impl Lake {
     /// machine reads the lake.
     pub fn address(&self, published: &str) -> Option<String> {
         match &self.turns {
-            Turns::Compare(bucket) => Some(format!("{bucket}/{published}")),
+            Turns::Swap(_) => Some(format!("{}/{published}", self.shown)),
             Turns::Lock(_) => None,
         }
     }
@@ -213,6 +177,17 @@ fn owned(bytes: &[u8], project: &ProjectName) -> Result<LakeIdentity, Error> {
             .remedy(format!("give project `{project}` another `lake.url`, or set `project = \"{owner}\"` in tidemill.toml")));
     }
     Ok(identity)
+}
+
+/// Waits for calls, so many at once, and gives their answers in their order.
+///
+/// They are made beforehand: a closure that is held across `await` hides that the future which makes
+/// them may change threads.
+pub(crate) async fn at_once<T>(
+    most: usize,
+    calls: Vec<impl Future<Output = Result<T, Error>>>,
+) -> Result<Vec<T>, Error> {
+    futures::stream::iter(calls).buffered(most).try_collect().await
 }
 
 /// The bytes of an object that lasts for ever; the same value always gives the same ones.

@@ -1,7 +1,7 @@
 //! The only former of object names.
 //!
-//! What readers may list lies under `<data set>/<table>/`, one folder a hive partition. Everything
-//! of ours lies under `_tidemill/`, where no plain lister of a table looks: Hive and Spark skip
+//! What readers may list is under `<data set>/<table>/`, one folder a hive partition. Everything
+//! of ours is under `_tidemill/`, where no plain lister of a table looks: Hive and Spark skip
 //! names that begin with `_`, BigQuery and DuckDB promise no such thing.
 
 use crate::model::hive::PartitionKey;
@@ -124,7 +124,7 @@ pub fn published_by(output: &TableName, file: &Path) -> Option<(Place, u64)> {
     (seq > 0 && ours == *file).then_some((place, seq))
 }
 
-/// Where the folders of all examinations lie.
+/// The place of the folders of all examinations.
 pub fn probes() -> Path {
     format!("{OURS}/probe").into()
 }
@@ -259,7 +259,7 @@ pub fn hive_partition(table: &TableName, key: &PartitionKey) -> Path {
     format!("{}/{}/{}", table.data_set(), table.table(), key.path()).into()
 }
 
-/// The hive partition that an object of a table lies in.
+/// The hive partition that an object of a table is in.
 pub fn key_of(table: &TableName, object: &Path) -> Option<PartitionKey> {
     let rest = object.as_ref().strip_prefix(self::table(table).as_ref())?.strip_prefix('/')?;
     let (hive, _file) = rest.rsplit_once('/')?;

@@ -1,10 +1,13 @@
 //! Tries again what did not answer.
 
+use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use std::time::Duration;
 use tracing::debug;
+
+/// Far above what the tries below come to.
+const PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// How often a call is tried, and about how long the first pause is; each later one is twice that.
 #[derive(Clone, Debug)]
@@ -19,6 +22,13 @@ impl Retry {
     /// left to who started us, who waits longer and tells people.
     pub fn new(clock: Clock) -> Self {
         Self { clock, tries: 6, pause: Duration::from_millis(50) }
+    }
+
+    /// On top of `object_store`'s own: what timed out, and what asked for more patience. Half a
+    /// minute in all; what lasts longer is left to who started us.
+    #[must_use]
+    pub fn over_a_network(self) -> Self {
+        Self { tries: 6, pause: Duration::from_secs(1), ..self }
     }
 
     /// Calls until the answer is anything but [`ErrorKind::Unavailable`], or the tries are over.
@@ -48,9 +58,8 @@ impl Retry {
     fn pause_after(&self, done: u32, kind: ErrorKind) -> Option<Duration> {
         match kind {
             ErrorKind::Unavailable if done < self.tries => {
-                // Who met once should not meet again: each waits half as long to half as long again.
-                let jitter = rand::random_range(0.5..1.5);
-                Some(self.pause.saturating_mul(1 << (done - 1).min(16)).mul_f64(jitter))
+                // Who met once should not meet again.
+                Some(Backoff::new(self.pause, PAUSE_MAX).jittered_after(done))
             }
             ErrorKind::Unavailable
             | ErrorKind::Input
@@ -64,8 +73,7 @@ impl Retry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicU32;
-    use std::sync::atomic::Ordering;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     async fn check(kind: ErrorKind, answers_at: u32, calls: u32) {
         let retry = Retry::new(Clock::system());

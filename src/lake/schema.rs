@@ -4,16 +4,9 @@
 //! A table's columns keep their order for ever, so a new schema is the newest one with columns
 //! added at its end, and every older file can be read as if it had them, empty.
 
-use super::Created;
-use super::Lake;
-use super::decode;
-use super::encode;
-use super::paths;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::commit::Refusal;
-use crate::model::commit::Schema;
+use super::{Created, Lake, decode, encode, paths};
+use crate::error::{Doing, Error, ErrorKind};
+use crate::model::commit::{Refusal, Schema};
 use crate::model::name::TableName;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +60,7 @@ impl Lake {
     }
 
     /// Whether every file of an output was routed to its hive partition by this column. Another may
-    /// have been event time before, and then says nothing of where the older rows lie.
+    /// have been event time before, and then says nothing about the hive partitions of older rows.
     pub async fn is_routed_by(&self, output: &TableName, column: &str) -> Result<bool, Error> {
         for k in 1.. {
             let Some(schema) = self.read_schema(output, k).await? else { break };
@@ -96,13 +89,10 @@ fn refused(output: &TableName, k: u64, refusal: &Refusal) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::memory;
-    use super::super::testing::output;
+    use super::super::testing::{memory, output};
     use super::*;
-    use crate::model::commit::FORMAT;
-    use crate::model::commit::SchemaColumn;
-    use crate::model::hive::Grain;
-    use crate::model::hive::PartitionBy;
+    use crate::model::commit::{FORMAT, SchemaColumn};
+    use crate::model::hive::{Grain, PartitionBy};
 
     /// `a:int64 b:string`.
     fn schema(columns: &str) -> Schema {

@@ -1,16 +1,13 @@
 //! What readers see of a table.
 
-use super::Lake;
-use super::paths;
-use crate::error::Doing;
-use crate::error::Error;
+use super::{Lake, paths};
+use crate::error::{Doing, Error};
 use crate::model::commit::ClosedFile;
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
 use futures::TryStreamExt;
-use object_store::ListResult;
-use object_store::ObjectMeta;
 use object_store::path::Path;
+use object_store::{ListResult, ObjectMeta};
 
 /// A file that any plain reader of the table finds, closed or not.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,10 +3,11 @@
 use super::hive::Grain;
 use super::job::Job;
 use super::name::{Name, TableName, TopicName};
+use super::secret::EnvValue;
 use super::time::Micros;
 use super::topic::Topic;
+use crate::checksum::Checksum;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -87,12 +88,20 @@ pub enum Work {
     Test(String),
 }
 
-/// The value of an environment variable of an exec task; secrets are resolved at launch only.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EnvValue {
-    Text(String),
-    Secret(super::settings::Secret),
+/// What the user's own programs see of the daemon's environment: who it is and where programs are. The
+/// rest may be secrets that are none of their business.
+const HANDED_DOWN: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR"];
+const HANDED_DOWN_PREFIX: &str = "LC_";
+
+/// What the user's own programs see of an environment.
+pub fn handed_down<'a>(
+    environment: impl Iterator<Item = (&'a str, &'a str)>,
+) -> BTreeMap<String, String> {
+    let seen = |name: &str| HANDED_DOWN.contains(&name) || name.starts_with(HANDED_DOWN_PREFIX);
+    environment
+        .filter(|(name, _)| seen(name))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// A DAG with all it needs to work, without secrets; what a run is pinned to.
@@ -134,5 +143,5 @@ impl DagVersion {
 /// The SHA-256 of a value's JSON, in hexadecimal.
 pub fn content_hash(value: &impl Serialize) -> String {
     let json = serde_json::to_vec(value).expect("model types have string keys and finite numbers");
-    Sha256::digest(json).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    Checksum::of(json)
 }

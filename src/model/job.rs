@@ -3,6 +3,7 @@
 use super::commit::Publish;
 use super::hive::PartitionBy;
 use super::name::{Name, TableName, TopicName};
+use super::secret::EnvValue;
 use super::time::Micros;
 use super::topic::Expect;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,7 @@ pub struct FeedJob {
 pub enum FeedFrom {
     Replay(Replay),
     Simulate(Simulate),
+    Exec(Exec),
 }
 
 /// JSON lines, plain or gzip, in the file's order.
@@ -46,6 +48,17 @@ pub struct Replay {
     pub file: String,
     /// Seconds of event time a second; `None`: as fast as it goes.
     pub speed: Option<f64>,
+}
+
+/// A program that is called with the last cursor and writes what came after it, as JSON lines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Exec {
+    /// argv, never a shell line.
+    pub command: Vec<String>,
+    /// The pause between the program's end and its next call.
+    pub every: Duration,
+    /// Added to the few variables that every program is handed down.
+    pub environment: BTreeMap<String, EnvValue>,
 }
 
 /// Made-up events of a known shape.

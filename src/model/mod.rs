@@ -1,16 +1,30 @@
 //! The nouns of Tidemill, valid by construction and without any I/O.
 
+pub mod accepted;
+pub mod attempt;
+pub mod closing;
 pub mod column;
 pub mod commit;
 pub mod dag;
+pub mod due;
 pub mod duration;
+pub mod file;
 pub mod finding;
 pub mod hive;
 pub mod instance;
 pub mod job;
+pub mod load;
 pub mod name;
+pub mod problem;
+pub mod project;
+pub mod request;
 pub mod run;
+pub mod secret;
 pub mod settings;
+mod states;
+pub mod stream;
+pub mod table;
+pub mod task;
 pub mod template;
 pub mod time;
 pub mod topic;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// What is wrong with a name, told with the rule that it breaks.
+/// What is wrong with a name: the rule that it breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadName(pub String);
 

@@ -1,40 +1,11 @@
-//! Runs, tasks and attempts: what they are called and which states they know.
+//! Runs: a DAG at work for one trigger, what it works on and what it reads.
 
-use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
-
-macro_rules! states {
-    ($(#[$doc:meta])* $name:ident { $($(#[$case_doc:meta])* $case:ident = $text:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        pub enum $name { $($(#[$case_doc])* $case,)+ }
-
-        impl $name {
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$case => $text,)+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                match text {
-                    $($text => Ok(Self::$case),)+
-                    _ => Err(format!("`{text}` is not one of: {}", [$($text),+].join(", "))),
-                }
-            }
-        }
-    };
-}
+use super::attempt::Attempt;
+use super::hive::{Grain, PartitionKey};
+use super::name::{Name, TableName};
+use super::states::states;
+use super::task::TaskInstance;
+use super::time::Micros;
 
 states! {
     /// Why a run exists.
@@ -45,7 +16,7 @@ states! {
 }
 
 states! {
-    /// Where a run stands.
+    /// The state of a run.
     RunState {
         /// Made by `on_late = "hold"`: waits for a person.
         Held = "held",
@@ -58,70 +29,77 @@ states! {
     }
 }
 
-states! {
-    /// Where a task of a run stands.
-    TaskState {
-        /// Waits for its tasks before it, for a slot or for its retry's time.
-        Waiting = "waiting",
-        Running = "running",
-        Succeeded = "succeeded",
-        Failed = "failed",
-        /// A task before it failed for good.
-        UpstreamFailed = "upstream_failed",
-    }
+/// A DAG at work for one trigger.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// `close-2026-11-20T05-r2-k3f9`.
+    pub id: String,
+    pub dag: Name,
+    /// Hash of the dag version that it is pinned to.
+    pub version: String,
+    pub kind: RunKind,
+    pub class: Class,
+    /// What it works on; `None` for a manual run without a partition key.
+    pub subject: Option<Subject>,
+    pub state: RunState,
+    pub created: Micros,
+    pub started: Option<Micros>,
+    pub ended: Option<Micros>,
+    /// The run of a newer closing that took its place.
+    pub superseded_by: Option<String>,
+    /// Who decided its state by hand.
+    pub marked_by: Option<String>,
 }
 
-states! {
-    /// Where one try of a task, or one life of a stream, stands.
-    AttemptState {
-        /// Decided, not yet started.
-        Queued = "queued",
-        Running = "running",
-        Succeeded = "succeeded",
-        Failed = "failed",
-        /// Stopped because we asked for it.
-        Stopped = "stopped",
-        /// Its shim is gone and left no status.
-        Unknown = "unknown",
-    }
+/// The hive partition, or coarser range, that a run works on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subject {
+    /// The table whose closing made the run.
+    pub table: TableName,
+    pub grain: Grain,
+    pub key: PartitionKey,
+    /// The revision: the closing's number, or how often the range has come up. 0 where a hive
+    /// partition passed without rows.
+    pub n: u32,
+    /// The half-open data interval.
+    pub start: Micros,
+    pub end: Micros,
+    /// Made from a closing that was forced, or cut by the first offset.
+    pub partial: bool,
 }
 
-states! {
-    /// What a person wants of a stream.
-    Desired {
-        Running = "running",
-        Stopped = "stopped",
-    }
+/// Who goes first; the smaller one does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    Manual,
+    Live,
+    Reopened,
+    Backfill,
 }
 
-states! {
-    /// Where a stream stands.
-    StreamState {
-        /// As asked for.
-        Stopped = "stopped",
-        /// An attempt is queued or at work.
-        Running = "running",
-        /// Told to stop; commits what it holds.
-        Draining = "draining",
-        /// Its last attempt failed; the next one has a time.
-        Retrying = "retrying",
-        /// A person must look before it runs again.
-        Waiting = "waiting",
-        /// A feed with an end has reached it.
-        Ended = "ended",
-    }
+/// A closing that a run reads.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Input {
+    pub table: TableName,
+    pub key: PartitionKey,
+    pub n: u32,
 }
 
-states! {
-    /// What an attempt runs.
-    AttemptKind {
-        Feed = "feed",
-        Stream = "stream",
-        Batch = "batch",
-        Exec = "exec",
-        Test = "test",
-        Compact = "compact",
-    }
+/// A run as its tasks see it: what it works on, and the closings that it reads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PinnedRun {
+    pub id: String,
+    /// `None` for a manual run without a partition key.
+    pub subject: Option<Subject>,
+    /// Fixed when the run was made.
+    pub inputs: Vec<Input>,
+}
+
+/// A run at work, with its tasks in order and the newest attempt of each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActiveRun {
+    pub run: Run,
+    pub tasks: Vec<(TaskInstance, Option<Attempt>)>,
 }
 
 impl RunState {
@@ -130,8 +108,19 @@ impl RunState {
     }
 }
 
-impl AttemptState {
-    pub fn ended(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Stopped | Self::Unknown)
+impl Class {
+    pub fn number(self) -> i64 {
+        self as i64
+    }
+}
+
+impl TryFrom<i64> for Class {
+    type Error = String;
+
+    fn try_from(number: i64) -> Result<Self, String> {
+        [Self::Manual, Self::Live, Self::Reopened, Self::Backfill]
+            .into_iter()
+            .find(|class| class.number() == number)
+            .ok_or_else(|| format!("no class of runs has the number {number}"))
     }
 }

@@ -1,20 +1,16 @@
 //! Reads the facts that the plan needs, and carries out what it says, in one transaction each.
 
-use super::make::Current;
-use super::plan::Action;
-use super::plan::DagFacts;
-use super::plan::Facts;
+use super::make::ActiveDag;
+use super::plan::{Action, DagFacts, Facts};
 use crate::error::Error;
-use crate::model::dag::DagVersion;
-use crate::model::dag::Work;
+use crate::model::attempt::AttemptKind;
+use crate::model::dag::{DagVersion, Work};
 use crate::model::job::JobKind;
 use crate::model::name::Name;
-use crate::model::run::AttemptKind;
 use crate::model::time::Micros;
-use crate::store::Store;
-use crate::store::Tx;
 use crate::store::progress::TaskChange;
 use crate::store::runs::Launch;
+use crate::store::{Store, Tx};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tracing::info;
@@ -26,7 +22,7 @@ const ACTIVE_RUNS_MAX: u32 = 16;
 pub type Versions = BTreeMap<String, Arc<DagVersion>>;
 
 /// Everything that the plan looks at, but for the versions.
-pub async fn facts(store: &Store, dags: &[Current], parallelism: u32) -> Result<Facts, Error> {
+pub async fn facts(store: &Store, dags: &[ActiveDag], parallelism: u32) -> Result<Facts, Error> {
     let mut tx = store.snapshot().await?;
     let active = tx.active().await?;
     let busy = tx.busy().await?;

@@ -5,43 +5,27 @@
 //! and goes on. The frontier moves no further than what has been closed, so that a failure in one
 //! hive partition makes no row of it late.
 
-use super::compact;
 use super::compact::Taken;
 use super::fate::Cause;
-use super::frontier;
-use super::frontier::Close;
-use super::frontier::Facts;
-use super::frontier::Heard;
-use super::make;
-use super::make::Current;
+use super::frontier::{Close, Facts, Heard};
+use super::make::ActiveDag;
+use super::{compact, frontier, make};
 use crate::crash;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::lake::Created;
-use crate::lake::Lake;
-use crate::model::commit::ClosedFile;
-use crate::model::commit::Closing;
-use crate::model::commit::Compaction;
-use crate::model::commit::FORMAT;
+use crate::error::{Error, ErrorKind};
+use crate::lake::{Created, Lake};
+use crate::model::closing::Circumstances;
+use crate::model::commit::{ClosedFile, Closing, Compaction, FORMAT};
 use crate::model::dag::Empty;
 use crate::model::hive::PartitionKey;
-use crate::model::run::RunKind;
-use crate::model::run::RunState;
+use crate::model::run::{Class, RunKind, RunState, Subject};
+use crate::model::table::{Cursor, LakeTable, OpenPartition};
 use crate::model::time::Micros;
-use crate::store::Store;
-use crate::store::Tx;
-use crate::store::closings::Circumstances;
-use crate::store::runs::Class;
-use crate::store::runs::Of;
-use crate::store::tables::Cursor;
-use crate::store::tables::LakeTable;
-use crate::store::tables::OpenPartition;
+use crate::store::{Store, Tx};
 use futures::StreamExt;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use tracing::info;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// Closings that become visible together; a replayed year closes in many small transactions.
 const CHUNK: usize = 32;
@@ -60,7 +44,7 @@ const EMPTY_MAX: usize = 1_000;
 pub struct Closer<'a> {
     pub store: &'a Store,
     pub lake: &'a Lake,
-    pub dags: &'a [Current],
+    pub dags: &'a [ActiveDag],
     pub now: Micros,
     /// So many attempts make closings at once.
     pub parallelism: u32,
@@ -374,7 +358,7 @@ impl Closer<'_> {
                     let (table, grain) = (table.table.name.clone(), schedule.grain);
                     let others = tx.newest_number_of_others(dag.name(), &table, &key).await?;
                     let n = others.map_or(0, |newest| newest + 1);
-                    let of = Of { table, grain, key, n, start, end, partial: false };
+                    let of = Subject { table, grain, key, n, start, end, partial: false };
                     let new = make::new_run(
                         dag,
                         RunKind::Close,
@@ -383,7 +367,7 @@ impl Closer<'_> {
                         Class::Live,
                         self.now,
                     );
-                    make::add(tx, dag, &new, self.now).await?;
+                    make::add(tx, dag, new, self.now).await?;
                 }
                 key = key.next();
             }

@@ -5,16 +5,13 @@
 
 use super::close::Closer;
 use super::frontier::Close;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::commit::Closing;
-use crate::model::commit::Compact;
+use crate::backoff::Backoff;
+use crate::error::{Error, ErrorKind};
+use crate::model::attempt::{Attempt, AttemptState, Failure};
+use crate::model::commit::{Closing, Compact};
 use crate::model::hive::PartitionKey;
-use crate::model::run::AttemptState;
+use crate::model::table::LakeTable;
 use crate::model::time::Micros;
-use crate::store::attempts::Attempt;
-use crate::store::attempts::Failure;
-use crate::store::tables::LakeTable;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tracing::warn;
@@ -99,8 +96,7 @@ pub async fn found_or_asked(
 fn try_again(attempt: &Attempt) -> Option<Micros> {
     match attempt.state {
         AttemptState::Failed => {
-            let pause = PAUSE.saturating_mul(1 << (attempt.tries - 1).min(16)).min(PAUSE_MAX);
-            Some(attempt.ended?.plus(pause))
+            Some(attempt.ended?.plus(Backoff::new(PAUSE, PAUSE_MAX).after(attempt.tries)))
         }
         // Nothing was wrong with the work itself.
         AttemptState::Stopped

@@ -1,13 +1,10 @@
 //! Decides what a closing means for a DAG that waits for its table.
 
-use crate::model::dag::OnClose;
-use crate::model::dag::OnLate;
-use crate::model::hive::PartitionBy;
-use crate::model::hive::PartitionKey;
-use crate::model::run::RunState;
+use crate::model::closing::Closed;
+use crate::model::dag::{OnClose, OnLate};
+use crate::model::hive::{PartitionBy, PartitionKey};
+use crate::model::run::{Class, RunState};
 use crate::model::time::Micros;
-use crate::store::closings::Closed;
-use crate::store::runs::Class;
 
 /// How a closing came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,11 +3,9 @@
 //! Whatever makes a partition close, the rule looks only at what has been mirrored from the lake's
 //! log: a commit that arrives while we decide is late, and never lost.
 
-use crate::model::hive::PartitionBy;
-use crate::model::hive::PartitionKey;
+use crate::model::hive::{PartitionBy, PartitionKey};
+use crate::model::table::{Cut, OpenPartition};
 use crate::model::time::Micros;
-use crate::store::tables::Cut;
-use crate::store::tables::OpenPartition;
 use std::time::Duration;
 
 /// However often late rows trickle in, a partition closes again this long after the first.

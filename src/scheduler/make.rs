@@ -1,42 +1,30 @@
 //! Makes runs, inside the transaction that mirrors what they are made for.
 
 use super::fate;
-use super::fate::Cause;
-use super::fate::Fate;
+use super::fate::{Cause, Fate};
 use crate::error::Error;
-use crate::model::dag::DagVersion;
-use crate::model::dag::OnClose;
-use crate::model::dag::Schedule;
-use crate::model::dag::Work;
-use crate::model::job::BatchJob;
-use crate::model::job::JobKind;
-use crate::model::name::Name;
-use crate::model::name::TableName;
-use crate::model::run::RunKind;
-use crate::model::run::RunState;
+use crate::model::closing::Closed;
+use crate::model::dag::{DagVersion, OnClose, Schedule, Work};
+use crate::model::due::DueRange;
+use crate::model::job::{BatchJob, JobKind};
+use crate::model::name::{Name, TableName};
+use crate::model::run::{Class, Input, Run, RunKind, RunState, Subject};
 use crate::model::time::Micros;
 use crate::store::Tx;
-use crate::store::closings::Closed;
-use crate::store::closings::DueRange;
-use crate::store::random_end;
-use crate::store::runs::Class;
-use crate::store::runs::Input;
-use crate::store::runs::Of;
-use crate::store::runs::Run;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tracing::info;
 
 /// A DAG of the project's files as they are now, with its newest version.
 #[derive(Clone, Debug)]
-pub struct Current {
+pub struct ActiveDag {
     pub hash: String,
     pub version: Arc<DagVersion>,
     pub paused: bool,
     pub present: bool,
 }
 
-impl Current {
+impl ActiveDag {
     pub fn name(&self) -> &Name {
         &self.version.dag.name
     }
@@ -81,7 +69,7 @@ pub fn outputs(version: &DagVersion) -> BTreeSet<TableName> {
 /// has found.
 pub async fn after_closing(
     tx: &mut Tx,
-    dags: &[Current],
+    dags: &[ActiveDag],
     closed: &Closed,
     cause: Cause,
     carried: &BTreeMap<Name, Carried>,
@@ -112,7 +100,7 @@ pub async fn after_closing(
                     new.ended = Some(now);
                     new.marked_by = Some(FOUND.into());
                 }
-                add(tx, dag, &new, now).await?;
+                add(tx, dag, new, now).await?;
             }
         }
     }
@@ -155,8 +143,8 @@ impl Carried {
 /// Who has marked runs that a new store found to be done.
 pub const FOUND: &str = "found in the lake";
 
-fn of_closed(closed: &Closed) -> Of {
-    Of {
+fn of_closed(closed: &Closed) -> Subject {
+    Subject {
         table: closed.table.clone(),
         grain: closed.key.grain,
         key: closed.key,
@@ -167,34 +155,35 @@ fn of_closed(closed: &Closed) -> Of {
     }
 }
 
+/// A run that is yet to be added; its id gets a random end then.
 pub fn new_run(
-    dag: &Current,
+    dag: &ActiveDag,
     kind: RunKind,
-    of: Of,
+    of: Subject,
     state: RunState,
     class: Class,
     now: Micros,
 ) -> Run {
     let id = match kind {
-        RunKind::Close => format!("close-{}-r{}-{}", of.key, of.n, random_end()),
+        RunKind::Close => format!("close-{}-r{}", of.key, of.n),
         RunKind::Manual => manual_id(now),
     };
-    Run { of: Some(of), state, class, ..manual_run(dag, kind, id, now) }
+    Run { subject: Some(of), state, class, ..manual_run(dag, kind, id, now) }
 }
 
 /// A run of nothing in particular.
-pub fn plain_run(dag: &Current, now: Micros) -> Run {
+pub fn plain_run(dag: &ActiveDag, now: Micros) -> Run {
     manual_run(dag, RunKind::Manual, manual_id(now), now)
 }
 
-fn manual_run(dag: &Current, kind: RunKind, id: String, now: Micros) -> Run {
+fn manual_run(dag: &ActiveDag, kind: RunKind, id: String, now: Micros) -> Run {
     Run {
         id,
         dag: dag.name().clone(),
         version: dag.hash.clone(),
         kind,
         class: Class::Manual,
-        of: None,
+        subject: None,
         state: RunState::Queued,
         created: now,
         started: None,
@@ -205,12 +194,12 @@ fn manual_run(dag: &Current, kind: RunKind, id: String, now: Micros) -> Run {
 }
 
 fn manual_id(now: Micros) -> String {
-    format!("manual-{}-{}", now.timestamp().strftime("%Y%m%dT%H%M%SZ"), random_end())
+    format!("manual-{}", now.timestamp().strftime("%Y%m%dT%H%M%SZ"))
 }
 
 /// Pins what the DAG's newest version reads and the version before did not. Without this a run that
 /// is cleared would take such a table for empty.
-pub async fn pin_new_reads(tx: &mut Tx, dag: &Current, run: &Run) -> Result<(), Error> {
+pub async fn pin_new_reads(tx: &mut Tx, dag: &ActiveDag, run: &Run) -> Result<(), Error> {
     let pinned = tx.pinned(&run.id).await?;
     let inputs = inputs(tx, dag, run, &pinned).await?;
     tx.pin(&run.id, &inputs).await
@@ -219,11 +208,11 @@ pub async fn pin_new_reads(tx: &mut Tx, dag: &Current, run: &Run) -> Result<(), 
 /// The newest closings of the tables that a run reads, but for those that are `pinned` already.
 async fn inputs(
     tx: &mut Tx,
-    dag: &Current,
+    dag: &ActiveDag,
     run: &Run,
     pinned: &BTreeSet<TableName>,
 ) -> Result<Vec<Input>, Error> {
-    let Some(of) = &run.of else { return Ok(Vec::new()) };
+    let Some(of) = &run.subject else { return Ok(Vec::new()) };
     let mut tables = BTreeSet::from([of.table.clone()]);
     tables.extend(batches(&dag.version).flat_map(|batch| batch.reads.iter().cloned()));
     let mut inputs = Vec::new();
@@ -234,11 +223,22 @@ async fn inputs(
 }
 
 /// Adds a run with the closings that it reads, as they are now, in place of older ones that wait.
-pub async fn add(tx: &mut Tx, dag: &Current, run: &Run, now: Micros) -> Result<bool, Error> {
-    let inputs = inputs(tx, dag, run, &BTreeSet::new()).await?;
-    let added = tx.add_run(run, &inputs).await?;
-    if added {
-        tx.supersede(run, now).await?;
+///
+/// Its id gets a random end that no other run has. `None` if the DAG has the run of this closing
+/// already: by table, key and number, never because an id was taken.
+pub async fn add(
+    tx: &mut Tx,
+    dag: &ActiveDag,
+    run: Run,
+    now: Micros,
+) -> Result<Option<Run>, Error> {
+    let run = Run { id: tx.free_run_id(&run.id).await?, ..run };
+    let inputs = inputs(tx, dag, &run, &BTreeSet::new()).await?;
+    if !tx.add_run(&run, &inputs).await? {
+        let named = run.subject.as_ref().map(|of| format!("{}, revision {}", of.key, of.n));
+        info!(dag.name = %run.dag, "{} has its run of {} already", run.dag, named.unwrap_or_default());
+        return Ok(None);
     }
-    Ok(added)
+    tx.supersede(&run, now).await?;
+    Ok(Some(run))
 }

@@ -17,23 +17,20 @@ mod requests;
 pub mod retry;
 mod tail;
 
-use crate::error::Doing;
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::lake::Lake;
 use crate::model::dag::DagVersion;
 use crate::model::name::TableName;
+use crate::model::table::LakeTable;
 use crate::model::time::Micros;
 use crate::store::Store;
-use crate::store::tables::LakeTable;
 use apply::Versions;
-use close::Closer;
-use close::Looked;
-use make::Current;
+use close::{Closer, Looked};
+use make::ActiveDag;
 use outputs::Outputs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tracing::warn;
 
@@ -118,12 +115,12 @@ impl Scheduler {
     }
 
     /// The DAGs with their newest versions.
-    async fn current(&mut self) -> Result<Vec<Current>, Error> {
+    async fn current(&mut self) -> Result<Vec<ActiveDag>, Error> {
         let mut current = Vec::new();
         for dag in self.store.dags().await? {
             let version = self.version(&dag.version).await?;
             let (hash, paused, present) = (dag.version, dag.paused, dag.present);
-            current.push(Current { hash, version, paused, present });
+            current.push(ActiveDag { hash, version, paused, present });
         }
         Ok(current)
     }
@@ -142,7 +139,7 @@ impl Scheduler {
 
     async fn close_tables(
         &mut self,
-        dags: &[Current],
+        dags: &[ActiveDag],
         now: Micros,
         outcome: &mut StepOutcome,
     ) -> Result<(), Error> {
@@ -167,7 +164,7 @@ impl Scheduler {
     /// Closes what is due of one table and says when to look at it again.
     async fn close_table(
         &mut self,
-        dags: &[Current],
+        dags: &[ActiveDag],
         table: LakeTable,
         now: Micros,
     ) -> Result<Option<Micros>, Error> {
@@ -201,7 +198,7 @@ impl Scheduler {
     }
 
     /// Closes the outputs of runs that succeeded; says whether there were any.
-    async fn close_outputs(&mut self, dags: &[Current], now: Micros) -> Result<bool, Error> {
+    async fn close_outputs(&mut self, dags: &[ActiveDag], now: Micros) -> Result<bool, Error> {
         let mut any = false;
         for run in self.store.unclosed().await? {
             let version = self.version(&run.version).await?;
@@ -219,7 +216,7 @@ impl Scheduler {
     /// Starts, launches, retries and ends; says whether anything changed that may lead further.
     async fn plan(
         &mut self,
-        dags: &[Current],
+        dags: &[ActiveDag],
         now: Micros,
         outcome: &mut StepOutcome,
     ) -> Result<bool, Error> {
@@ -253,7 +250,5 @@ impl Scheduler {
     }
 }
 
-#[cfg(test)]
-mod model_check;
 #[cfg(test)]
 mod tests;

@@ -5,34 +5,22 @@
 
 use super::fate::Cause;
 use super::make;
-use super::make::Carried;
-use super::make::Current;
+use super::make::{ActiveDag, Carried};
 use crate::crash;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::lake::Created;
-use crate::lake::Lake;
-use crate::model::commit::ClosedFile;
-use crate::model::commit::Closing;
-use crate::model::commit::FORMAT;
-use crate::model::commit::MadeFrom;
-use crate::model::commit::Output;
+use crate::error::{Doing, Error, ErrorKind};
+use crate::lake::{Created, Lake};
+use crate::model::closing::Circumstances;
+use crate::model::commit::{ClosedFile, Closing, FORMAT, MadeFrom, Output};
 use crate::model::dag::DagVersion;
 use crate::model::hive::PartitionKey;
-use crate::model::name::Name;
-use crate::model::name::TableName;
+use crate::model::name::{Name, TableName};
+use crate::model::run::{Run, Subject};
+use crate::model::table::LakeTable;
 use crate::model::time::Micros;
 use crate::store::Store;
-use crate::store::closings::Circumstances;
-use crate::store::runs::Of;
-use crate::store::runs::Run;
-use crate::store::tables::LakeTable;
 use futures::StreamExt;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
-use tracing::info;
-use tracing::warn;
+use std::collections::{BTreeMap, BTreeSet};
+use tracing::{info, warn};
 
 /// Closings of a table that are looked after side by side when a new store takes it over.
 const SHOWN_AT_ONCE: usize = 8;
@@ -41,7 +29,7 @@ const SHOWN_AT_ONCE: usize = 8;
 pub struct Outputs<'a> {
     pub store: &'a Store,
     pub lake: &'a Lake,
-    pub dags: &'a [Current],
+    pub dags: &'a [ActiveDag],
     pub now: Micros,
 }
 
@@ -49,7 +37,7 @@ impl Outputs<'_> {
     /// Closes what a run that succeeded has written.
     pub async fn close(&self, run: &Run, version: &DagVersion) -> Result<(), Error> {
         let mut closings = Vec::new();
-        if let Some(of) = &run.of {
+        if let Some(of) = &run.subject {
             for table in make::outputs(version) {
                 let closing = self.create(run, of, &table).await;
                 closings.extend(closing.doing(|| format!("close {} of {table}", of.key))?);
@@ -57,7 +45,7 @@ impl Outputs<'_> {
         }
         let mut tx = self.store.begin().await?;
         for closing in &closings {
-            let Some(of) = &run.of else { continue };
+            let Some(of) = &run.subject else { continue };
             let about = Circumstances { late: closing.n > 1, start: of.start, end: of.end };
             let Some(closed) = tx.mirror_closing(closing, about, self.now).await? else { continue };
             let none = BTreeMap::new();
@@ -72,7 +60,7 @@ impl Outputs<'_> {
     async fn create(
         &self,
         run: &Run,
-        of: &Of,
+        of: &Subject,
         table: &TableName,
     ) -> Result<Option<Closing>, Error> {
         let newest = self.store.newest_closed_of(table, &of.key).await?;

@@ -3,27 +3,24 @@
 //! A closing makes its range due, in its own transaction. The range runs when everything in it is
 //! done; so two hours that were refreshed together refresh their day once, and nothing counts to 24.
 
-use super::fate;
-use super::fate::Cause;
-use super::fate::Fate;
-use super::make;
-use super::make::Current;
+use super::fate::{Cause, Fate};
+use super::make::ActiveDag;
 use super::outputs::highest_number;
+use super::{fate, make};
 use crate::error::Error;
 use crate::lake::Lake;
 use crate::model::dag::OnClose;
-use crate::model::run::RunKind;
+use crate::model::due::DueRange;
+use crate::model::run::{RunKind, Subject};
 use crate::model::time::Micros;
 use crate::store::Store;
-use crate::store::closings::DueRange;
-use crate::store::runs::Of;
 use tracing::warn;
 
 /// Makes a run of each due range that nothing holds; says whether there was one.
 pub async fn run_due(
     store: &Store,
     lake: &Lake,
-    dags: &[Current],
+    dags: &[ActiveDag],
     now: Micros,
 ) -> Result<bool, Error> {
     let mut any = false;
@@ -48,7 +45,7 @@ pub async fn run_due(
 async fn run(
     store: &Store,
     lake: &Lake,
-    dag: &Current,
+    dag: &ActiveDag,
     schedule: &OnClose,
     due: &DueRange,
     now: Micros,
@@ -64,7 +61,7 @@ async fn run(
         Fate::Nothing | Fate::Due { .. } => {}
         Fate::Run { state, class } => {
             let closed = tx.newest_closed(&schedule.table, (due.start, due.end)).await?;
-            let of = Of {
+            let of = Subject {
                 table: schedule.table.clone(),
                 grain: schedule.grain,
                 key: due.key,
@@ -74,7 +71,7 @@ async fn run(
                 partial: closed.iter().any(|closed| closed.partial),
             };
             let new = make::new_run(dag, RunKind::Close, of, state, class, now);
-            make::add(&mut tx, dag, &new, now).await?;
+            make::add(&mut tx, dag, new, now).await?;
         }
     }
     tx.settle_range(&due.dag, &due.key).await?;

@@ -1,37 +1,45 @@
 //! What people ask for, carried out together with its outcome in one transaction.
 
-use super::Scheduler;
-use super::StepOutcome;
 use super::close::Closer;
 use super::fate::Cause;
-use super::make;
-use super::make::Current;
-use super::tail;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use super::make::ActiveDag;
+use super::{Scheduler, StepOutcome, make, tail};
+use crate::error::{Error, ErrorKind};
+use crate::model::attempt::Failure;
 use crate::model::hive::PartitionKey;
-use crate::model::name::Name;
-use crate::model::name::TableName;
-use crate::model::run::Desired;
-use crate::model::run::RunKind;
-use crate::model::run::RunState;
+use crate::model::name::{Name, TableName};
+use crate::model::request::{Answer, Outcome, Refusal, Request, Verb};
+use crate::model::run::{Class, Run, RunKind, RunState, Subject};
+use crate::model::stream::Desired;
 use crate::model::time::Micros;
 use crate::store::Tx;
-use crate::store::requests::Request;
-use crate::store::requests::Verb;
-use crate::store::runs::Class;
-use crate::store::runs::Of;
-use crate::store::runs::Run;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tracing::info;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// A request that cannot be carried out yet, as while an output is being replaced, is asked for again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Why a request could not be carried out.
+enum Stop {
+    Refused(Refusal),
+    Error(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 impl Scheduler {
-    /// Carries out every open request; what a person can mend becomes the request's outcome. One that
+    /// Carries out every open request; why one is not carried out becomes its answer. One that
     /// waits for an attempt holds up those on the same table, and no others: who would stop what fills
     /// the slots must be heard.
     pub(super) async fn apply_requests(
@@ -46,24 +54,30 @@ impl Scheduler {
                 continue;
             }
             let applied = self.apply_request(&request, now).await;
-            let (mut tx, result) = match applied {
-                Ok(Some((tx, done))) => (tx, Ok(done)),
+            let (mut tx, answer) = match applied {
+                Ok(Some((tx, done))) => (tx, Answer::Done(done)),
                 Ok(None) => {
                     sorting.extend(table.cloned());
                     continue;
                 }
                 // Later ones may rest on it, and nothing else does.
-                Err(error) if error.kind == ErrorKind::Unavailable => {
+                Err(Stop::Error(error)) if error.kind == ErrorKind::Unavailable => {
                     warn!(request.id, %error, "cannot apply request {} now; trying again", request.id);
                     outcome.next_wake = outcome.next_wake.min(now.plus(RETRY_AFTER));
                     return Ok(());
                 }
-                Err(error) => (self.store.begin().await?, Err(error)),
+                Err(Stop::Error(error)) => {
+                    let failed = Refusal::Failed(Failure::from(&error));
+                    (self.store.begin().await?, Answer::Refused(failed))
+                }
+                Err(Stop::Refused(refusal)) => {
+                    (self.store.begin().await?, Answer::Refused(refusal))
+                }
             };
-            tx.finish_request(request.id, result.as_deref(), now).await?;
+            tx.finish_request(request.id, &answer, now).await?;
             tx.commit().await?;
-            let (verb, who) = (request.verb.name(), &request.who);
-            info!(request.id, verb, who, "{verb} by {who}: {}", told(&result));
+            let (verb, who) = (request.verb.name(), &request.actor.who);
+            info!(request.id, verb, who, "{verb} by {who}: {}", answer.to_json());
             outcome.requests.push(request.id);
             outcome.attempts_changed = true;
         }
@@ -74,13 +88,15 @@ impl Scheduler {
         &mut self,
         request: &Request,
         now: Micros,
-    ) -> Result<Option<(Tx, String)>, Error> {
+    ) -> Result<Option<(Tx, Outcome)>, Stop> {
         let done = match &request.verb {
             Verb::PauseDag { dag } => self.pause(dag, true).await?,
             Verb::UnpauseDag { dag } => self.pause(dag, false).await?,
             Verb::TriggerDag { dag, key } => self.trigger(dag, key.as_ref(), now).await?,
             Verb::ClearRun { dag, run, only_failed } => self.clear(dag, run, *only_failed).await?,
-            Verb::MarkRun { dag, run, to } => self.mark(dag, run, *to, &request.who, now).await?,
+            Verb::MarkRun { dag, run, to } => {
+                self.mark(dag, run, *to, &request.actor.who, now).await?
+            }
             Verb::StartStream { stream } => self.want(stream, Desired::Running).await?,
             Verb::StopStream { stream } => self.want(stream, Desired::Stopped).await?,
             Verb::ClosePartition { table, key } => {
@@ -93,30 +109,23 @@ impl Scheduler {
         Ok(Some(done))
     }
 
-    async fn pause(&self, dag: &Name, paused: bool) -> Result<(Tx, String), Error> {
+    async fn pause(&self, dag: &Name, paused: bool) -> Result<(Tx, Outcome), Stop> {
         let mut tx = self.store.begin().await?;
         if !tx.set_paused(dag, paused).await? {
-            return Err(no_dag(dag));
+            return Err(Refusal::NoDag { dag: dag.clone() }.into());
         }
-        let told = if paused {
-            format!("{dag} is paused: its runs wait, its streams go on")
-        } else {
-            format!("{dag} is active")
-        };
-        Ok((tx, told))
+        let dag = dag.clone();
+        let done = if paused { Outcome::DagPaused { dag } } else { Outcome::DagUnpaused { dag } };
+        Ok((tx, done))
     }
 
-    async fn want(&self, stream: &str, desired: Desired) -> Result<(Tx, String), Error> {
+    async fn want(&self, stream: &str, desired: Desired) -> Result<(Tx, Outcome), Stop> {
         let mut tx = self.store.begin().await?;
-        if !tx.set_desired(stream, desired).await? {
-            return Err(input(format!("no stream is named `{stream}`"))
-                .remedy("`tidemill streams list` lists them all"));
+        let stream = stream.to_owned();
+        if !tx.set_desired(&stream, desired).await? {
+            return Err(Refusal::NoStream { stream }.into());
         }
-        let told = match desired {
-            Desired::Running => format!("{stream} is to run"),
-            Desired::Stopped => format!("{stream} is to commit what it holds, and stop"),
-        };
-        Ok((tx, told))
+        Ok((tx, Outcome::StreamWanted { stream, desired }))
     }
 
     async fn trigger(
@@ -124,53 +133,47 @@ impl Scheduler {
         dag: &Name,
         key: Option<&PartitionKey>,
         now: Micros,
-    ) -> Result<(Tx, String), Error> {
+    ) -> Result<(Tx, Outcome), Stop> {
         let current = self.current_of(dag).await?;
         let new = match (current.on_close(), key) {
             (Some(_), Some(key)) => {
                 let of = self.of_key(&current, key).await?;
                 make::new_run(&current, RunKind::Manual, of, RunState::Queued, Class::Manual, now)
             }
-            (None, Some(_)) => {
-                return Err(input(format!(
-                    "{dag} waits for no table, so it has no partition keys"
-                ))
-                .remedy(format!("tidemill dags trigger {dag}")));
-            }
+            (None, Some(_)) => return Err(Refusal::HasNoKeys { dag: dag.clone() }.into()),
             (_, None) if make::batches(&current.version).next().is_some() => {
-                return Err(input(format!("{dag} works on a hive partition, and none is named"))
-                    .remedy("name one that has closed: --partition-key 2026-11-20T05"));
+                return Err(Refusal::NeedsKey { dag: dag.clone() }.into());
             }
             (_, None) => make::plain_run(&current, now),
         };
         let mut tx = self.store.begin().await?;
-        make::add(&mut tx, &current, &new, now).await?;
-        Ok((tx, new.id))
+        let added = make::add(&mut tx, &current, new, now).await?;
+        let run =
+            added.ok_or_else(|| Error::new(ErrorKind::Bug, "a run by hand was made before"))?;
+        Ok((tx, Outcome::RunTriggered { dag: dag.clone(), run: run.id }))
     }
 
     /// What a run by hand works on: the newest closing, or the range under its newest number.
-    async fn of_key(&self, dag: &Current, key: &PartitionKey) -> Result<Of, Error> {
-        let Some(schedule) = dag.on_close() else { return Err(no_dag(dag.name())) };
-        let grain = schedule.grain;
+    async fn of_key(&self, dag: &ActiveDag, key: &PartitionKey) -> Result<Subject, Stop> {
+        let name = || dag.name().clone();
+        let Some(schedule) = dag.on_close() else {
+            return Err(Refusal::NoDag { dag: name() }.into());
+        };
+        let (grain, key) = (schedule.grain, *key);
         if key.grain != grain {
-            return Err(input(format!("{} runs by {grain}, and {key} is no {grain}", dag.name())));
+            return Err(Refusal::DagGrain { dag: name(), grain, key }.into());
         }
-        let (start, end) = super::fate::layout(schedule).range(key);
+        let (start, end) = super::fate::layout(schedule).range(&key);
         let closed = self.store.newest_closed(&schedule.table, (start, end)).await?;
         if closed.is_empty() {
-            return Err(input(format!("{key} of {} has not closed", schedule.table)).remedy(
-                format!(
-                    "`tidemill partitions show {} {key}` says what it waits for",
-                    schedule.table
-                ),
-            ));
+            return Err(Refusal::NotClosed { table: schedule.table.clone(), key }.into());
         }
-        let own = closed.iter().find(|closed| closed.key == *key).map_or(1, |closed| closed.n);
-        let newest = self.store.snapshot().await?.newest_number(dag.name(), key).await?;
-        let carried = super::outputs::highest_number(&self.lake, &dag.version, key).await?;
+        let own = closed.iter().find(|closed| closed.key == key).map_or(1, |closed| closed.n);
+        let newest = self.store.snapshot().await?.newest_number(dag.name(), &key).await?;
+        let carried = super::outputs::highest_number(&self.lake, &dag.version, &key).await?;
         let n = own.max(newest.unwrap_or(0)).max(carried);
         let partial = closed.iter().any(|closed| closed.partial);
-        Ok(Of { table: schedule.table.clone(), grain, key: *key, n, start, end, partial })
+        Ok(Subject { table: schedule.table.clone(), grain, key, n, start, end, partial })
     }
 
     async fn clear(
@@ -178,32 +181,26 @@ impl Scheduler {
         dag: &Name,
         run: &str,
         only_failed: bool,
-    ) -> Result<(Tx, String), Error> {
-        let run = self.store.find_run(dag, run).await?;
-        let id = &run.id;
+    ) -> Result<(Tx, Outcome), Stop> {
+        let run = self.run_named(dag, run).await?;
+        let (dag, id) = (dag.clone(), run.id.clone());
         match run.state {
             RunState::Held | RunState::Succeeded | RunState::Failed => {}
-            RunState::Queued => return Err(input(format!("{id} is queued already"))),
-            RunState::Running => {
-                return Err(input(format!("{id} is running")).remedy(format!(
-                    "wait for it, or end it: tidemill runs mark {dag} {id} failed"
-                )));
-            }
-            RunState::Superseded => return Err(superseded(&run)),
+            RunState::Queued => return Err(Refusal::RunQueued { run: id }.into()),
+            RunState::Running => return Err(Refusal::RunRunning { dag, run: id }.into()),
+            RunState::Superseded => return Err(superseded(run)),
         }
-        let newest = self.current_of(dag).await?;
+        let current = self.current_of(&dag).await?;
         let mut tx = self.store.begin().await?;
-        if let Some(of) = &run.of {
-            let newest = tx.newest_number(dag, &of.key).await?.unwrap_or(0);
+        if let Some(of) = &run.subject {
+            let newest = tx.newest_number(&dag, &of.key).await?.unwrap_or(0);
             if newest > of.n {
-                return Err(input(format!("{} has closed again since {id}", of.key)).remedy(
-                    format!("clear the run of revision {newest}: tidemill runs list {dag}"),
-                ));
+                return Err(Refusal::ClosedAgain { dag, run: id, key: of.key, newest }.into());
             }
         }
-        tx.clear_run(id, &newest.hash, only_failed).await?;
-        make::pin_new_reads(&mut tx, &newest, &run).await?;
-        Ok((tx, format!("{id} is queued with dag version {}", newest.hash.get(..7).unwrap_or(""))))
+        tx.clear_run(&id, &current.hash, only_failed).await?;
+        make::pin_new_reads(&mut tx, &current, &run).await?;
+        Ok((tx, Outcome::RunCleared { dag, run: id, version: current.hash }))
     }
 
     async fn mark(
@@ -213,19 +210,29 @@ impl Scheduler {
         to: RunState,
         who: &str,
         now: Micros,
-    ) -> Result<(Tx, String), Error> {
-        let run = self.store.find_run(dag, run).await?;
+    ) -> Result<(Tx, Outcome), Stop> {
+        let run = self.run_named(dag, run).await?;
         match (run.state, to) {
-            (RunState::Superseded, _) => return Err(superseded(&run)),
+            (RunState::Superseded, _) => return Err(superseded(run)),
             (_, RunState::Succeeded | RunState::Failed) => {}
             (_, RunState::Held | RunState::Queued | RunState::Running | RunState::Superseded) => {
-                return Err(input(format!("a run cannot be marked {to}"))
-                    .remedy("mark it success or failed"));
+                return Err(Refusal::CannotMark { to }.into());
             }
         }
         let mut tx = self.store.begin().await?;
         tx.mark_run(&run.id, to, who, now).await?;
-        Ok((tx, format!("{} is marked {to}", run.id)))
+        Ok((tx, Outcome::RunMarked { dag: dag.clone(), run: run.id, to }))
+    }
+
+    /// The run that is meant; its id may lack the random end.
+    async fn run_named(&self, dag: &Name, named: &str) -> Result<Run, Stop> {
+        let (dag, run) = (dag.clone(), named.to_owned());
+        let mut runs = self.store.runs_named(&dag, &run).await?;
+        if runs.len() > 1 {
+            let meant = runs.into_iter().map(|run| run.id).collect();
+            return Err(Refusal::ManyRuns { dag, run, meant }.into());
+        }
+        runs.pop().ok_or_else(|| Refusal::NoRun { dag, run }.into())
     }
 
     /// `None`: it will be done when an attempt has sorted the rows.
@@ -235,32 +242,25 @@ impl Scheduler {
         key: &PartitionKey,
         cause: Cause,
         now: Micros,
-    ) -> Result<Option<(Tx, String)>, Error> {
-        let found = self.store.table(table).await?.ok_or_else(|| {
-            input(format!("no lake table is named `{table}`"))
-                .remedy("the tables are those that the project's jobs write: `tidemill status`")
-        })?;
+    ) -> Result<Option<(Tx, Outcome)>, Stop> {
+        let (name, key) = (|| table.clone(), *key);
+        let found = self.store.table(table).await?;
+        let found = found.ok_or_else(|| Refusal::NoTable { table: name() })?;
         if !found.is_streamed() {
-            return Err(input(format!("{table} is written by a batch, run by run")).remedy(
-                format!("clear the run of {key}: `tidemill runs list {}` lists them", found.dag),
-            ));
+            return Err(Refusal::WrittenByBatch { table: name(), dag: found.dag, key }.into());
         }
-        if key.grain != found.table.partition_by.grain {
-            let grain = found.table.partition_by.grain;
-            return Err(input(format!("{table} is cut by {grain}, and {key} is no {grain}")));
+        let grain = found.table.partition_by.grain;
+        if key.grain != grain {
+            return Err(Refusal::TableGrain { table: name(), grain, key }.into());
         }
         tail::tail(&self.store, &self.lake, &found, now).await?;
         let found = self.store.table(table).await?.unwrap_or(found);
         let open = self.store.open_partitions(table).await?;
-        let newest = self.store.newest_closed_of(table, key).await?;
+        let newest = self.store.newest_closed_of(table, &key).await?;
         match (cause, newest) {
-            (Cause::Asked, None) => {
-                return Err(input(format!("{key} of {table} has not closed yet")).remedy(format!(
-                    "close it as it is: tidemill partitions close {table} {key} --force"
-                )));
-            }
-            (Cause::Frontier | Cause::Found, _) if !open.iter().any(|open| open.key == *key) => {
-                return Err(input(format!("{key} of {table} has no rows that are not closed")));
+            (Cause::Asked, None) => return Err(Refusal::NeverClosed { table: name(), key }.into()),
+            (Cause::Frontier | Cause::Found, _) if !open.iter().any(|open| open.key == key) => {
+                return Err(Refusal::NothingOpen { table: name(), key }.into());
             }
             _ => {}
         }
@@ -269,20 +269,18 @@ impl Scheduler {
         let (store, lake, launched) = (&self.store, &self.lake, &self.launched);
         let (parallelism, dags) = (self.parallelism, dags.as_slice());
         let closer = Closer { store, lake, dags, now, parallelism, launched };
-        let Some((tx, closing)) = closer.close_asked(&found, key, cause).await? else {
+        let Some((tx, closing)) = closer.close_asked(&found, &key, cause).await? else {
             return Ok(None);
         };
-        let partial = if closing.partial { ", marked partial" } else { "" };
-        let (n, rows, files) = (closing.n, closing.rows, closing.files.len());
-        let told = format!(
-            "{key} of {table} is closed, revision {n}: {rows} rows in {files} files{partial}"
-        );
-        Ok(Some((tx, told)))
+        let (n, rows, partial) = (closing.n, closing.rows, closing.partial);
+        let files = closing.files.len() as u64;
+        Ok(Some((tx, Outcome::PartitionClosed { table: name(), key, n, rows, files, partial })))
     }
 
-    async fn current_of(&mut self, dag: &Name) -> Result<Current, Error> {
+    async fn current_of(&mut self, dag: &Name) -> Result<ActiveDag, Stop> {
         let current = self.current().await?;
-        current.into_iter().find(|current| current.name() == dag).ok_or_else(|| no_dag(dag))
+        let found = current.into_iter().find(|current| current.name() == dag);
+        found.ok_or_else(|| Refusal::NoDag { dag: dag.clone() }.into())
     }
 }
 
@@ -300,22 +298,6 @@ fn table_of(verb: &Verb) -> Option<&TableName> {
     }
 }
 
-fn told(result: &Result<String, Error>) -> String {
-    match result {
-        Ok(told) => told.clone(),
-        Err(error) => error.to_string(),
-    }
-}
-
-fn input(problem: String) -> Error {
-    Error::new(ErrorKind::Input, problem)
-}
-
-fn no_dag(dag: &Name) -> Error {
-    input(format!("no DAG is named `{dag}`")).remedy("`tidemill dags list` lists them all")
-}
-
-fn superseded(run: &Run) -> Error {
-    let by = run.superseded_by.as_deref().unwrap_or("a newer one");
-    input(format!("{} never ran: {by} took its place", run.id)).remedy(format!("name {by}"))
+fn superseded(run: Run) -> Stop {
+    Refusal::RunSuperseded { run: run.id, by: run.superseded_by }.into()
 }

@@ -5,13 +5,13 @@
 //! killed from outside, its shim gone, a newer epoch) is made again without counting, a few times.
 
 use super::plan::Retry;
+use crate::backoff::Backoff;
 use crate::error::ErrorKind;
+use crate::model::attempt::{Attempt, AttemptState};
 use crate::model::dag::Task as Spec;
 use crate::model::duration::show_duration;
-use crate::model::run::AttemptState;
+use crate::model::task::TaskInstance;
 use crate::model::time::Micros;
-use crate::store::attempts::Attempt;
-use crate::store::runs::Task;
 use std::time::Duration;
 
 /// No try waits longer than this for its turn.
@@ -37,7 +37,7 @@ pub enum Verdict {
     Failed(Retry),
 }
 
-pub fn judge(task: &Task, spec: &Spec, attempt: &Attempt, now: Micros) -> Verdict {
+pub fn judge(task: &TaskInstance, spec: &Spec, attempt: &Attempt, now: Micros) -> Verdict {
     let timed_out = attempt.stop.as_ref().is_some_and(|why| why.starts_with(TIMED_OUT));
     match attempt.state {
         AttemptState::Queued | AttemptState::Running => match (spec.timeout, attempt.started) {
@@ -62,7 +62,7 @@ pub fn judge(task: &Task, spec: &Spec, attempt: &Attempt, now: Micros) -> Verdic
 }
 
 fn after_failure(
-    task: &Task,
+    task: &TaskInstance,
     spec: &Spec,
     attempt: &Attempt,
     timed_out: bool,
@@ -83,8 +83,7 @@ fn after_failure(
     Verdict::Again(Retry { tries, lost: task.lost, next_try })
 }
 
-/// Doubles with every try.
+/// How long a task waits after so many tries.
 pub fn backoff(first: Duration, tries: u32) -> Duration {
-    let doubled = 2_u32.saturating_pow(tries.saturating_sub(1));
-    first.checked_mul(doubled).unwrap_or(BACKOFF_MAX).min(BACKOFF_MAX)
+    Backoff::new(first, BACKOFF_MAX).after(tries)
 }

@@ -6,15 +6,12 @@
 
 use crate::error::Error;
 use crate::lake::Lake;
-use crate::model::commit::Members;
-use crate::model::commit::Record;
+use crate::model::commit::{Members, Record};
 use crate::model::name::TableName;
+use crate::model::table::{LakeTable, MembersSeen};
 use crate::model::time::Micros;
 use crate::store::Store;
-use crate::store::tables::LakeTable;
-use crate::store::tables::MembersSeen;
-use futures::StreamExt;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 
 /// Records of one topic partition that are mirrored in one transaction: bounds its memory.
 const RECORDS_MAX: usize = 64;

@@ -4,28 +4,19 @@
 //! alone: a value that hung on the clock or on chance would differ when a row is read again.
 
 use super::problem::SqlProblem;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use arrow::array::ArrayRef;
-use arrow::array::BooleanArray;
-use arrow::datatypes::DataType;
-use arrow::datatypes::Schema;
+use crate::error::{Error, ErrorKind};
+use arrow::array::{ArrayRef, BooleanArray};
+use arrow::datatypes::{DataType, Schema};
 use arrow::record_batch::RecordBatch;
-use datafusion::common::DFSchema;
-use datafusion::common::DataFusionError;
-use datafusion::common::tree_node::TreeNode;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::execution::SessionState;
-use datafusion::execution::SessionStateBuilder;
-use datafusion::logical_expr::Expr;
-use datafusion::logical_expr::ExprSchemable;
-use datafusion::logical_expr::Volatility;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, DataFusionError};
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{Expr, ExprSchemable, Volatility};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionConfig;
-use std::sync::Arc;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 static SESSION: LazyLock<SessionState> = LazyLock::new(|| {
     let config = SessionConfig::new().set_bool("datafusion.sql_parser.collect_spans", true);
@@ -138,12 +129,9 @@ fn plain(err: &DataFusionError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::Array;
-    use arrow::array::Int64Array;
-    use arrow::array::StringArray;
     use arrow::array::cast::AsArray;
-    use arrow::datatypes::Field;
-    use arrow::datatypes::Int64Type;
+    use arrow::array::{Array, Int64Array, StringArray};
+    use arrow::datatypes::{Field, Int64Type};
 
     fn columns() -> Schema {
         Schema::new(vec![

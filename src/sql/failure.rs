@@ -1,7 +1,6 @@
 //! What stops a query that was planned well: the machine, the files or the values in them.
 
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use datafusion::error::DataFusionError;
 use std::error::Error as StdError;
 

@@ -7,6 +7,8 @@
 
 pub mod expr;
 mod failure;
+pub mod file;
+pub mod parameters;
 mod percentile;
 pub mod problem;
 mod prune;
@@ -26,12 +28,11 @@ use crate::model::name::TableName;
 use arrow::datatypes::SchemaRef;
 use futures::FutureExt;
 use object_store::memory::InMemory;
+use parameters::Parameters;
 use problem::SqlProblem;
-use session::Parameters;
 use session::Session;
 use std::sync::Arc;
-use table::Catalog;
-use table::Table;
+use table::{Catalog, Table};
 
 /// What `text` returns when it reads lake tables of these schemas; nothing is read.
 ///

@@ -5,32 +5,17 @@
 //! keeps the weight whole, and puts the values of all groups into two flat vectors, because a
 //! vector for each group spends more time in the allocator than in the selection.
 
-use arrow::array::Array;
-use arrow::array::ArrayRef;
-use arrow::array::AsArray;
-use arrow::array::BooleanArray;
-use arrow::array::Float64Array;
-use arrow::array::ListArray;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, ListArray};
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::DataType;
-use arrow::datatypes::Field;
-use arrow::datatypes::FieldRef;
-use arrow::datatypes::Float64Type;
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use datafusion::common::ScalarValue;
-use datafusion::common::types::NativeType;
-use datafusion::common::types::logical_float64;
-use datafusion::error::DataFusionError;
-use datafusion::error::Result;
-use datafusion::logical_expr::Accumulator;
-use datafusion::logical_expr::AggregateUDFImpl;
-use datafusion::logical_expr::Coercion;
-use datafusion::logical_expr::EmitTo;
-use datafusion::logical_expr::GroupsAccumulator;
-use datafusion::logical_expr::Signature;
-use datafusion::logical_expr::TypeSignatureClass;
-use datafusion::logical_expr::Volatility;
-use datafusion::logical_expr::function::AccumulatorArgs;
-use datafusion::logical_expr::function::StateFieldsArgs;
+use datafusion::common::types::{NativeType, logical_float64};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDFImpl, Coercion, EmitTo, GroupsAccumulator, Signature,
+    TypeSignatureClass, Volatility,
+};
 use datafusion::physical_expr::expressions::Literal;
 use std::sync::Arc;
 

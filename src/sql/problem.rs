@@ -1,12 +1,7 @@
 //! What is wrong with a SQL text, with its place, so that `check` can underline it.
 
-use crate::error::Error;
-use crate::error::ErrorKind;
-use datafusion::common::DataFusionError;
-use datafusion::common::Diagnostic;
-use datafusion::common::Location;
-use datafusion::common::SchemaError;
-use datafusion::common::Span;
+use crate::error::{Error, ErrorKind};
+use datafusion::common::{DataFusionError, Diagnostic, Location, SchemaError, Span};
 use datafusion::sql::sqlparser;
 use std::fmt;
 use std::ops::Range;

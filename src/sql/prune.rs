@@ -1,19 +1,15 @@
 //! Which files of a table a query can leave out unread: those whose hive partition its filter excludes.
 //!
-//! Row groups are left out by their own statistics anyway, but those stand in the footer of each file,
+//! Row groups are left out by their own statistics anyway, but those are in the footer of each file,
 //! and files of other hours would be shared out among the threads.
 
-use super::table::TableFile;
-use arrow::array::ArrayRef;
-use arrow::array::BooleanArray;
-use arrow::array::TimestampMicrosecondArray;
+use super::file::TableFile;
+use arrow::array::{ArrayRef, BooleanArray, TimestampMicrosecondArray};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::Session;
-use datafusion::common::Column;
-use datafusion::common::ScalarValue;
-use datafusion::common::ToDFSchema;
 use datafusion::common::pruning::PruningStatistics;
+use datafusion::common::{Column, ScalarValue, ToDFSchema};
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::conjunction;

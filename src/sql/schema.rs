@@ -1,21 +1,12 @@
 //! The Arrow types of lake tables, and which types a query may hand on.
 
 use super::problem::SqlProblem;
-use super::types::arrow_type;
-use super::types::schema;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::column::Column;
-use crate::model::column::OFFSET_COLUMN;
-use crate::model::column::PARTITION_COLUMN;
-use crate::model::commit::Schema as Stored;
-use crate::model::commit::SchemaColumn;
+use super::types::{arrow_type, schema};
+use crate::error::{Error, ErrorKind};
+use crate::model::column::{Column, OFFSET_COLUMN, PARTITION_COLUMN};
+use crate::model::commit::{Schema as Stored, SchemaColumn};
 use crate::model::hive::Grain;
-use arrow::datatypes::DataType;
-use arrow::datatypes::Field;
-use arrow::datatypes::Schema;
-use arrow::datatypes::SchemaRef;
-use arrow::datatypes::TimeUnit;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -1,38 +1,25 @@
 //! Sessions: a fixed set of tables, a memory budget, and queries that can only read.
 
 use super::failure::of_execution;
+use super::parameters::Parameters;
 use super::percentile::PercentileCont;
 use super::problem::SqlProblem;
 use super::query::Query;
 use super::statement;
 use super::sum::CheckedSum;
-use super::table::Catalog;
-use super::table::Table;
-use super::table::provider;
+use super::table::{Catalog, Table, provider};
 use super::truncate::TruncateByDivision;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::time::Micros;
-use datafusion::catalog::CatalogProvider;
-use datafusion::catalog::MemoryCatalogProvider;
-use datafusion::catalog::MemorySchemaProvider;
-use datafusion::catalog::SchemaProvider;
-use datafusion::common::ParamValues;
-use datafusion::common::ScalarValue;
-use datafusion::execution::FunctionRegistry;
-use datafusion::execution::SessionStateBuilder;
-use datafusion::execution::disk_manager::DiskManagerBuilder;
-use datafusion::execution::disk_manager::DiskManagerMode;
-use datafusion::execution::memory_pool::FairSpillPool;
-use datafusion::execution::memory_pool::TrackConsumersPool;
+use crate::error::{Doing, Error, ErrorKind};
+use datafusion::catalog::{
+    CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider,
+};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
 use datafusion::logical_expr::AggregateUDF;
-use datafusion::prelude::DataFrame;
-use datafusion::prelude::SessionConfig;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -47,19 +34,6 @@ pub struct Budget {
     pub spill: PathBuf,
     pub threads: usize,
 }
-
-/// What a query may name with `$`; bound as values, never pasted into the text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Parameters {
-    pub data_interval_start: Micros,
-    pub data_interval_end: Micros,
-    pub partition_key: String,
-    pub run_id: String,
-}
-
-/// Names of [`Parameters`], as a query writes them.
-pub const PARAMETER_NAMES: [&str; 4] =
-    ["$data_interval_start", "$data_interval_end", "$partition_key", "$run_id"];
 
 /// How many operators an error about memory names.
 const BLAMED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
@@ -166,19 +140,6 @@ impl Session {
         let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {});
         let plan = plan.map_err(|err| SqlProblem::of(text, &err))?;
         Ok(Query::new(DataFrame::new(state, plan)))
-    }
-}
-
-impl Parameters {
-    fn values(&self) -> ParamValues {
-        let moment = |at: Micros| ScalarValue::TimestampMicrosecond(Some(at.0), Some("UTC".into()));
-        let text = |text: &str| ScalarValue::Utf8View(Some(text.into()));
-        ParamValues::from(vec![
-            ("data_interval_start", moment(self.data_interval_start)),
-            ("data_interval_end", moment(self.data_interval_end)),
-            ("partition_key", text(&self.partition_key)),
-            ("run_id", text(&self.run_id)),
-        ])
     }
 }
 

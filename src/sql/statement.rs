@@ -1,20 +1,15 @@
 //! The text of a query before it is planned: one statement, that only reads, tables that exist.
 
-use super::problem::SqlProblem;
-use super::problem::bytes_of_tokens;
-use super::session::PARAMETER_NAMES;
+use super::parameters::PARAMETER_NAMES;
+use super::problem::{SqlProblem, bytes_of_tokens};
 use super::table::Catalog;
 use crate::model::name::TableName;
-use datafusion::sql::parser::DFParser;
-use datafusion::sql::parser::Statement as Parsed;
+use datafusion::sql::parser::{DFParser, Statement as Parsed};
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast;
-use datafusion::sql::sqlparser::ast::Spanned;
-use datafusion::sql::sqlparser::ast::visit_expressions;
-use datafusion::sql::sqlparser::ast::visit_relations;
+use datafusion::sql::sqlparser::ast::{Spanned, visit_expressions, visit_relations};
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 /// They stand where a table does, and read no file.
 const TABLE_FUNCTIONS: [&str; 2] = ["generate_series", "range"];

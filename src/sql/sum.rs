@@ -1,26 +1,15 @@
 //! `sum` that fails where a 64-bit integer overflows, instead of going on with a wrong number.
 
-use arrow::array::Array;
-use arrow::array::ArrayRef;
-use arrow::array::AsArray;
-use arrow::array::BooleanArray;
-use arrow::array::Int64Array;
-use arrow::datatypes::DataType;
-use arrow::datatypes::FieldRef;
-use arrow::datatypes::Int64Type;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
+use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::common::ScalarValue;
-use datafusion::error::DataFusionError;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::functions_aggregate::sum::Sum;
-use datafusion::logical_expr::Accumulator;
-use datafusion::logical_expr::AggregateUDFImpl;
-use datafusion::logical_expr::EmitTo;
-use datafusion::logical_expr::GroupsAccumulator;
-use datafusion::logical_expr::ReversedUDAF;
-use datafusion::logical_expr::Signature;
-use datafusion::logical_expr::function::AccumulatorArgs;
-use datafusion::logical_expr::function::StateFieldsArgs;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, ReversedUDAF, Signature,
+};
 use std::sync::Arc;
 
 /// `DataFusion`'s `sum` but for whole numbers outside windows and without `distinct`.

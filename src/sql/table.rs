@@ -3,16 +3,12 @@
 //! Nothing is listed: a closing says which files are the input, and a file that appears meanwhile
 //! belongs to the next closing. Columns that a file lacks, because it is older, are null.
 
+use super::file::TableFile;
 use super::prune::kept;
 use crate::model::name::TableName;
-use crate::model::time::EventTime;
-use arrow::datatypes::DataType;
-use arrow::datatypes::Field;
-use arrow::datatypes::Schema;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
-use datafusion::catalog::Session;
-use datafusion::catalog::TableProvider;
+use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;
 use datafusion::datasource::TableType;
@@ -20,15 +16,12 @@ use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::FileGroup;
-use datafusion::datasource::physical_plan::FileScanConfigBuilder;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
 use datafusion::error::Result;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::logical_expr::Expr;
-use datafusion::logical_expr::TableProviderFilterPushDown;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use object_store::ObjectStore;
-use object_store::path::Path;
 use std::fmt;
 use std::sync::Arc;
 
@@ -49,15 +42,6 @@ pub struct Table {
 pub enum Catalog {
     Lake,
     Warehouse,
-}
-
-/// A Parquet file of a [`Table`]'s store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableFile {
-    pub path: Path,
-    pub bytes: u64,
-    /// The half-open stretch in which `routed_by` lies in every row, where that is known.
-    pub times: Option<(EventTime, EventTime)>,
 }
 
 impl Catalog {

@@ -4,19 +4,15 @@
 //! row: a quarter of the time of a query that counts by the hour. In UTC a second, minute, hour,
 //! day and week are as long as any other, so the same is a division.
 
-use arrow::datatypes::DataType;
-use arrow::datatypes::IntervalMonthDayNano;
-use datafusion::common::DFSchema;
-use datafusion::common::ScalarValue;
+use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::functions::datetime::date_bin;
-use datafusion::logical_expr::Expr;
-use datafusion::logical_expr::ExprSchemable;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
-use datafusion::logical_expr::lit;
+use datafusion::logical_expr::{Expr, ExprSchemable, lit};
 
 const SECOND_NS: i64 = 1_000_000_000;
 

@@ -1,11 +1,7 @@
 //! Column types as Arrow knows them.
 
-use crate::model::column::Column;
-use crate::model::column::ColumnType;
-use arrow::datatypes::DataType;
-use arrow::datatypes::Field;
-use arrow::datatypes::Schema;
-use arrow::datatypes::TimeUnit;
+use crate::model::column::{Column, ColumnType};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
 /// The Arrow type of a column's values. JSON is text.
 pub fn arrow_type(kind: ColumnType) -> DataType {

@@ -1,76 +1,19 @@
 //! The mirror of the lake's closings, and the ranges of coarser schedules that they make due.
 
-use super::Store;
-use super::Tx;
-use super::columns::Columns;
-use super::columns::sql;
-use super::columns::to_json;
-use super::runs::Input;
+use super::db::{Row, query, to_json};
+use super::{Store, Tx};
 use crate::error::Error;
-use crate::model::commit::Closing;
-use crate::model::commit::Compacted;
+use crate::model::closing::{Circumstances, Closed};
+use crate::model::commit::{Closing, Compacted};
+use crate::model::due::{DueRange, Unfinished};
 use crate::model::hive::PartitionKey;
-use crate::model::name::Name;
-use crate::model::name::TableName;
-use crate::model::run::RunState;
+use crate::model::name::{Name, TableName};
+use crate::model::run::Input;
 use crate::model::time::Micros;
-use sqlx::sqlite::SqliteRow;
 use std::time::Duration;
 
 /// No hive partition is longer; it bounds the search for those that reach into a range.
 const PARTITION_MAX: Duration = Duration::from_hours(32 * 24);
-
-/// A closing as the store mirrors it; its files are in the lake.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Closed {
-    /// Counted over all tables, in the order in which they were mirrored.
-    pub id: i64,
-    pub table: TableName,
-    pub key: PartitionKey,
-    pub n: u32,
-    pub partial: bool,
-    /// Made because of rows that came after the partition had closed, or had passed empty.
-    pub late: bool,
-    pub rows: u64,
-    pub bytes: u64,
-    pub files: u64,
-    pub frontier: Micros,
-    /// The half-open stretch of event time.
-    pub start: Micros,
-    pub end: Micros,
-    /// The run that wrote it, and that run's number; for a table written by a batch.
-    pub made_from: Option<(String, u32)>,
-    pub created: Micros,
-}
-
-/// A range of a coarser schedule in which something has closed since its last run.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DueRange {
-    pub dag: Name,
-    pub key: PartitionKey,
-    pub start: Micros,
-    pub end: Micros,
-    /// A person asked for it: runs whatever `on_late` says.
-    pub asked: bool,
-    pub since: Micros,
-}
-
-/// The newest run of a hive partition, where it has not succeeded or its output not closed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Unfinished {
-    pub dag: Name,
-    pub key: PartitionKey,
-    pub run: String,
-    pub state: RunState,
-}
-
-/// What a closing object does not say itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Circumstances {
-    pub late: bool,
-    pub start: Micros,
-    pub end: Micros,
-}
 
 impl Store {
     pub async fn closed(
@@ -79,11 +22,11 @@ impl Store {
         key: &PartitionKey,
         n: u32,
     ) -> Result<Option<Closed>, Error> {
-        let row = sqlx::query("SELECT * FROM closings WHERE table_name = ? AND key = ? AND n = ?")
+        let row = query("SELECT * FROM closings WHERE table_name = $1 AND key = $2 AND n = $3")
             .bind(table.as_str())
             .bind(key.to_string())
             .bind(n)
-            .fetch_optional(&self.reader)
+            .fetch_optional(&self.db)
             .await?;
         row.as_ref().map(closed).transpose()
     }
@@ -103,29 +46,28 @@ impl Store {
         table: &TableName,
         key: &PartitionKey,
     ) -> Result<Option<Closed>, Error> {
-        let row = sqlx::query(
-            "SELECT * FROM closings WHERE table_name = ? AND key = ? ORDER BY n DESC LIMIT 1",
+        let row = query(
+            "SELECT * FROM closings WHERE table_name = $1 AND key = $2 ORDER BY n DESC LIMIT 1",
         )
         .bind(table.as_str())
         .bind(key.to_string())
-        .fetch_optional(&self.reader)
+        .fetch_optional(&self.db)
         .await?;
         row.as_ref().map(closed).transpose()
     }
 
     /// Where the earliest hive partition that has closed begins.
     pub async fn first_closed(&self, table: &TableName) -> Result<Option<Micros>, Error> {
-        let query = sqlx::query_scalar("SELECT min(start_us) FROM closings WHERE table_name = ?");
-        let first: Option<i64> = query.bind(table.as_str()).fetch_one(&self.reader).await?;
-        Ok(first.map(Micros))
+        let query = query("SELECT min(start_us) AS first_us FROM closings WHERE table_name = $1");
+        query.bind(table.as_str()).fetch_one(&self.db).await?.time_opt("first_us")
     }
 
     pub async fn due_ranges(&self) -> Result<Vec<DueRange>, Error> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT due_ranges.* FROM due_ranges JOIN dags ON dags.name = dag AND dags.present
              ORDER BY start_us, dag",
         )
-        .fetch_all(&self.reader)
+        .fetch_all(&self.db)
         .await?;
         rows.iter().map(due_range).collect()
     }
@@ -137,32 +79,31 @@ impl Store {
         dag: &Name,
         range: (Micros, Micros),
     ) -> Result<Vec<Unfinished>, Error> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT * FROM (
                SELECT dag, key, id, state, closed, row_number() OVER
                  (PARTITION BY key ORDER BY n DESC, created_us DESC) AS place
-               FROM runs WHERE dag = ? AND start_us >= ? AND start_us < ? AND end_us <= ?
-                 AND state NOT IN ('held', 'superseded'))
-             WHERE place = 1 AND (state <> 'succeeded' OR closed = 0) ORDER BY key",
+               FROM runs WHERE dag = $1 AND start_us >= $2 AND start_us < $3 AND end_us <= $3
+                 AND state NOT IN ('held', 'superseded')) AS placed
+             WHERE place = 1 AND (state <> 'succeeded' OR NOT closed) ORDER BY key",
         )
         .bind(dag.as_str())
         .bind(range.0.0)
         .bind(range.1.0)
-        .bind(range.1.0)
-        .fetch_all(&self.reader)
+        .fetch_all(&self.db)
         .await?;
         rows.iter().map(unfinished).collect()
     }
 
     /// Whether a coarser schedule has yet to run for something within the range.
     pub async fn any_due(&self, dag: &Name, range: (Micros, Micros)) -> Result<bool, Error> {
-        let found: Option<i64> = sqlx::query_scalar(
-            "SELECT 1 FROM due_ranges WHERE dag = ? AND start_us >= ? AND end_us <= ? LIMIT 1",
+        let found = query(
+            "SELECT dag FROM due_ranges WHERE dag = $1 AND start_us >= $2 AND end_us <= $3 LIMIT 1",
         )
         .bind(dag.as_str())
         .bind(range.0.0)
         .bind(range.1.0)
-        .fetch_optional(&self.reader)
+        .fetch_optional(&self.db)
         .await?;
         Ok(found.is_some())
     }
@@ -175,10 +116,12 @@ impl Tx {
         table: &TableName,
         range: (Micros, Micros),
     ) -> Result<Vec<Closed>, Error> {
-        let rows = sqlx::query(
-            "SELECT *, max(n) FROM closings
-             WHERE table_name = ? AND start_us < ? AND end_us > ? AND start_us > ?
-             GROUP BY key ORDER BY key",
+        let rows = query(
+            "SELECT * FROM closings AS own
+             WHERE table_name = $1 AND start_us < $2 AND end_us > $3 AND start_us > $4
+               AND NOT EXISTS (SELECT 1 FROM closings AS newer WHERE newer.table_name = $1
+                 AND newer.key = own.key AND newer.n > own.n)
+             ORDER BY key",
         )
         .bind(table.as_str())
         .bind(range.1.0)
@@ -208,19 +151,20 @@ impl Tx {
         now: Micros,
     ) -> Result<Option<Closed>, Error> {
         let bytes: u64 = closing.files.iter().map(|file| file.bytes).sum();
-        let row = sqlx::query(
+        let row = query(
             "INSERT INTO closings (table_name, key, n, partial, late, rows, bytes, files,
                frontier_us, start_us, end_us, run, made_from_n, created_us)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING *",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+             ON CONFLICT (table_name, key, n) DO NOTHING RETURNING *",
         )
         .bind(closing.table.as_str())
         .bind(closing.key.to_string())
         .bind(closing.n)
         .bind(closing.partial)
         .bind(about.late)
-        .bind(sql(closing.rows))
-        .bind(sql(bytes))
-        .bind(sql(closing.files.len() as u64))
+        .bind(closing.rows)
+        .bind(bytes)
+        .bind(closing.files.len() as u64)
         .bind(closing.frontier.0)
         .bind(about.start.0)
         .bind(about.end.0)
@@ -239,10 +183,10 @@ impl Tx {
         let names: Vec<_> = closing.files.iter().map(|file| &file.published).collect();
         let records = closing.compaction.iter().flat_map(|compaction| &compaction.records);
         let taken: Vec<String> = records.flat_map(taken).collect();
-        sqlx::query(
-            "UPDATE files INDEXED BY files_by_key SET closed = ? WHERE table_name = ? AND key = ? AND closed IS NULL
-               AND (published IN (SELECT value FROM json_each(?)) OR (on_close
-                 AND topic_id || '/' || topic_partition || '/' || seq IN (SELECT value FROM json_each(?))))",
+        query(
+            "UPDATE files {index files_by_key} SET closed = $1 WHERE table_name = $2 AND key = $3 AND closed IS NULL
+               AND (published IN {list $4} OR (on_close
+                 AND topic_id || '/' || topic_partition || '/' || seq IN {list $5}))",
         )
         .bind(closing.n)
         .bind(closing.table.as_str())
@@ -256,10 +200,10 @@ impl Tx {
 
     /// Notes that something closed in a range of a coarser schedule.
     pub async fn make_due(&mut self, due: &DueRange) -> Result<(), Error> {
-        sqlx::query(
+        query(
             "INSERT INTO due_ranges (dag, key, start_us, end_us, asked, since_us)
-             VALUES (?, ?, ?, ?, ?, ?)
-             ON CONFLICT DO UPDATE SET asked = max(asked, excluded.asked)",
+             VALUES ($1, $2, $3, $4, $5, $6)
+             ON CONFLICT (dag, key) DO UPDATE SET asked = due_ranges.asked OR excluded.asked",
         )
         .bind(due.dag.as_str())
         .bind(due.key.to_string())
@@ -274,7 +218,7 @@ impl Tx {
 
     /// The range has its run, or needs none.
     pub async fn settle_range(&mut self, dag: &Name, key: &PartitionKey) -> Result<(), Error> {
-        sqlx::query("DELETE FROM due_ranges WHERE dag = ? AND key = ?")
+        query("DELETE FROM due_ranges WHERE dag = $1 AND key = $2")
             .bind(dag.as_str())
             .bind(key.to_string())
             .execute(self.conn())
@@ -289,7 +233,7 @@ fn taken(records: &Compacted) -> impl Iterator<Item = String> {
     seqs.iter().map(move |seq| format!("{topic_id}/{topic_partition}/{seq}"))
 }
 
-fn closed(row: &SqliteRow) -> Result<Closed, Error> {
+fn closed(row: &Row) -> Result<Closed, Error> {
     let made_from = row.text_opt("run")?.zip(row.number_opt("made_from_n")?);
     Ok(Closed {
         id: row.int("id")?,
@@ -309,7 +253,7 @@ fn closed(row: &SqliteRow) -> Result<Closed, Error> {
     })
 }
 
-fn due_range(row: &SqliteRow) -> Result<DueRange, Error> {
+fn due_range(row: &Row) -> Result<DueRange, Error> {
     Ok(DueRange {
         dag: row.parse("dag")?,
         key: row.parse("key")?,
@@ -320,7 +264,7 @@ fn due_range(row: &SqliteRow) -> Result<DueRange, Error> {
     })
 }
 
-fn unfinished(row: &SqliteRow) -> Result<Unfinished, Error> {
+fn unfinished(row: &Row) -> Result<Unfinished, Error> {
     Ok(Unfinished {
         dag: row.parse("dag")?,
         key: row.parse("key")?,

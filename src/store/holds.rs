@@ -1,22 +1,10 @@
 //! Why a range of a coarser schedule has no run yet: what in it is not done.
 
 use super::Store;
-use super::closings::Unfinished;
 use crate::error::Error;
-use crate::model::name::Name;
+use crate::model::due::Hold;
 use crate::model::name::TableName;
 use crate::model::time::Micros;
-
-/// The first thing that a range waits for.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Hold {
-    /// The frontier of the streamed table stands before the range's end, or does not exist.
-    Frontier { table: TableName, frontier: Option<Micros> },
-    /// The newest run of a hive partition in the range has not succeeded, or is closing its output.
-    Run(Unfinished),
-    /// A coarser schedule before it has itself yet to run.
-    Due { dag: Name },
-}
 
 impl Store {
     /// What keeps `table` from being done for the half-open range; `None`: nothing does.

@@ -4,12 +4,10 @@
 //! the task's newest, and no newer closing may have begun. So when a newer one has begun, every
 //! older job is among those that it is told of, and no further one can come.
 
-use super::Store;
-use super::Tx;
-use super::columns::Columns;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::hive::PartitionKey;
+use super::db::query;
+use super::{Store, Tx};
+use crate::error::{Error, ErrorKind};
+use crate::model::load::{BegunLoad, LoadEnd, LoadIntent, OpenLoad, RunLoad};
 use crate::model::name::TableName;
 use crate::model::time::Micros;
 use std::time::Duration;
@@ -26,40 +24,7 @@ pub struct NewLoad<'a> {
     pub base: &'a str,
     /// Which try it is, counted from 1.
     pub tries: u32,
-    pub table: &'a TableName,
-    pub key: &'a PartitionKey,
-    pub closing: u32,
-    pub content: &'a str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BegunLoad {
-    pub job: String,
-    /// Other jobs of the hive partition, with their closings, whose end is not known.
-    pub open: Vec<(String, u32)>,
-    /// Whether a load of the hive partition had been begun before.
-    pub known: bool,
-    /// Jobs for the table within 24 hours.
-    pub jobs_today: u32,
-    /// Hive partitions of the table that have been loaded.
-    pub partitions: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoadEnd {
-    Loaded { rows: u64, bytes: u64 },
-    Failed,
-    Burnt,
-}
-
-/// A job that has changed the warehouse, or may still.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunLoad {
-    pub job: String,
-    pub table: TableName,
-    pub key: PartitionKey,
-    /// Its end is written down.
-    pub ended: bool,
+    pub intent: &'a LoadIntent,
 }
 
 /// An earlier job of the same task.
@@ -78,26 +43,27 @@ impl Store {
         let mut tx = self.begin().await?;
         tx.fence_attempt(load.attempt).await?;
         tx.fence_closing(load).await?;
-        let known = tx.has_loads(load).await?;
-        let number = number(load.tries, load.content, &tx.earlier_loads(load.base).await?);
+        let known = tx.has_ended_loads(load).await?;
+        let number = number(load.tries, &load.intent.content, &tx.earlier_loads(load.base).await?);
         let job = format!("{}-t{number}", load.base);
-        sqlx::query(
+        query(
             "INSERT INTO loads (job, base, number, run, table_name, key, closing, content, state,
-               begun_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open', ?) ON CONFLICT DO NOTHING",
+               begun_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'open', $9)
+             ON CONFLICT (job) DO NOTHING",
         )
         .bind(&job)
         .bind(load.base)
         .bind(number)
         .bind(load.run)
-        .bind(load.table.as_str())
-        .bind(load.key.to_string())
-        .bind(load.closing)
-        .bind(load.content)
+        .bind(load.intent.table.as_str())
+        .bind(load.intent.key.to_string())
+        .bind(load.intent.closing)
+        .bind(&load.intent.content)
         .bind(now.0)
         .execute(tx.conn())
         .await?;
         let open = tx.open_loads(load, &job).await?;
-        let (jobs_today, partitions) = tx.count_loads(load.table, now).await?;
+        let (jobs_today, partitions) = tx.count_loads(&load.intent.table, now).await?;
         tx.commit().await?;
         Ok(BegunLoad { job, open, known, jobs_today, partitions })
     }
@@ -110,13 +76,13 @@ impl Store {
             LoadEnd::Burnt => ("burnt", None, None),
         };
         let mut tx = self.begin().await?;
-        sqlx::query(
-            "UPDATE loads SET state = ?, rows = ?, bytes = ?, ended_us = ?
-             WHERE job = ? AND state = 'open'",
+        query(
+            "UPDATE loads SET state = $1, rows = $2, bytes = $3, ended_us = $4
+             WHERE job = $5 AND state = 'open'",
         )
         .bind(state)
-        .bind(rows.map(super::columns::sql))
-        .bind(bytes.map(super::columns::sql))
+        .bind(rows)
+        .bind(bytes)
         .bind(now.0)
         .bind(job)
         .execute(tx.conn())
@@ -126,12 +92,12 @@ impl Store {
 
     /// The load jobs of a run's tasks, oldest first, without those that loaded nothing.
     pub async fn loads_of(&self, run: &str) -> Result<Vec<RunLoad>, Error> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT job, table_name, key, state FROM loads
-             WHERE run = ? AND state IN ('open', 'loaded') ORDER BY begun_us, job",
+             WHERE run = $1 AND state IN ('open', 'loaded') ORDER BY begun_us, job",
         )
         .bind(run)
-        .fetch_all(&self.reader)
+        .fetch_all(&self.db)
         .await?;
         let loads = rows.iter().map(|row| {
             let (job, table, key) = (row.text("job")?, row.parse("table_name")?, row.parse("key")?);
@@ -154,45 +120,48 @@ fn number(tries: u32, content: &str, earlier: &[Earlier]) -> u32 {
 
 impl Tx {
     async fn fence_attempt(&mut self, attempt: &str) -> Result<(), Error> {
-        let newest: Option<bool> = sqlx::query_scalar(
-            "SELECT attempts.epoch = tasks.epoch FROM attempts
+        let row = query(
+            "SELECT attempts.epoch = tasks.epoch AS newest FROM attempts
              JOIN tasks ON tasks.run = attempts.run AND tasks.task = attempts.task
-             WHERE attempts.id = ? AND attempts.state IN ('queued', 'running')",
+             WHERE attempts.id = $1 AND attempts.state IN ('queued', 'running')",
         )
         .bind(attempt)
         .fetch_optional(self.conn())
         .await?;
-        if newest == Some(true) {
+        if row.map(|row| row.flag("newest")).transpose()? == Some(true) {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Fenced, "the attempt has been given up"))
     }
 
     async fn fence_closing(&mut self, load: &NewLoad<'_>) -> Result<(), Error> {
-        let newer: Option<(i64, String)> = sqlx::query_as(
-            "SELECT closing, job FROM loads WHERE table_name = ? AND key = ? AND closing > ?
+        let newer = query(
+            "SELECT closing, job FROM loads WHERE table_name = $1 AND key = $2 AND closing > $3
              ORDER BY closing DESC LIMIT 1",
         )
-        .bind(load.table.as_str())
-        .bind(load.key.to_string())
-        .bind(load.closing)
+        .bind(load.intent.table.as_str())
+        .bind(load.intent.key.to_string())
+        .bind(load.intent.closing)
         .fetch_optional(self.conn())
         .await?;
-        let Some((closing, job)) = newer else { return Ok(()) };
+        let Some(newer) = newer else { return Ok(()) };
+        let (closing, job) = (newer.int("closing")?, newer.text("job")?);
         let problem = format!("closing {closing} is loaded by job {job}");
         Err(Error::new(ErrorKind::Fenced, problem))
     }
 
-    async fn has_loads(&mut self, load: &NewLoad<'_>) -> Result<bool, Error> {
-        let query = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM loads WHERE table_name = ? AND key = ?)",
-        );
-        let query = query.bind(load.table.as_str()).bind(load.key.to_string());
-        Ok(query.fetch_one(self.conn()).await?)
+    async fn has_ended_loads(&mut self, load: &NewLoad<'_>) -> Result<bool, Error> {
+        let query = query(
+            "SELECT job FROM loads
+             WHERE table_name = $1 AND key = $2 AND state IN ('loaded', 'failed') LIMIT 1",
+        )
+        .bind(load.intent.table.as_str())
+        .bind(load.intent.key.to_string());
+        Ok(query.fetch_optional(self.conn()).await?.is_some())
     }
 
     async fn earlier_loads(&mut self, base: &str) -> Result<Vec<Earlier>, Error> {
-        let query = sqlx::query("SELECT number, content, state FROM loads WHERE base = ?");
+        let query = query("SELECT number, content, state FROM loads WHERE base = $1");
         let rows = query.bind(base).fetch_all(self.conn()).await?;
         let earlier = rows.iter().map(|row| {
             let usable = matches!(row.text("state")?.as_str(), "open" | "loaded");
@@ -201,27 +170,25 @@ impl Tx {
         earlier.collect()
     }
 
-    async fn open_loads(
-        &mut self,
-        load: &NewLoad<'_>,
-        ours: &str,
-    ) -> Result<Vec<(String, u32)>, Error> {
-        let rows = sqlx::query(
+    async fn open_loads(&mut self, load: &NewLoad<'_>, ours: &str) -> Result<Vec<OpenLoad>, Error> {
+        let rows = query(
             "SELECT job, closing FROM loads
-             WHERE table_name = ? AND key = ? AND state = 'open' AND job <> ? ORDER BY begun_us",
+             WHERE table_name = $1 AND key = $2 AND state = 'open' AND job <> $3 ORDER BY begun_us",
         )
-        .bind(load.table.as_str())
-        .bind(load.key.to_string())
+        .bind(load.intent.table.as_str())
+        .bind(load.intent.key.to_string())
         .bind(ours)
         .fetch_all(self.conn())
         .await?;
-        rows.iter().map(|row| Ok((row.text("job")?, row.number("closing")?))).collect()
+        rows.iter()
+            .map(|row| Ok(OpenLoad { job: row.text("job")?, closing: row.number("closing")? }))
+            .collect()
     }
 
     async fn count_loads(&mut self, table: &TableName, now: Micros) -> Result<(u32, u32), Error> {
-        let row = sqlx::query(
-            "SELECT (SELECT count(*) FROM loads WHERE table_name = ?1 AND begun_us > ?2) AS jobs,
-               (SELECT count(DISTINCT key) FROM loads WHERE table_name = ?1 AND state = 'loaded')
+        let row = query(
+            "SELECT (SELECT count(*) FROM loads WHERE table_name = $1 AND begun_us > $2) AS jobs,
+               (SELECT count(DISTINCT key) FROM loads WHERE table_name = $1 AND state = 'loaded')
                  AS partitions",
         )
         .bind(table.as_str())
@@ -276,7 +243,7 @@ mod tests {
             INSERT INTO attempts (id, run, task, kind, version, try, epoch, state, created_us)
               VALUES ('a1', 'r1', 't', 'batch', 'v', 1, 1, 'running', 0),
                      ('a2', 'r2', 't', 'batch', 'v', 1, 1, 'running', 0);";
-        sqlx::raw_sql(rows).execute(tx.conn()).await.unwrap();
+        tx.conn().run(rows).await.unwrap();
         tx.commit().await.unwrap();
         (folder, store)
     }
@@ -290,17 +257,14 @@ mod tests {
             run: &run,
             base: &base,
             tries: 1,
-            table: &table,
-            key: &key,
-            closing,
-            content: "c0ffee",
+            intent: &LoadIntent { table, key, closing, content: "c0ffee".into() },
         };
         store.begin_load(&load, NOW).await
     }
 
     async fn set_task(store: &Store, sql: &'static str) {
         let mut tx = store.begin().await.unwrap();
-        sqlx::raw_sql(sql).execute(tx.conn()).await.unwrap();
+        tx.conn().run(sql).await.unwrap();
         tx.commit().await.unwrap();
     }
 
@@ -310,7 +274,7 @@ mod tests {
         let first = begin(&store, "a1", 1).await.unwrap();
         assert_eq!((first.job.as_str(), first.known), ("tidemill-wiki-d-r1-t-t1", false));
         let again = begin(&store, "a1", 1).await.unwrap();
-        assert_eq!((again.job, again.known, again.open), (first.job, true, vec![]));
+        assert_eq!((again.job, again.known, again.open), (first.job, false, vec![]));
     }
 
     #[tokio::test]
@@ -343,7 +307,7 @@ mod tests {
         let (_folder, store) = with_attempts().await;
         let old = begin(&store, "a1", 1).await.unwrap().job;
         let newer = begin(&store, "a2", 2).await.unwrap();
-        assert_eq!(newer.open, [(old.clone(), 1)]);
+        assert_eq!(newer.open, [OpenLoad { job: old.clone(), closing: 1 }]);
         assert_eq!((newer.jobs_today, newer.partitions), (2, 0));
         assert_eq!(begin(&store, "a1", 1).await.unwrap_err().kind, ErrorKind::Fenced);
         store.load_ended(&old, LoadEnd::Burnt, NOW).await.unwrap();

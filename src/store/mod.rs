@@ -1,16 +1,22 @@
-//! What the daemon has decided and what came of it, in one `SQLite` file.
+//! What the daemon has decided and what came of it, in one database.
 //!
-//! The lake is the truth about data; this file is the truth about runs, attempts and requests, and
+//! The lake is the truth about data; this store is the truth about runs, attempts and requests, and
 //! a mirror of the lake's log and closings so that a decision needs no listing. The daemon decides,
 //! attempts write only their own rows, command lines read and leave requests: all at the same time.
+//!
+//! The nouns are the model's; here they are only read and written, each in one SQL text that every
+//! dialect of `db` understands.
 
 pub mod attempts;
 pub mod closings;
-mod columns;
 pub mod compactions;
 pub mod dags;
+mod db;
 pub mod holds;
+mod ids;
+pub mod leases;
 pub mod loads;
+pub mod problems;
 pub mod progress;
 pub mod requests;
 pub mod retention;
@@ -18,71 +24,40 @@ pub mod runs;
 pub mod streams;
 pub mod tables;
 
-use crate::clock::Clock;
 #[cfg(test)]
 use crate::crash::Fate;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use sqlx::AssertSqlSafe;
-use sqlx::Connection;
-use sqlx::Sqlite;
-use sqlx::SqliteConnection;
-use sqlx::SqlitePool;
-use sqlx::Transaction;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::sqlite::SqliteJournalMode;
-use sqlx::sqlite::SqlitePoolOptions;
-use sqlx::sqlite::SqliteSynchronous;
-use std::path::Path;
-use std::time::Duration;
-
-/// Migration `n` stands at place `n - 1`; what has been released is never edited.
-const MIGRATIONS: &[&str] = &[
-    include_str!("migrations/0001_start.sql"),
-    include_str!("migrations/0002_retention.sql"),
-    include_str!("migrations/0003_loads.sql"),
-    include_str!("migrations/0004_compactions.sql"),
-    include_str!("migrations/0005_behind.sql"),
-];
-
-/// Longer than any of our transactions; a command line then says who holds the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Who makes a store beside others has it after so many tries at most.
-const OPEN_TRIES: u32 = 100;
-const OPEN_PAUSE: Duration = Duration::from_millis(20);
-
-/// SQLite's code of a file that another connection holds.
-const BUSY: u32 = 5;
-
-/// FULL: what a person was told is done, and which epoch was given out, survive a power cut too.
-/// Measured: 0.24 ms a commit, against 0.02 ms for NORMAL; a task takes three.
-#[cfg(not(test))]
-const SYNCHRONOUS: SqliteSynchronous = SqliteSynchronous::Full;
-/// No test cuts the power, and those that kill at every transaction make thousands.
-#[cfg(test)]
-const SYNCHRONOUS: SqliteSynchronous = SqliteSynchronous::Off;
-
-/// Screens and the scheduler read side by side; more would only hold file handles.
-const READERS_MAX: u32 = 3;
+use crate::error::{Doing, Error, ErrorKind};
+use db::{Database, Transaction, query};
+use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io};
 
 const LAKE_ID: &str = "lake_id";
 
 /// The state store of one environment of a project.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// One connection, so that writers of this process queue here, in order, and not in `SQLite`,
-    /// whose waiting is a sleep.
-    writer: SqlitePool,
-    reader: SqlitePool,
+    db: Database,
+    place: Arc<Place>,
+    /// The epoch under which this handle decides; `None` for attempts and command lines.
+    leads: Option<u64>,
     #[cfg(test)]
     faults: testing::Faults,
 }
 
+/// The file that was opened: its path, and what no other file has.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
 /// A write transaction; gone without a trace unless committed.
 pub struct Tx {
-    own: Transaction<'static, Sqlite>,
+    own: Transaction,
     #[cfg(test)]
     fate: Fate,
 }
@@ -90,15 +65,18 @@ pub struct Tx {
 impl Store {
     /// Opens the store at `path`, creating it and bringing its schema up to date.
     ///
-    /// A file that a newer version has written is refused (`Input`).
+    /// Its files are for this account alone. One that a newer version has written is refused (`Input`).
     pub async fn open(path: &Path) -> Result<Self, Error> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)
-                .map_err(|err| Error::new(ErrorKind::Input, err))
-                .doing(|| format!("create the folder {}", folder.display()))?;
-        }
-        let store = Self::connect(path, true);
-        store.migrate().await.doing(|| format!("open the state store {}", path.display()))?;
+        let doing = || format!("open the state store {}", path.display());
+        let place = create(path).map_err(|err| Error::new(ErrorKind::Input, err)).doing(doing)?;
+        let store = Self {
+            db: Database::at(path),
+            place: Arc::new(place),
+            leads: None,
+            #[cfg(test)]
+            faults: testing::Faults::default(),
+        };
+        store.db.migrate().await.doing(doing)?;
         Ok(store)
     }
 
@@ -110,86 +88,40 @@ impl Store {
         Self::open(path).await.map(Some)
     }
 
-    /// What SQLite finds wrong in the file; `None` if it is whole.
-    pub async fn damage(&self) -> Result<Option<String>, Error> {
-        let found: String =
-            sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&self.reader).await?;
-        Ok((found != "ok").then_some(found))
-    }
-
-    fn connect(path: &Path, create: bool) -> Self {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(create)
-            .busy_timeout(BUSY_TIMEOUT)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SYNCHRONOUS)
-            .foreign_keys(true);
-        let pool = |most| {
-            SqlitePoolOptions::new()
-                .max_connections(most)
-                .min_connections(0)
-                .after_release(|conn, _| Box::pin(is_at_rest(conn)))
-        };
-        Self {
-            writer: pool(1).connect_lazy_with(options.clone()),
-            reader: pool(READERS_MAX).connect_lazy_with(options),
-            #[cfg(test)]
-            faults: testing::Faults::default(),
-        }
-    }
-
-    async fn migrate(&self) -> Result<(), Error> {
-        let newest = i64::try_from(MIGRATIONS.len()).expect("a handful");
-        let found = self.first_look().await?;
-        if found > newest {
-            return Err(Error::new(
-                ErrorKind::Input,
-                format!("its schema is number {found}, and this version knows up to {newest}"),
-            )
-            .remedy("run the newer tidemill that wrote it, or set another file as state.url"));
-        }
-        if found == newest {
-            return Ok(());
-        }
-        let mut tx = self.begin().await?;
-        let found = schema(tx.conn()).await?; // Again, for another process may have been faster.
-        for (index, sql) in MIGRATIONS.iter().enumerate().skip(usize::try_from(found).unwrap_or(0))
-        {
-            sqlx::raw_sql(*sql)
-                .execute(tx.conn())
-                .await
-                .doing(|| format!("apply migration {}", index + 1))?;
-        }
-        let version = format!("PRAGMA user_version = {newest}");
-        sqlx::raw_sql(AssertSqlSafe(version)).execute(tx.conn()).await?;
-        tx.commit().await
-    }
-
-    /// The number of the schema, over a first connection.
+    /// Opens the store that the daemon has made; `Input` if it has been removed since.
     ///
-    /// A new file has to be told how to keep its journal, and of those who tell it at once SQLite turns
-    /// all but one away, without the wait that a busy file has otherwise.
-    async fn first_look(&self) -> Result<i64, sqlx::Error> {
-        let mut tries = 0;
-        loop {
-            let looked = async { schema(&mut *self.reader.acquire().await?).await };
-            match looked.await {
-                Err(error) if tries < OPEN_TRIES && code(&error) == Some(BUSY) => {
-                    tries += 1;
-                    Clock::system().sleep(OPEN_PAUSE).await;
-                }
-                looked => return looked,
-            }
+    /// For the daemon's own processes: an empty store in its place would know none of their work.
+    pub async fn open_made(path: &Path) -> Result<Self, Error> {
+        Self::open_existing(path).await?.ok_or_else(|| gone(path))
+    }
+
+    /// `Input` if the file has been removed or replaced since it was opened: what is written now is lost
+    /// when the last process closes it.
+    pub fn check_place(&self) -> Result<(), Error> {
+        let Place { path, device, inode } = &*self.place;
+        match fs::metadata(path) {
+            Ok(found) if (found.dev(), found.ino()) == (*device, *inode) => Ok(()),
+            Err(err) if err.kind() != io::ErrorKind::NotFound => Ok(()), // It can't be told now.
+            Ok(_) | Err(_) => Err(gone(path)),
         }
+    }
+
+    /// What is wrong in the database; `None` if it is whole.
+    pub async fn damage(&self) -> Result<Option<String>, Error> {
+        self.db.damage().await
     }
 
     /// Begins a write transaction; waits for the other writers of this machine.
+    ///
+    /// `Fenced` where this handle has led and another one leads now.
     pub async fn begin(&self) -> Result<Tx, Error> {
         let doing = || "begin a transaction in the state store".into();
         #[cfg(test)]
         let fate = self.faults.begin().doing(doing)?;
-        let own = self.writer.begin_with("BEGIN IMMEDIATE").await.doing(doing)?;
+        let mut own = self.db.begin().await.doing(doing)?;
+        if let Some(epoch) = self.leads {
+            leases::check(&mut own, epoch).await.doing(doing)?;
+        }
         Ok(Tx {
             own,
             #[cfg(test)]
@@ -199,7 +131,7 @@ impl Store {
 
     /// Begins a transaction that sees one state of the store throughout and writes nothing.
     pub async fn snapshot(&self) -> Result<Tx, Error> {
-        let own = self.reader.begin().await.doing(|| "read the state store".into())?;
+        let own = self.db.snapshot().await.doing(|| "read the state store".into())?;
         Ok(Tx {
             own,
             #[cfg(test)]
@@ -209,8 +141,7 @@ impl Store {
 
     /// Waits until every connection is closed, so that the file may be moved.
     pub async fn close(&self) {
-        self.writer.close().await;
-        self.reader.close().await;
+        self.db.close().await;
     }
 
     /// The lake that the store mirrors, once a daemon has tied it to one.
@@ -246,22 +177,62 @@ impl Tx {
     }
 
     async fn meta(&mut self, key: &str) -> Result<Option<String>, Error> {
-        let query = sqlx::query_scalar("SELECT value FROM meta WHERE key = ?").bind(key);
-        Ok(query.fetch_optional(self.conn()).await?)
+        let query = query("SELECT value FROM meta WHERE key = $1").bind(key);
+        let row = query.fetch_optional(self.conn()).await?;
+        row.map(|row| row.text("value")).transpose()
     }
 
     async fn set_meta(&mut self, key: &str, value: &str) -> Result<(), Error> {
-        sqlx::query("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value")
-            .bind(key)
-            .bind(value)
-            .execute(self.conn())
-            .await?;
+        query(
+            "INSERT INTO meta (key, value) VALUES ($1, $2)
+             ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        )
+        .bind(key)
+        .bind(value)
+        .execute(self.conn())
+        .await?;
         Ok(())
     }
 
-    fn conn(&mut self) -> &mut SqliteConnection {
+    fn conn(&mut self) -> &mut Transaction {
         &mut self.own
     }
+}
+
+/// Makes the file where there is none, and keeps it and what SQLite puts beside it from other accounts,
+/// also where an earlier version made them readable.
+fn create(path: &Path) -> io::Result<Place> {
+    if let Some(folder) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let found = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?.metadata()?;
+    for beside in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(beside);
+        match fs::set_permissions(PathBuf::from(file), Permissions::from_mode(0o600)) {
+            // A file of another account that we may use is that account's to close.
+            Err(err)
+                if !matches!(
+                    err.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                return Err(err);
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(Place { path: path.to_owned(), device: found.dev(), inode: found.ino() })
+}
+
+fn gone(path: &Path) -> Error {
+    let problem = format!(
+        "the state store {} has been removed or replaced while the project is up",
+        path.display()
+    );
+    Error::new(ErrorKind::Input, problem).remedy(
+        "put it back, or end `tidemill up` and start it again: a new store takes over what the lake says",
+    )
 }
 
 fn tied(bound: &str, lake_id: &str) -> Result<(), Error> {
@@ -275,47 +246,8 @@ fn tied(bound: &str, lake_id: &str) -> Result<(), Error> {
     ))
 }
 
-/// Whether a connection may be used again. A full disk makes SQLite roll back by itself, of which sqlx
-/// does not know: it would refuse each further transaction as one within another.
-async fn is_at_rest(conn: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    conn.ping().await?; // Behind the rollback of what was dropped.
-    Ok(!conn.is_in_transaction())
-}
-
-async fn schema(conn: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
-    conn.ping().await?;
-    sqlx::query_scalar("PRAGMA user_version").fetch_one(conn).await
-}
-
-/// Four random characters that end an id, so that no lost store gives it out twice.
-pub fn random_end() -> String {
-    const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-    let random: u32 = rand::random();
-    (0..4).map(|i| char::from(LETTERS[(random >> (5 * i)) as usize % 32])).collect()
-}
-
-/// SQLite's code of an error, without what extends it.
-fn code(err: &sqlx::Error) -> Option<u32> {
-    let extended = err.as_database_error()?.code()?.parse::<u32>().ok()?;
-    Some(extended % 256)
-}
-
-impl From<sqlx::Error> for Error {
-    fn from(err: sqlx::Error) -> Self {
-        let unavailable = match &err {
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => true,
-            // 6 locked, 10 I/O, 13 disk full, 14 cannot open.
-            err => matches!(code(err), Some(BUSY | 6 | 10 | 13 | 14)),
-        };
-        if unavailable {
-            return Self::new(ErrorKind::Unavailable, err).remedy(
-                "see that the disk of the state store has room and that no process holds it",
-            );
-        }
-        Self::new(ErrorKind::Bug, err)
-    }
-}
-
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod repeat_tests;
 #[cfg(test)]

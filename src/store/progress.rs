@@ -1,30 +1,17 @@
 //! What the scheduler changes in runs and tasks, each step guarded by the state that it expects.
 
-use super::Store;
-use super::Tx;
-use super::attempts::Attempt;
 use super::attempts::attempt;
-use super::columns::Columns;
-use super::runs::Run;
-use super::runs::Task;
-use super::runs::run;
-use super::runs::task;
+use super::db::{Row, query, to_json};
+use super::runs::{run, task};
+use super::{Store, Tx};
 use crate::error::Error;
+use crate::model::attempt::Attempt;
 use crate::model::hive::PartitionKey;
-use crate::model::name::Name;
-use crate::model::name::TableName;
-use crate::model::run::RunState;
-use crate::model::run::TaskState;
+use crate::model::name::{Name, TableName};
+use crate::model::run::{ActiveRun, Run, RunState};
+use crate::model::task::{TaskInstance, TaskState};
 use crate::model::time::Micros;
-use sqlx::sqlite::SqliteRow;
 use std::collections::BTreeSet;
-
-/// A run at work, with its tasks in order and the newest attempt of each.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Active {
-    pub run: Run,
-    pub tasks: Vec<(Task, Option<Attempt>)>,
-}
 
 /// A change of a task, kept only where it still stands as `from`.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,8 +27,8 @@ pub struct TaskChange<'a> {
 
 impl Tx {
     /// The runs at work.
-    pub async fn active(&mut self) -> Result<Vec<Active>, Error> {
-        let rows = sqlx::query(
+    pub async fn active(&mut self) -> Result<Vec<ActiveRun>, Error> {
+        let rows = query(
             "SELECT * FROM runs WHERE state = 'running' ORDER BY class, created_us, start_us, id",
         )
         .fetch_all(self.conn())
@@ -50,7 +37,7 @@ impl Tx {
         for row in &rows {
             let run = run(row)?;
             let tasks = self.tasks_with_attempts(&run.id).await?;
-            active.push(Active { run, tasks });
+            active.push(ActiveRun { run, tasks });
         }
         Ok(active)
     }
@@ -58,15 +45,15 @@ impl Tx {
     async fn tasks_with_attempts(
         &mut self,
         run: &str,
-    ) -> Result<Vec<(Task, Option<Attempt>)>, Error> {
-        let tasks = sqlx::query("SELECT * FROM tasks WHERE run = ? ORDER BY position")
+    ) -> Result<Vec<(TaskInstance, Option<Attempt>)>, Error> {
+        let tasks = query("SELECT * FROM tasks WHERE run = $1 ORDER BY position")
             .bind(run)
             .fetch_all(self.conn())
             .await?;
         // Only attempts of tasks at work decide anything.
-        let attempts = sqlx::query(
+        let attempts = query(
             "SELECT attempts.* FROM tasks JOIN attempts ON attempts.id = tasks.attempt
-             WHERE tasks.run = ? AND tasks.state = 'running'",
+             WHERE tasks.run = $1 AND tasks.state = 'running'",
         )
         .bind(run)
         .fetch_all(self.conn())
@@ -83,9 +70,9 @@ impl Tx {
 
     /// The first `most` queued runs of a DAG, in the order in which they may start.
     pub async fn queued(&mut self, dag: &Name, most: u32) -> Result<Vec<Run>, Error> {
-        let rows = sqlx::query(
-            "SELECT * FROM runs WHERE dag = ? AND state = 'queued'
-             ORDER BY class, created_us, start_us, id LIMIT ?",
+        let rows = query(
+            "SELECT * FROM runs WHERE dag = $1 AND state = 'queued'
+             ORDER BY class, created_us, start_us, id LIMIT $2",
         )
         .bind(dag.as_str())
         .bind(most)
@@ -96,56 +83,54 @@ impl Tx {
 
     /// DAG and partition key of every run with an attempt that has not been seen to end.
     pub async fn busy(&mut self) -> Result<Vec<(Name, Option<PartitionKey>, String)>, Error> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT DISTINCT runs.dag, runs.key, runs.id FROM attempts JOIN runs ON runs.id = attempts.run
              WHERE attempts.state IN ('queued', 'running')",
         )
         .fetch_all(self.conn())
         .await?;
-        let busy =
-            |row: &SqliteRow| Ok((row.parse("dag")?, row.parse_opt("key")?, row.text("id")?));
+        let busy = |row: &Row| Ok((row.parse("dag")?, row.parse_opt("key")?, row.text("id")?));
         rows.iter().map(busy).collect()
     }
 
     /// How many attempts, streams apart, are queued or running.
     pub async fn slots_taken(&mut self) -> Result<u32, Error> {
-        let taken: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM attempts WHERE state IN ('queued', 'running') AND stream IS NULL",
+        let row = query(
+            "SELECT count(*) AS taken FROM attempts
+             WHERE state IN ('queued', 'running') AND stream IS NULL",
         )
         .fetch_one(self.conn())
         .await?;
-        Ok(u32::try_from(taken).unwrap_or(u32::MAX))
+        row.number("taken")
     }
 
     /// Starts a queued run: its tasks get rows, unless it has been cleared and they are kept.
     pub async fn start_run(&mut self, id: &str, tasks: &[Name], now: Micros) -> Result<(), Error> {
-        let done = sqlx::query(
-            "UPDATE runs SET state = 'running', started_us = ?, ended_us = NULL
-             WHERE id = ? AND state = 'queued'",
+        let done = query(
+            "UPDATE runs SET state = 'running', started_us = $1, ended_us = NULL
+             WHERE id = $2 AND state = 'queued'",
         )
         .bind(now.0)
         .bind(id)
         .execute(self.conn())
         .await?;
-        if done.rows_affected() == 0 {
+        if done == 0 {
             return Ok(());
         }
         let names: Vec<_> = tasks.iter().map(Name::as_str).collect();
-        sqlx::query(
-            "DELETE FROM tasks WHERE run = ? AND task NOT IN (SELECT value FROM json_each(?))",
-        )
-        .bind(id)
-        .bind(super::columns::to_json(&names))
-        .execute(self.conn())
-        .await?;
+        query("DELETE FROM tasks WHERE run = $1 AND task NOT IN {list $2}")
+            .bind(id)
+            .bind(to_json(&names))
+            .execute(self.conn())
+            .await?;
         for (position, task) in tasks.iter().enumerate() {
-            sqlx::query(
-                "INSERT INTO tasks (run, task, position, state) VALUES (?, ?, ?, 'waiting')
-                 ON CONFLICT DO UPDATE SET position = excluded.position",
+            query(
+                "INSERT INTO tasks (run, task, position, state) VALUES ($1, $2, $3, 'waiting')
+                 ON CONFLICT (run, task) DO UPDATE SET position = excluded.position",
             )
             .bind(id)
             .bind(task.as_str())
-            .bind(super::columns::sql(position as u64))
+            .bind(position as u64)
             .execute(self.conn())
             .await?;
         }
@@ -155,11 +140,11 @@ impl Tx {
     /// Changes a task; one that succeeded takes over what its attempt returned.
     pub async fn change_task(&mut self, change: &TaskChange<'_>, now: Micros) -> Result<(), Error> {
         let ended = !matches!(change.to, TaskState::Waiting | TaskState::Running);
-        sqlx::query(
-            "UPDATE tasks SET state = ?1, tries = ?2, lost = ?3, next_try_us = ?4, ended_us = ?5,
-               output = CASE WHEN ?1 = 'succeeded'
+        query(
+            "UPDATE tasks SET state = $1, tries = $2, lost = $3, next_try_us = $4, ended_us = $5,
+               output = CASE WHEN $1 = 'succeeded'
                  THEN (SELECT result FROM attempts WHERE attempts.id = tasks.attempt) END
-             WHERE run = ?6 AND task = ?7 AND state = ?8",
+             WHERE run = $6 AND task = $7 AND state = $8",
         )
         .bind(change.to.as_str())
         .bind(change.tries)
@@ -176,7 +161,7 @@ impl Tx {
 
     /// Ends a run at work.
     pub async fn end_run(&mut self, id: &str, state: RunState, now: Micros) -> Result<(), Error> {
-        sqlx::query("UPDATE runs SET state = ?, ended_us = ? WHERE id = ? AND state = 'running'")
+        query("UPDATE runs SET state = $1, ended_us = $2 WHERE id = $3 AND state = 'running'")
             .bind(state.as_str())
             .bind(now.0)
             .bind(id)
@@ -187,13 +172,13 @@ impl Tx {
 
     /// Lets run `by` take the place of older runs of the same partition that have not started.
     pub async fn supersede(&mut self, by: &Run, now: Micros) -> Result<(), Error> {
-        let Some(of) = &by.of else { return Ok(()) };
+        let Some(of) = &by.subject else { return Ok(()) };
         // A run that waits for a person keeps those from running that nobody needs to be asked for.
         let and_queued = by.state != RunState::Held;
-        sqlx::query(
-            "UPDATE runs SET state = 'superseded', superseded_by = ?1, ended_us = ?2
-             WHERE dag = ?3 AND key = ?4 AND n < ?5 AND id <> ?1
-               AND (state = 'held' OR (state = 'queued' AND ?6))",
+        query(
+            "UPDATE runs SET state = 'superseded', superseded_by = $1, ended_us = $2
+             WHERE dag = $3 AND key = $4 AND n < $5 AND id <> $1
+               AND (state = 'held' OR (state = 'queued' AND $6))",
         )
         .bind(&by.id)
         .bind(now.0)
@@ -213,11 +198,10 @@ impl Tx {
         dag: &Name,
         key: &PartitionKey,
     ) -> Result<Option<u32>, Error> {
-        let query = sqlx::query_scalar("SELECT max(n) FROM runs WHERE dag = ? AND key = ?")
+        let query = query("SELECT max(n) AS n FROM runs WHERE dag = $1 AND key = $2")
             .bind(dag.as_str())
             .bind(key.to_string());
-        let n: Option<i64> = query.fetch_one(self.conn()).await?;
-        Ok(n.and_then(|n| u32::try_from(n).ok()))
+        query.fetch_one(self.conn()).await?.number_opt("n")
     }
 
     /// The same of the runs that were made for other tables than this.
@@ -227,12 +211,10 @@ impl Tx {
         table: &TableName,
         key: &PartitionKey,
     ) -> Result<Option<u32>, Error> {
-        let query = sqlx::query_scalar(
-            "SELECT max(n) FROM runs WHERE dag = ? AND key = ? AND table_name <> ?",
-        );
+        let query =
+            query("SELECT max(n) AS n FROM runs WHERE dag = $1 AND key = $2 AND table_name <> $3");
         let query = query.bind(dag.as_str()).bind(key.to_string()).bind(table.as_str());
-        let n: Option<i64> = query.fetch_one(self.conn()).await?;
-        Ok(n.and_then(|n| u32::try_from(n).ok()))
+        query.fetch_one(self.conn()).await?.number_opt("n")
     }
 
     /// Queues an ended or held run again, all of its tasks or those that have not succeeded.
@@ -242,34 +224,31 @@ impl Tx {
         version: &str,
         only_failed: bool,
     ) -> Result<(), Error> {
-        sqlx::query(
-            "UPDATE runs SET state = 'queued', version = ?, ended_us = NULL, marked_by = NULL,
-               closed = 0 WHERE id = ?",
+        query(
+            "UPDATE runs SET state = 'queued', version = $1, ended_us = NULL, marked_by = NULL,
+               closed = FALSE WHERE id = $2",
         )
         .bind(version)
         .bind(id)
         .execute(self.conn())
         .await?;
-        sqlx::query(
+        query(
             "UPDATE tasks SET state = 'waiting', tries = 0, lost = 0, next_try_us = NULL,
                output = NULL, started_us = NULL, ended_us = NULL, marked_by = NULL
-             WHERE run = ? AND NOT (? AND state = 'succeeded')",
+             WHERE run = $1 AND NOT ($2 AND state = 'succeeded')",
         )
         .bind(id)
         .bind(only_failed)
         .execute(self.conn())
         .await?;
         // What it has loaded may be gone since, or replaced: none of its jobs is taken over.
-        sqlx::query("UPDATE loads SET content = '' WHERE run = ?")
-            .bind(id)
-            .execute(self.conn())
-            .await?;
+        query("UPDATE loads SET content = '' WHERE run = $1").bind(id).execute(self.conn()).await?;
         Ok(())
     }
 
     /// The tables of which the run reads closings.
     pub async fn pinned(&mut self, run: &str) -> Result<BTreeSet<TableName>, Error> {
-        let rows = sqlx::query("SELECT DISTINCT table_name FROM run_inputs WHERE run = ?")
+        let rows = query("SELECT DISTINCT table_name FROM run_inputs WHERE run = $1")
             .bind(run)
             .fetch_all(self.conn())
             .await?;
@@ -285,8 +264,8 @@ impl Tx {
         now: Micros,
     ) -> Result<(), Error> {
         let task = if to == RunState::Succeeded { TaskState::Succeeded } else { TaskState::Failed };
-        sqlx::query(
-            "UPDATE runs SET state = ?, marked_by = ?, ended_us = ?, closed = 0 WHERE id = ?",
+        query(
+            "UPDATE runs SET state = $1, marked_by = $2, ended_us = $3, closed = FALSE WHERE id = $4",
         )
         .bind(to.as_str())
         .bind(who)
@@ -294,10 +273,10 @@ impl Tx {
         .bind(id)
         .execute(self.conn())
         .await?;
-        sqlx::query(
-            "UPDATE tasks SET state = ?1, marked_by = ?2, ended_us = ?3
-             WHERE run = ?4 AND (state IN ('waiting', 'running')
-               OR (?1 = 'succeeded' AND state <> 'succeeded'))",
+        query(
+            "UPDATE tasks SET state = $1, marked_by = $2, ended_us = $3
+             WHERE run = $4 AND (state IN ('waiting', 'running')
+               OR ($1 = 'succeeded' AND state <> 'succeeded'))",
         )
         .bind(task.as_str())
         .bind(who)
@@ -305,9 +284,9 @@ impl Tx {
         .bind(id)
         .execute(self.conn())
         .await?;
-        sqlx::query(
-            "UPDATE attempts SET stop = ?, stop_us = ?
-             WHERE run = ? AND stop IS NULL AND state IN ('queued', 'running')",
+        query(
+            "UPDATE attempts SET stop = $1, stop_us = $2
+             WHERE run = $3 AND stop IS NULL AND state IN ('queued', 'running')",
         )
         .bind(format!("{who} marked the run {to}"))
         .bind(now.0)
@@ -319,10 +298,7 @@ impl Tx {
 
     /// The tables that the run writes have closed.
     pub async fn set_closed(&mut self, run: &str) -> Result<(), Error> {
-        sqlx::query("UPDATE runs SET closed = 1 WHERE id = ?")
-            .bind(run)
-            .execute(self.conn())
-            .await?;
+        query("UPDATE runs SET closed = TRUE WHERE id = $1").bind(run).execute(self.conn()).await?;
         Ok(())
     }
 }
@@ -331,13 +307,13 @@ impl Store {
     /// Runs that succeeded and whose output has not closed yet, oldest first. One that was marked
     /// while an attempt was at work waits for its end: until then it may write.
     pub async fn unclosed(&self) -> Result<Vec<Run>, Error> {
-        let rows = sqlx::query(
-            "SELECT * FROM runs INDEXED BY runs_unclosed WHERE state = 'succeeded' AND closed = 0
+        let rows = query(
+            "SELECT * FROM runs {index runs_not_closed} WHERE state = 'succeeded' AND NOT closed
                AND NOT EXISTS (SELECT 1 FROM attempts WHERE attempts.run = runs.id
                  AND attempts.state IN ('queued', 'running'))
              ORDER BY ended_us, id",
         )
-        .fetch_all(&self.reader)
+        .fetch_all(&self.db)
         .await?;
         rows.iter().map(run).collect()
     }

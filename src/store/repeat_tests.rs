@@ -2,39 +2,34 @@
 //! and repeated after a commit whose answer was lost it changes nothing.
 
 use super::Store;
-use super::attempts::Ended;
-use super::attempts::Failure;
-use super::attempts::Process;
-use super::dags::Accepted;
-use super::requests::Verb;
-use super::streams::Progress;
-use super::streams::Standing;
-use super::tests::NOW;
-use super::tests::feed_dag;
-use super::tests::fresh;
-use super::tests::with_feed;
+use super::conformance::{NOW, feed_dag};
+use super::db::query;
+use super::retention::Before;
+use super::tests::{fresh, with_feed};
 use crate::crash::Crash;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::run::AttemptState;
-use crate::model::run::StreamState;
+use crate::error::{Error, ErrorKind};
+use crate::model::accepted::Accepted;
+use crate::model::attempt::{AttemptState, Ended, Failure, Process};
+use crate::model::request::{NewRequest, Verb};
+use crate::model::stream::{Standing, StreamProgress, StreamState};
 use crate::model::time::Micros;
-use sqlx::AssertSqlSafe;
+use std::time::Duration;
 
 /// Every row of every table.
 async fn rows(store: &Store) -> Vec<String> {
-    let mut reader = store.reader.acquire().await.unwrap();
+    let mut reader = store.snapshot().await.unwrap();
     let tables = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name";
-    let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&mut *reader).await.unwrap();
+    let tables = query(tables).fetch_all(reader.conn()).await.unwrap();
     let mut all = Vec::new();
     for table in tables {
-        let columns = "SELECT group_concat('quote(' || name || ')', ' || '','' || ')
-             FROM pragma_table_info(?)";
-        let columns: String =
-            sqlx::query_scalar(columns).bind(&table).fetch_one(&mut *reader).await.unwrap();
-        let rows = format!("SELECT '{table}: ' || {columns} FROM {table} ORDER BY 1");
-        let rows = sqlx::query_scalar::<_, String>(AssertSqlSafe(rows));
-        all.extend(rows.fetch_all(&mut *reader).await.unwrap());
+        let table = table.text("name").unwrap();
+        let columns = "SELECT group_concat('quote(' || name || ')', ' || '','' || ') AS columns
+             FROM pragma_table_info($1)";
+        let columns = query(columns).bind(&table).fetch_one(reader.conn()).await.unwrap();
+        let columns = columns.text("columns").unwrap();
+        let rows = format!("SELECT '{table}: ' || {columns} AS line FROM {table} ORDER BY 1");
+        let rows = query(rows).fetch_all(reader.conn()).await.unwrap();
+        all.extend(rows.iter().map(|row| row.text("line").unwrap()));
     }
     all
 }
@@ -73,7 +68,7 @@ async fn an_attempt_of_a_stream_is_launched_recorded_told_of_and_ended_once() {
     let process = Process { host: "here".into(), pid: 7, pid_start: 8, boot_id: "boot".into() };
     check(&store, async |store| store.attempt_started(&attempt.id, &process, NOW).await.map(drop))
         .await;
-    let progress = Progress { produced: 7, ..Progress::default() };
+    let progress = StreamProgress { produced: 7, ..StreamProgress::default() };
     check(&store, async |store| {
         store.heartbeat(STREAM, attempt.epoch, &progress, NOW).await.map(drop)
     })
@@ -102,16 +97,18 @@ async fn an_attempt_of_a_stream_is_launched_recorded_told_of_and_ended_once() {
     })
     .await;
     check(&store, async |store| store.launch_stream(STREAM, NOW).await.map(drop)).await;
-    check(&store, async |store| store.forget_before(Micros(NOW.0 + 1), 100).await.map(drop)).await;
+    let before = Before { runs: Micros(NOW.0 + 1), requests: NOW };
+    check(&store, async |store| store.forget_before(before, 100).await.map(drop)).await;
 }
 
 #[tokio::test]
 async fn a_request_whose_answer_was_lost_is_there_for_the_daemon() {
     let (_folder, store) = with_feed().await;
     let verb = Verb::StopStream { stream: "wiki.collect".into() };
+    let new = NewRequest::at_command_line(verb, "ada");
     for (crash, left) in [(Crash::Before(0), 0), (Crash::After(0), 1)] {
         let crashing = store.crashing(crash);
-        let error = crashing.ask(&verb, "ada", NOW).await.unwrap_err();
+        let error = crashing.ask(&new, NOW).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unavailable);
         assert_eq!(store.open_requests().await.unwrap().len(), left, "{crash:?}");
     }
@@ -123,9 +120,7 @@ async fn a_store_that_a_stopped_process_holds_is_an_outage_and_not_waited_for_fo
     let holder = Store::open(&folder.path().join("state.db")).await.unwrap();
     let held = holder.begin().await.unwrap();
     // As it is, in less time.
-    let mut writer = store.writer.acquire().await.unwrap();
-    sqlx::raw_sql("PRAGMA busy_timeout = 50").execute(&mut *writer).await.unwrap();
-    drop(writer);
+    store.db.wait_only(Duration::from_millis(50)).await;
     let error = store.launch_stream("wiki.collect", NOW).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
     assert!(error.remedy.unwrap().contains("no process holds it"));

@@ -1,178 +1,127 @@
-//! What people ask the daemon to do, and what came of it: the audit log.
+//! What people and programs ask the daemon to do, and what came of it: the audit log.
 //!
-//! A command line writes a row and pings; the daemon applies it and writes the outcome in the same
+//! Whoever asks writes a row and pings; the daemon applies it and writes the answer in the same
 //! transaction, so that no request takes effect twice.
 
-use super::Store;
-use super::Tx;
-use super::attempts::Failure;
-use super::columns::Columns;
-use super::columns::to_json;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::hive::PartitionKey;
-use crate::model::name::Name;
-use crate::model::name::TableName;
-use crate::model::run::RunState;
+use super::db::{Row, checked, query, to_json};
+use super::{Store, Tx};
+use crate::error::{Error, ErrorKind};
+use crate::model::attempt::Failure;
+use crate::model::request::{Actor, Answer, NewRequest, Outcome, Refusal, Request, RequestKey};
 use crate::model::time::Micros;
-use serde::Deserialize;
-use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
-
-/// A verb with its arguments.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "verb", rename_all = "snake_case")]
-pub enum Verb {
-    PauseDag {
-        dag: Name,
-    },
-    UnpauseDag {
-        dag: Name,
-    },
-    /// The outcome is the id of the run.
-    TriggerDag {
-        dag: Name,
-        key: Option<PartitionKey>,
-    },
-    /// Runs it again with the newest version of the DAG; a held run is let go.
-    ClearRun {
-        dag: Name,
-        run: String,
-        only_failed: bool,
-    },
-    /// `succeeded` or `failed`.
-    MarkRun {
-        dag: Name,
-        run: String,
-        to: RunState,
-    },
-    /// By id, `dag.stream`.
-    StartStream {
-        stream: String,
-    },
-    StopStream {
-        stream: String,
-    },
-    /// Closes as it is, marked partial.
-    ClosePartition {
-        table: TableName,
-        key: PartitionKey,
-    },
-    /// Closes again with what is there now, for every DAG on the table, whatever its `on_late`.
-    ReopenPartition {
-        table: TableName,
-        key: PartitionKey,
-    },
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Request {
-    pub id: i64,
-    pub verb: Verb,
-    pub who: String,
-    pub created: Micros,
-    pub applied: Option<Micros>,
-    /// What was done, as shown to the one who asked.
-    pub outcome: Option<String>,
-    pub failure: Option<Failure>,
-}
-
-impl Verb {
-    /// `pause_dag`, as it is stored.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::PauseDag { .. } => "pause_dag",
-            Self::UnpauseDag { .. } => "unpause_dag",
-            Self::TriggerDag { .. } => "trigger_dag",
-            Self::ClearRun { .. } => "clear_run",
-            Self::MarkRun { .. } => "mark_run",
-            Self::StartStream { .. } => "start_stream",
-            Self::StopStream { .. } => "stop_stream",
-            Self::ClosePartition { .. } => "close_partition",
-            Self::ReopenPartition { .. } => "reopen_partition",
-        }
-    }
-}
 
 impl Store {
     /// Leaves a request for the daemon (ping it then) and returns its number.
-    pub async fn ask(&self, verb: &Verb, who: &str, now: Micros) -> Result<i64, Error> {
+    ///
+    /// One under a key that its actor has used is the request that was made then, and keeps its answer;
+    /// `Input` if that one asked for something else.
+    pub async fn ask(&self, new: &NewRequest, now: Micros) -> Result<i64, Error> {
         let mut tx = self.begin().await?;
-        let done =
-            sqlx::query("INSERT INTO requests (verb, args, who, created_us) VALUES (?, ?, ?, ?)")
-                .bind(verb.name())
-                .bind(to_json(verb))
-                .bind(who)
-                .bind(now.0)
-                .execute(tx.conn())
-                .await?;
+        if let Some(made) = tx.made_before(new).await? {
+            return Ok(made);
+        }
+        let NewRequest { verb, actor, key } = new;
+        let row = query(
+            "INSERT INTO requests (verb, args, who, via, role, idempotency_key, created_us)
+             VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
+        )
+        .bind(verb.name())
+        .bind(to_json(verb))
+        .bind(&actor.who)
+        .bind(actor.via.as_str())
+        .bind(actor.role.as_str())
+        .bind(key.as_ref().map(RequestKey::as_str))
+        .bind(now.0)
+        .fetch_one(tx.conn())
+        .await?;
+        let id = row.int("id")?;
         tx.commit().await?;
-        Ok(done.last_insert_rowid())
+        Ok(id)
     }
 
     pub async fn request(&self, id: i64) -> Result<Option<Request>, Error> {
-        let query = sqlx::query("SELECT * FROM requests WHERE id = ?").bind(id);
-        query.fetch_optional(&self.reader).await?.as_ref().map(request).transpose()
+        let query = query("SELECT * FROM requests WHERE id = $1").bind(id);
+        query.fetch_optional(&self.db).await?.as_ref().map(request).transpose()
     }
 
     /// Those not yet applied, in the order in which they were made.
     pub async fn open_requests(&self) -> Result<Vec<Request>, Error> {
-        let rows = sqlx::query("SELECT * FROM requests WHERE applied_us IS NULL ORDER BY id")
-            .fetch_all(&self.reader)
+        let rows = query("SELECT * FROM requests WHERE applied_us IS NULL ORDER BY id")
+            .fetch_all(&self.db)
             .await?;
         rows.iter().map(request).collect()
     }
 
     /// The newest, newest first.
     pub async fn requests(&self, most: u32) -> Result<Vec<Request>, Error> {
-        let rows = sqlx::query("SELECT * FROM requests ORDER BY id DESC LIMIT ?")
+        let rows = query("SELECT * FROM requests ORDER BY id DESC LIMIT $1")
             .bind(most)
-            .fetch_all(&self.reader)
+            .fetch_all(&self.db)
             .await?;
         rows.iter().map(request).collect()
     }
 }
 
 impl Tx {
-    /// Writes the outcome; false if it has one already.
+    /// Writes the answer; false if it has one already.
     pub async fn finish_request(
         &mut self,
         id: i64,
-        outcome: Result<&str, &Error>,
+        answer: &Answer,
         now: Micros,
     ) -> Result<bool, Error> {
-        let failure = outcome.err();
-        let done = sqlx::query(
-            "UPDATE requests SET applied_us = ?, outcome = ?, error_kind = ?, error = ?, remedy = ?
-             WHERE id = ? AND applied_us IS NULL",
+        let done = query(
+            "UPDATE requests SET applied_us = $1, answer = $2 WHERE id = $3 AND applied_us IS NULL",
         )
         .bind(now.0)
-        .bind(outcome.ok())
-        .bind(failure.map(|error| error.kind.as_str()))
-        .bind(failure.map(ToString::to_string))
-        .bind(failure.and_then(|error| error.remedy.as_ref()))
+        .bind(answer.to_json())
         .bind(id)
         .execute(self.conn())
         .await?;
-        Ok(done.rows_affected() > 0)
+        Ok(done > 0)
+    }
+
+    /// The number of the request that has this one's key.
+    async fn made_before(&mut self, new: &NewRequest) -> Result<Option<i64>, Error> {
+        let Some(key) = &new.key else { return Ok(None) };
+        let row = query("SELECT * FROM requests WHERE who = $1 AND idempotency_key = $2")
+            .bind(&new.actor.who)
+            .bind(key.as_str())
+            .fetch_optional(self.conn())
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let made = request(&row)?;
+        if made.verb == new.verb {
+            return Ok(Some(made.id));
+        }
+        let problem =
+            format!("request {} has the key `{key}` and asks for something else", made.id);
+        Err(Error::new(ErrorKind::Input, problem).remedy("choose another key for another request"))
     }
 }
 
-fn request(row: &SqliteRow) -> Result<Request, Error> {
-    let failure = match row.text_opt("error")? {
-        Some(error) => {
-            let kind = row.parse_opt("error_kind")?.unwrap_or(ErrorKind::Bug);
-            Some(Failure { kind, error, remedy: row.text_opt("remedy")? })
-        }
-        None => None,
-    };
+fn request(row: &Row) -> Result<Request, Error> {
     Ok(Request {
         id: row.int("id")?,
         verb: row.json("args")?,
-        who: row.text("who")?,
+        actor: Actor { who: row.text("who")?, via: row.parse("via")?, role: row.parse("role")? },
+        key: row.parse_opt("idempotency_key")?,
         created: row.time("created_us")?,
         applied: row.time_opt("applied_us")?,
-        outcome: row.text_opt("outcome")?,
-        failure,
+        answer: answer(row)?,
     })
+}
+
+fn answer(row: &Row) -> Result<Option<Answer>, Error> {
+    if let Some(json) = row.text_opt("answer")? {
+        return checked("answer", Answer::from_json(&json)).map(Some);
+    }
+    // Versions before `answer` wrote words.
+    if let Some(error) = row.text_opt("error")? {
+        let kind = row.parse_opt("error_kind")?.unwrap_or(ErrorKind::Bug);
+        let failure = Failure { kind, error, remedy: row.text_opt("remedy")? };
+        return Ok(Some(Answer::Refused(Refusal::Failed(failure))));
+    }
+    let words = row.text_opt("outcome")?;
+    Ok(words.map(|words| Answer::Done(Outcome::Told { words })))
 }

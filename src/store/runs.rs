@@ -1,95 +1,15 @@
 //! Runs, their tasks, and the closings that each run reads.
 
-use super::Store;
-use super::Tx;
-use super::columns::Columns;
 use super::dags::grain_of;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::hive::Grain;
+use super::db::{Row, query};
+use super::{Store, Tx};
+use crate::error::{Error, ErrorKind};
 use crate::model::hive::PartitionKey;
-use crate::model::name::Name;
-use crate::model::name::TableName;
-use crate::model::run::RunKind;
-use crate::model::run::RunState;
-use crate::model::run::TaskState;
+use crate::model::name::{Name, TableName};
+use crate::model::run::{Input, Run, RunState, Subject};
+use crate::model::task::TaskInstance;
 use crate::model::time::Micros;
-use sqlx::sqlite::SqliteRow;
 use std::collections::BTreeMap;
-
-/// A DAG at work for one trigger.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Run {
-    /// `close-2026-11-20T05-r2-k3f9`.
-    pub id: String,
-    pub dag: Name,
-    /// Hash of the dag version that it is pinned to.
-    pub version: String,
-    pub kind: RunKind,
-    pub class: Class,
-    /// What it works on; `None` for a manual run without a partition key.
-    pub of: Option<Of>,
-    pub state: RunState,
-    pub created: Micros,
-    pub started: Option<Micros>,
-    pub ended: Option<Micros>,
-    /// The run of a newer closing that took its place.
-    pub superseded_by: Option<String>,
-    /// Who decided its state by hand.
-    pub marked_by: Option<String>,
-}
-
-/// The hive partition, or coarser range, that a run works on.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Of {
-    /// The table whose closing made the run.
-    pub table: TableName,
-    pub grain: Grain,
-    pub key: PartitionKey,
-    /// The revision: the closing's number, or how often the range has come up. 0 where a hive
-    /// partition passed without rows.
-    pub n: u32,
-    /// The half-open data interval.
-    pub start: Micros,
-    pub end: Micros,
-    /// Made from a closing that was forced, or cut by the first offset.
-    pub partial: bool,
-}
-
-/// Who goes first; the smaller one does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
-    Manual,
-    Live,
-    Reopened,
-    Backfill,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Task {
-    pub name: Name,
-    pub state: TaskState,
-    /// Tries that count against `retries`.
-    pub tries: u32,
-    /// Tries lost through no fault of the task.
-    pub lost: u32,
-    pub epoch: u64,
-    pub next_try: Option<Micros>,
-    /// The newest attempt.
-    pub attempt: Option<String>,
-    pub output: Option<serde_json::Value>,
-    pub started: Option<Micros>,
-    pub ended: Option<Micros>,
-    pub marked_by: Option<String>,
-}
-
-/// A closing that a run reads.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Input {
-    pub table: TableName,
-    pub key: PartitionKey,
-    pub n: u32,
-}
 
 /// Which runs to list, newest first.
 #[derive(Clone, Debug, Default)]
@@ -101,57 +21,44 @@ pub struct Wanted {
     pub most: u32,
 }
 
-impl Class {
-    pub fn number(self) -> i64 {
-        self as i64
-    }
-}
-
-impl TryFrom<i64> for Class {
-    type Error = String;
-
-    fn try_from(number: i64) -> Result<Self, String> {
-        [Self::Manual, Self::Live, Self::Reopened, Self::Backfill]
-            .into_iter()
-            .find(|class| class.number() == number)
-            .ok_or_else(|| format!("no class of runs has the number {number}"))
-    }
-}
-
 impl Store {
     pub async fn runs(&self, wanted: &Wanted) -> Result<Vec<Run>, Error> {
-        let rows = sqlx::query(
-            "SELECT * FROM runs WHERE (?1 IS NULL OR dag = ?1) AND (?2 IS NULL OR state = ?2)
-               AND (?3 IS NULL OR key = ?3)
-             ORDER BY created_us DESC, start_us DESC, id LIMIT ?4",
+        let rows = query(
+            "SELECT * FROM runs WHERE ($1 IS NULL OR dag = $1) AND ($2 IS NULL OR state = $2)
+               AND ($3 IS NULL OR key = $3)
+             ORDER BY created_us DESC, start_us DESC, id LIMIT $4",
         )
         .bind(wanted.dag.as_ref().map(Name::as_str))
         .bind(wanted.state.map(RunState::as_str))
         .bind(wanted.key.map(|key| key.to_string()))
-        .bind(if wanted.most == 0 { -1 } else { i64::from(wanted.most) })
-        .fetch_all(&self.reader)
+        .bind(if wanted.most == 0 { i64::MAX } else { i64::from(wanted.most) })
+        .fetch_all(&self.db)
         .await?;
         rows.iter().map(run).collect()
     }
 
     /// The run with this id.
     pub async fn run(&self, id: &str) -> Result<Option<Run>, Error> {
-        let query = sqlx::query("SELECT * FROM runs WHERE id = ?").bind(id);
-        query.fetch_optional(&self.reader).await?.as_ref().map(run).transpose()
+        let query = query("SELECT * FROM runs WHERE id = $1").bind(id);
+        query.fetch_optional(&self.db).await?.as_ref().map(run).transpose()
     }
 
-    /// The run that a person means: its id, with or without the random end. `Input` if none, or
-    /// more than one, is meant.
-    pub async fn find_run(&self, dag: &Name, id: &str) -> Result<Run, Error> {
-        let rows = sqlx::query(
-            "SELECT * FROM runs WHERE dag = ?1 AND (id = ?2 OR (length(id) = length(?2) + 5
-               AND substr(id, 1, length(?2) + 1) = ?2 || '-')) ORDER BY id",
+    /// The runs that a person may mean: by id, with or without the random end.
+    pub async fn runs_named(&self, dag: &Name, id: &str) -> Result<Vec<Run>, Error> {
+        let rows = query(
+            "SELECT * FROM runs WHERE dag = $1 AND (id = $2 OR (length(id) = length($2) + 5
+               AND substr(id, 1, length($2) + 1) = $2 || '-')) ORDER BY id",
         )
         .bind(dag.as_str())
         .bind(id)
-        .fetch_all(&self.reader)
+        .fetch_all(&self.db)
         .await?;
-        let mut runs = rows.iter().map(run).collect::<Result<Vec<_>, _>>()?;
+        rows.iter().map(run).collect()
+    }
+
+    /// The run that a person means. `Input` if none, or more than one, is meant.
+    pub async fn find_run(&self, dag: &Name, id: &str) -> Result<Run, Error> {
+        let mut runs = self.runs_named(dag, id).await?;
         if runs.len() > 1 {
             let ids: Vec<_> = runs.iter().map(|run| run.id.as_str()).collect();
             return Err(Error::new(
@@ -167,9 +74,9 @@ impl Store {
     }
 
     /// The tasks of a run in the order of the DAG; none before it has started.
-    pub async fn tasks(&self, run: &str) -> Result<Vec<Task>, Error> {
-        let query = sqlx::query("SELECT * FROM tasks WHERE run = ? ORDER BY position").bind(run);
-        query.fetch_all(&self.reader).await?.iter().map(task).collect()
+    pub async fn tasks(&self, run: &str) -> Result<Vec<TaskInstance>, Error> {
+        let query = query("SELECT * FROM tasks WHERE run = $1 ORDER BY position").bind(run);
+        query.fetch_all(&self.db).await?.iter().map(task).collect()
     }
 
     /// What the tasks of a run that succeeded returned, by task.
@@ -180,8 +87,8 @@ impl Store {
 
     /// The closings that a run reads, by table and key.
     pub async fn inputs(&self, run: &str) -> Result<Vec<Input>, Error> {
-        let query = sqlx::query("SELECT * FROM run_inputs WHERE run = ? ORDER BY table_name, key");
-        query.bind(run).fetch_all(&self.reader).await?.iter().map(input).collect()
+        let query = query("SELECT * FROM run_inputs WHERE run = $1 ORDER BY table_name, key");
+        query.bind(run).fetch_all(&self.db).await?.iter().map(input).collect()
     }
 }
 
@@ -192,27 +99,29 @@ impl Store {
         table: &TableName,
         key: &PartitionKey,
     ) -> Result<Vec<(Run, u32)>, Error> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT runs.*, run_inputs.n AS read_n FROM run_inputs JOIN runs ON runs.id = run_inputs.run
-             WHERE run_inputs.table_name = ? AND run_inputs.key = ?
+             WHERE run_inputs.table_name = $1 AND run_inputs.key = $2
              ORDER BY runs.created_us, runs.id",
         )
         .bind(table.as_str())
         .bind(key.to_string())
-        .fetch_all(&self.reader)
+        .fetch_all(&self.db)
         .await?;
         rows.iter().map(|row| Ok((run(row)?, row.number("read_n")?))).collect()
     }
 }
 
 impl Tx {
-    /// Adds a run with its inputs; false if its closing has made one before.
+    /// Adds a run with its inputs; false if the DAG has one of this table, key and number already.
+    /// Its id must be free ([`Tx::free_run_id`]).
     pub async fn add_run(&mut self, run: &Run, inputs: &[Input]) -> Result<bool, Error> {
-        let of = run.of.as_ref();
-        let done = sqlx::query(
+        let of = run.subject.as_ref();
+        let done = query(
             "INSERT INTO runs (id, dag, version, kind, class, table_name, grain, key, n, start_us,
                end_us, partial, state, created_us, started_us, ended_us, marked_by)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+             ON CONFLICT (dag, table_name, key, n) WHERE kind = 'close' DO NOTHING",
         )
         .bind(&run.id)
         .bind(run.dag.as_str())
@@ -230,10 +139,10 @@ impl Tx {
         .bind(run.created.0)
         .bind(run.started.map(|at| at.0))
         .bind(run.ended.map(|at| at.0))
-        .bind(&run.marked_by)
+        .bind(run.marked_by.as_ref())
         .execute(self.conn())
         .await?;
-        if done.rows_affected() == 0 {
+        if done == 0 {
             return Ok(false);
         }
         self.pin(&run.id, inputs).await?;
@@ -243,7 +152,7 @@ impl Tx {
     /// Lets a run read these closings too.
     pub async fn pin(&mut self, run: &str, inputs: &[Input]) -> Result<(), Error> {
         for input in inputs {
-            sqlx::query("INSERT INTO run_inputs (run, table_name, key, n) VALUES (?, ?, ?, ?)")
+            query("INSERT INTO run_inputs (run, table_name, key, n) VALUES ($1, $2, $3, $4)")
                 .bind(run)
                 .bind(input.table.as_str())
                 .bind(input.key.to_string())
@@ -262,21 +171,22 @@ impl Tx {
         launch: &Launch<'_>,
         now: Micros,
     ) -> Result<Option<String>, Error> {
-        let claimed: Option<i64> = sqlx::query_scalar(
+        let claimed = query(
             "UPDATE tasks SET state = 'running', epoch = epoch + 1, next_try_us = NULL,
-               attempt = ?1 || '-' || ?2 || '-' || (epoch + 1), started_us = coalesce(started_us, ?3)
-             WHERE run = ?1 AND task = ?2 AND state = 'waiting' RETURNING epoch",
+               attempt = $1 || '-' || $2 || '-' || (epoch + 1), started_us = coalesce(started_us, $3)
+             WHERE run = $1 AND task = $2 AND state = 'waiting' RETURNING epoch",
         )
         .bind(launch.run)
         .bind(launch.task.as_str())
         .bind(now.0)
         .fetch_optional(self.conn())
         .await?;
-        let Some(epoch) = claimed else { return Ok(None) };
+        let Some(claimed) = claimed else { return Ok(None) };
+        let epoch = claimed.int("epoch")?;
         let id = format!("{}-{}-{epoch}", launch.run, launch.task);
-        sqlx::query(
+        query(
             "INSERT INTO attempts (id, run, task, kind, version, try, epoch, state, created_us)
-             VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, 'queued', $8)",
         )
         .bind(&id)
         .bind(launch.run)
@@ -304,9 +214,9 @@ pub struct Launch<'a> {
     pub tries: u32,
 }
 
-pub(super) fn run(row: &SqliteRow) -> Result<Run, Error> {
-    let of = match (row.parse_opt("table_name")?, grain_of(row, "grain")?) {
-        (Some(table), Some(grain)) => Some(Of {
+pub(super) fn run(row: &Row) -> Result<Run, Error> {
+    let subject = match (row.parse_opt("table_name")?, grain_of(row, "grain")?) {
+        (Some(table), Some(grain)) => Some(Subject {
             table,
             grain,
             key: row.parse("key")?,
@@ -323,7 +233,7 @@ pub(super) fn run(row: &SqliteRow) -> Result<Run, Error> {
         version: row.text("version")?,
         kind: row.parse("kind")?,
         class: row.number("class")?,
-        of,
+        subject,
         state: row.parse("state")?,
         created: row.time("created_us")?,
         started: row.time_opt("started_us")?,
@@ -333,8 +243,8 @@ pub(super) fn run(row: &SqliteRow) -> Result<Run, Error> {
     })
 }
 
-pub(super) fn task(row: &SqliteRow) -> Result<Task, Error> {
-    Ok(Task {
+pub(super) fn task(row: &Row) -> Result<TaskInstance, Error> {
+    Ok(TaskInstance {
         name: row.parse("task")?,
         state: row.parse("state")?,
         tries: row.number("tries")?,
@@ -349,6 +259,6 @@ pub(super) fn task(row: &SqliteRow) -> Result<Task, Error> {
     })
 }
 
-fn input(row: &SqliteRow) -> Result<Input, Error> {
+fn input(row: &Row) -> Result<Input, Error> {
     Ok(Input { table: row.parse("table_name")?, key: row.parse("key")?, n: row.number("n")? })
 }

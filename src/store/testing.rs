@@ -5,13 +5,10 @@
 
 use super::Store;
 pub(crate) use super::tests::with_feed;
-use crate::crash::Crash;
-use crate::crash::Fate;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::crash::{Crash, Fate};
+use crate::error::{Error, ErrorKind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[derive(Clone, Debug, Default)]
 pub struct Faults {

@@ -1,40 +1,22 @@
 //! Completes decoded rows with their computed columns and lets the expectations judge them.
 //!
-//! Whatever a row does wrong costs that row alone: where an expression fails over a batch, halves
+//! Whatever a row does wrong costs that row alone: where an expression fails over a chunk, halves
 //! of it are tried, down to the row at fault.
 
-use super::batch::Batch;
-use super::batch::Rejected;
-use super::batch::credible;
-use super::decode::Reject;
-use super::decode::decoded;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::column::OFFSET_COLUMN;
-use crate::model::column::Origin;
-use crate::model::column::PARTITION_COLUMN;
+use super::chunk::{Chunk, Rejected, credible};
+use super::decode::{Reject, decoded};
+use crate::error::{Doing, Error, ErrorKind};
+use crate::model::column::{OFFSET_COLUMN, Origin, PARTITION_COLUMN};
 use crate::model::time::Micros;
-use crate::model::topic::EventTimeRule;
-use crate::model::topic::Otherwise;
-use crate::model::topic::Topic;
-use crate::sql::expr;
+use crate::model::topic::{EventTimeRule, Otherwise, Topic};
 use crate::sql::expr::Compiled;
-use crate::sql::types;
-use arrow::array::Array;
-use arrow::array::ArrayRef;
-use arrow::array::Int32Array;
-use arrow::array::Int64Array;
-use arrow::array::RecordBatch;
-use arrow::array::TimestampMicrosecondArray;
+use crate::sql::{expr, types};
 use arrow::array::cast::AsArray;
-use arrow::array::new_null_array;
+use arrow::array::{
+    Array, ArrayRef, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray, new_null_array,
+};
 use arrow::compute::concat;
-use arrow::datatypes::DataType;
-use arrow::datatypes::Field;
-use arrow::datatypes::Schema;
-use arrow::datatypes::SchemaRef;
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -66,7 +48,7 @@ struct Rule {
     otherwise: Otherwise,
 }
 
-/// The rows of a batch that land, and what became of the others.
+/// The rows of a chunk that land, and what became of the others.
 #[derive(Debug)]
 pub struct Judged {
     /// All columns of the table, of all rows.
@@ -139,38 +121,38 @@ impl Judge {
         rows.column(self.event_time).as_primitive::<TimestampMicrosecondType>()
     }
 
-    /// Judges the rows of `batch`. An error is an expectation that says stop, or a bug.
-    pub fn judge(&self, batch: &mut Batch, now: Micros) -> Result<Judged, Error> {
-        let rows = batch.offsets.len();
+    /// Judges the rows of `chunk`. An error is an expectation that says stop, or a bug.
+    pub fn judge(&self, chunk: &mut Chunk, now: Micros) -> Result<Judged, Error> {
+        let rows = chunk.offsets.len();
         let mut fates = vec![Fate::Lands; rows];
-        let mut columns = self.complete(batch, &mut fates)?;
+        let mut columns = self.complete(chunk, &mut fates)?;
         let user = record_batch(&self.columns, columns.clone(), rows)?;
         if self.event_time_is_computed {
             let times = columns[self.event_time].as_primitive::<TimestampMicrosecondType>();
             for (row, fate) in fates.iter_mut().enumerate() {
                 let at = times.is_valid(row).then(|| Micros(times.value(row)));
-                let told = credible(&self.event_time_rule, at, batch.arrived[row], now);
+                let told = credible(&self.event_time_rule, at, chunk.arrived[row], now);
                 if let (Fate::Lands, Err(reject)) = (&fate, told) {
                     *fate = Fate::Rejected(reject);
                 }
             }
         }
-        let dropped = self.expect(&user, batch, &mut fates)?;
-        let topic_partition = batch.topic_partition.cast_signed();
+        let dropped = self.expect(&user, chunk, &mut fates)?;
+        let topic_partition = chunk.topic_partition.cast_signed();
         columns.push(Arc::new(Int32Array::from_value(topic_partition, rows)));
-        columns.push(Arc::new(Int64Array::from(std::mem::take(&mut batch.offsets))));
+        columns.push(Arc::new(Int64Array::from(std::mem::take(&mut chunk.offsets))));
         let rows = record_batch(&self.table, columns, rows)?;
-        let mut rejected = std::mem::take(&mut batch.rejected);
+        let mut rejected = std::mem::take(&mut chunk.rejected);
         let lands = fates.iter().any(|fate| *fate != Fate::Lands);
         let lands = lands.then(|| fates.iter().map(|fate| *fate == Fate::Lands).collect());
         let offsets = rows.column(rows.num_columns() - 1);
         let offsets = offsets.as_primitive::<arrow::datatypes::Int64Type>();
         for (row, fate) in fates.into_iter().enumerate() {
             let Fate::Rejected(reject) = fate else { continue };
-            let payload = batch.payloads.as_ref().map(|payloads| payloads.value(row).to_vec());
+            let payload = chunk.payloads.as_ref().map(|payloads| payloads.value(row).to_vec());
             rejected.push(Rejected {
                 offset: offsets.value(row),
-                arrived: batch.arrived[row],
+                arrived: chunk.arrived[row],
                 reject,
                 payload: payload.unwrap_or_default(),
             });
@@ -180,8 +162,8 @@ impl Judge {
     }
 
     /// The user's columns, the computed ones among them.
-    fn complete(&self, batch: &mut Batch, fates: &mut [Fate]) -> Result<Vec<ArrayRef>, Error> {
-        let arrays = std::mem::take(&mut batch.columns);
+    fn complete(&self, chunk: &mut Chunk, fates: &mut [Fate]) -> Result<Vec<ArrayRef>, Error> {
+        let arrays = std::mem::take(&mut chunk.columns);
         let inputs = record_batch(&self.decoded, arrays, fates.len())?;
         let mut columns = Vec::with_capacity(self.table.fields().len());
         for source in &self.sources {
@@ -208,7 +190,7 @@ impl Judge {
     fn expect(
         &self,
         user: &RecordBatch,
-        batch: &Batch,
+        chunk: &Chunk,
         fates: &mut [Fate],
     ) -> Result<BTreeMap<String, u64>, Error> {
         let mut dropped = BTreeMap::new();
@@ -237,7 +219,7 @@ impl Judge {
                         Fate::Dropped
                     }
                     Otherwise::Quarantine => Fate::Rejected(Reject::new(&rule.name, "")),
-                    Otherwise::Stop => return Err(stop(rule, batch, row)),
+                    Otherwise::Stop => return Err(stop(rule, chunk, row)),
                 };
             }
         }
@@ -289,8 +271,8 @@ fn evaluate(
     }
 }
 
-fn stop(rule: &Rule, batch: &Batch, row: usize) -> Error {
-    let (name, offset, at) = (&rule.name, batch.offsets[row], batch.topic_partition);
+fn stop(rule: &Rule, chunk: &Chunk, row: usize) -> Error {
+    let (name, offset, at) = (&rule.name, chunk.offsets[row], chunk.topic_partition);
     let problem =
         format!("expectation `{name}` is false at offset {offset} of topic partition {at}");
     Error::new(ErrorKind::Input, problem).remedy(

@@ -1,40 +1,38 @@
-//! What the reading and the writing thread tell each other.
+//! The messages between the reading and the writing thread.
 //!
 //! Messages flow one way, through a queue with a limit. What flows back is state, not a queue: the
 //! newest start and the newest committed offset of each topic partition, for the reader to pick up
 //! when it comes by. So neither thread ever waits for the other in a circle.
 
-use super::batch::Batch;
+use super::chunk::Chunk;
 use crate::kafka::TopicFacts;
 use crate::model::time::Micros;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::sync::mpsc::SyncSender;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Batches on their way; enough to keep the writer busy while the reader waits for the broker.
-pub const QUEUE_BATCHES: usize = 4;
+/// Chunks on their way; enough to keep the writer busy while the reader waits for the broker.
+pub const QUEUE_CHUNKS: usize = 4;
 
-/// What the reader tells.
+/// A message of the reader.
 pub enum Event {
     /// What the topic is; the first event, and again whenever that changes.
     Topic(TopicFacts),
     Assigned(Vec<u32>),
     Started {
         topic_partition: u32,
-        epoch: u64,
+        life: u64,
         offset: i64,
         /// Older messages exist or existed that the table has not got.
         cut: bool,
         /// The offset was the topic's end: asked for again it would be another one.
         at_end: bool,
     },
-    Batch(Box<Batch>),
+    Chunk(Box<Chunk>),
     /// At `at`, and then only, the end offset was asked for.
     Looked {
         topic_partition: u32,
-        /// Of a topic partition that is ours: which start, and where reading stands.
+        /// Of a topic partition that is ours: where it starts, and the position of the reader.
         ours: Option<(u64, i64)>,
         at: Micros,
         end: i64,
@@ -49,7 +47,7 @@ pub enum Event {
 /// Where a topic partition is to be read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
-    pub epoch: u64,
+    pub life: u64,
     /// The end of its log; `None`: there is none yet, the job says where to begin.
     pub offset: Option<i64>,
     /// The topic has grown by it since the table began: nothing in it is older than that.

@@ -1,17 +1,18 @@
 //! A stream: from a topic to the files of a table, each offset once.
 
-mod batch;
+mod chunk;
 pub mod decode;
-mod file;
 mod judge;
 pub mod progress;
 mod roll;
 mod route;
 mod watermark;
 
+mod header;
+mod ledger;
 mod link;
+mod output;
 mod owned;
-mod quarantine;
 mod reader;
 mod writer;
 
@@ -20,42 +21,33 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use progress::Progress;
-pub use progress::TopicPartitionProgress;
+pub use progress::{Progress, TopicPartitionProgress};
 
 use crate::clock::Clock;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::Source;
 use crate::lake::Lake;
 use crate::model::commit::consumer_group;
 use crate::model::job::StreamJob;
-use crate::model::name::ProjectName;
-use crate::model::name::TableName;
+use crate::model::name::{ProjectName, TableName};
 use crate::model::topic::Topic;
-use batch::Reading;
-use link::Abandon;
-use link::Link;
-use link::QUEUE_BATCHES;
-use reader::Reader;
-use reader::State;
+use chunk::Reading;
+use link::{Abandon, Link, QUEUE_CHUNKS};
+use reader::{Reader, State};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use writer::Writer;
-use writer::panicked;
+use writer::{Writer, panicked};
 
-/// One part of the memory is for files that are still written; the rest is for batches on their
+/// One part of the memory is for files that are still written; the rest is for chunks on their
 /// way, for files that are being sealed and for what the source has fetched ahead.
 const FILES_SHARE: u64 = 2;
 
-/// Below this a batch's fixed costs show; above it its columns leave the cache.
-const BATCH_BYTES_MIN: usize = 64 << 10;
-const BATCH_BYTES_MAX: usize = 4 << 20;
+/// Below this a chunk's fixed costs show; above it its columns leave the cache.
+const CHUNK_BYTES_MIN: usize = 64 << 10;
+const CHUNK_BYTES_MAX: usize = 4 << 20;
 
 /// All that a stream needs of the world around it.
 pub struct StreamContext {
@@ -90,10 +82,10 @@ pub async fn run(context: StreamContext) -> Result<(), Error> {
     let StreamContext { job, job_hash, topic, lake, source, clock, memory_bytes, .. } = context;
     let link = Arc::new(Link::default());
     let _abandon = Abandon(Arc::clone(&link));
-    let (events, received) = sync_channel(QUEUE_BATCHES);
+    let (events, received) = sync_channel(QUEUE_CHUNKS);
     let reader = Reader {
         source,
-        reading: Reading::new(&topic, batch_bytes(memory_bytes, topic.partitions)),
+        reading: Reading::new(&topic, chunk_bytes(memory_bytes, topic.partitions)),
         topic: topic.clone(),
         start: job.start,
         on_gap: job.on_gap,
@@ -125,12 +117,12 @@ pub async fn run(context: StreamContext) -> Result<(), Error> {
     written.and(read)
 }
 
-/// Bytes of messages in one batch, so that those of all topic partitions together, and those on
+/// Bytes of messages in one chunk, so that those of all topic partitions together, and those on
 /// their way, stay within a quarter of the memory.
-fn batch_bytes(memory_bytes: u64, topic_partitions: u32) -> usize {
-    let batches = u64::from(topic_partitions) + QUEUE_BATCHES as u64;
-    let share = memory_bytes / 4 / batches;
-    usize::try_from(share).unwrap_or(usize::MAX).clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX)
+fn chunk_bytes(memory_bytes: u64, topic_partitions: u32) -> usize {
+    let chunks = u64::from(topic_partitions) + QUEUE_CHUNKS as u64;
+    let share = memory_bytes / 4 / chunks;
+    usize::try_from(share).unwrap_or(usize::MAX).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX)
 }
 
 /// Runs `work` on a thread of its own; the receiver fails if that panics.

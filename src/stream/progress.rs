@@ -1,18 +1,13 @@
-//! How far a stream has come, as heartbeats and screens tell it.
+//! How far a stream has come, as heartbeats and screens show it.
 
 use super::owned::Owned;
-use crate::model::commit::Counts;
-use crate::model::commit::Record;
-use crate::model::time::EventTime;
-use crate::model::time::Micros;
-use serde::Deserialize;
-use serde::Serialize;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
-use std::collections::VecDeque;
+use crate::model::commit::{Counts, Record};
+use crate::model::time::{EventTime, Micros};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-/// How often progress is told.
+/// How often progress is reported.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Over how many tellings the rate is taken.
@@ -64,13 +59,13 @@ impl Progress {
     }
 }
 
-/// Counts what a writer does, and tells it.
+/// Counts what a writer does, and reports it.
 pub(super) struct Meter {
     limit_bytes: u64,
     counts: Counts,
     read: u64,
     told: Micros,
-    /// When how many messages had been read, the last few times it was told.
+    /// When how many messages had been read, the last few times it was reported.
     reads: VecDeque<(Micros, u64)>,
 }
 
@@ -113,15 +108,16 @@ impl Meter {
         memory_bytes: u64,
     ) -> Progress {
         self.told = now;
-        let open: BTreeSet<_> = owned.values().flat_map(Owned::keys).collect();
+        let open: BTreeSet<_> = owned.values().flat_map(|owned| owned.output.keys()).collect();
         let topic_partition = |(&at, owned): (&u32, &Owned)| {
-            let committed = owned.settled();
+            let ledger = &owned.ledger;
+            let committed = ledger.settled();
             let progress = TopicPartitionProgress {
                 committed,
-                end: ends.get(&at).copied().unwrap_or(committed).max(owned.end),
-                watermark: owned.watermark.committed(),
-                seq: owned.last().map_or(0, |record| record.seq),
-                committed_at: owned.committed_at.map(|at| wall.minus(now.since(at))),
+                end: ends.get(&at).copied().unwrap_or(committed).max(ledger.end),
+                watermark: ledger.watermark.committed(),
+                seq: ledger.last().map_or(0, |record| record.seq),
+                committed_at: ledger.committed_at.map(|at| wall.minus(now.since(at))),
             };
             (at, progress)
         };

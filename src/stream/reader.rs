@@ -1,36 +1,26 @@
 //! The reading thread: drives the source and decodes what it gives.
 
-use super::batch::Growing;
-use super::batch::Reading;
-use super::link::Event;
-use super::link::Link;
-use super::link::Start;
+use super::chunk::{OpenChunk, Reading};
+use super::link::{Event, Link, Start};
 use crate::clock::Clock;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::kafka::Change;
-use crate::kafka::Source;
-use crate::kafka::TopicFacts;
+use crate::error::{Doing, Error, ErrorKind};
+use crate::kafka::{Change, Source, TopicFacts};
 use crate::model::job;
 use crate::model::job::OnGap;
 use crate::model::time::Micros;
 use crate::model::topic::Topic;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// How long one poll waits; so soon a stop is noticed.
 const POLL_WAIT: Duration = Duration::from_millis(100);
 /// Messages of one poll.
 const POLL_MAX: usize = 8192;
-/// A batch that does not fill goes on after this; its rows are this much later than need be.
+/// A chunk that does not fill goes on after this; its rows are this much later than need be.
 const FLUSH_AFTER: Duration = Duration::from_millis(100);
 /// How often end offsets are asked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -63,9 +53,9 @@ pub struct State {
 
 /// A topic partition whose messages flow.
 struct Flowing {
-    epoch: u64,
-    growing: Growing,
-    /// When the first message of the growing batch came.
+    life: u64,
+    open: OpenChunk,
+    /// When the first message of the open chunk came.
     since: Option<Micros>,
     /// Older messages are left-overs from before the start.
     next: i64,
@@ -150,10 +140,10 @@ impl Reader {
             }
             flowing.next = message.offset + 1;
             flowing.since.get_or_insert(began);
-            if reading.read(&message, now, &mut flowing.growing) {
+            if reading.read(&message, now, &mut flowing.open) {
                 flowing.since = None;
                 let keeps_payloads = reading.keeps_payloads();
-                full.push(flowing.growing.finish(at, flowing.epoch, keeps_payloads, None));
+                full.push(flowing.open.finish(at, flowing.life, keeps_payloads, None));
             }
         });
         let changes = match changes {
@@ -161,8 +151,8 @@ impl Reader {
             Err(err) if err.kind == ErrorKind::Data => return self.overrun(err),
             Err(err) => return Err(err).doing(|| format!("read topic {}", topic.name))?,
         };
-        for batch in full {
-            self.send(Event::Batch(Box::new(batch)))?;
+        for chunk in full {
+            self.send(Event::Chunk(Box::new(chunk)))?;
         }
         Ok((changes, messages == 0))
     }
@@ -196,21 +186,21 @@ impl Reader {
         err
     }
 
-    /// Sends the growing batches that `due` names.
+    /// Sends the open chunks that `due` names.
     fn flush(&mut self, due: impl Fn(&Flowing) -> bool) -> Result<(), Ended> {
         let keeps_payloads = self.reading.keeps_payloads();
-        let mut batches = Vec::new();
+        let mut chunks = Vec::new();
         for (&at, flowing) in &mut self.state.flowing {
-            if flowing.growing.is_empty() || !due(flowing) {
+            if flowing.open.is_empty() || !due(flowing) {
                 continue;
             }
             let position = flowing.position(at, self.source.as_mut())?;
             flowing.since = None;
-            let batch = flowing.growing.finish(at, flowing.epoch, keeps_payloads, Some(position));
-            batches.push(batch);
+            let chunk = flowing.open.finish(at, flowing.life, keeps_payloads, Some(position));
+            chunks.push(chunk);
         }
-        for batch in batches {
-            self.send(Event::Batch(Box::new(batch)))?;
+        for chunk in chunks {
+            self.send(Event::Chunk(Box::new(chunk)))?;
         }
         Ok(())
     }
@@ -270,7 +260,7 @@ impl Reader {
     /// Starts what the writer has recovered, or must begin again.
     fn begin_starts(&mut self) -> Result<(), Ended> {
         let starts = std::mem::take(&mut self.link.back().starts);
-        for (topic_partition, Start { epoch, offset, added }) in starts {
+        for (topic_partition, Start { life, offset, added }) in starts {
             if !self.state.assigned.contains(&topic_partition) {
                 continue;
             }
@@ -288,8 +278,8 @@ impl Reader {
             };
             self.source.start(topic_partition, begin).doing(doing)?;
             info!(topic.name = %self.topic.name, topic_partition, offset = begin, end, "reading");
-            let growing = Growing::new(&self.topic);
-            let flowing = Flowing { epoch, growing, since: None, next: begin };
+            let open = OpenChunk::new(&self.topic);
+            let flowing = Flowing { life, open, since: None, next: begin };
             self.state.flowing.insert(topic_partition, flowing);
             let cut = begin > offset.unwrap_or(0);
             if let Some(offset) = offset.filter(|_| cut) {
@@ -300,7 +290,7 @@ impl Reader {
                 );
             }
             let at_end = offset.is_none() && begin >= end;
-            self.send(Event::Started { topic_partition, epoch, offset: begin, cut, at_end })?;
+            self.send(Event::Started { topic_partition, life, offset: begin, cut, at_end })?;
             self.state.looked = Micros::MIN;
         }
         Ok(())
@@ -342,11 +332,11 @@ impl Reader {
                 }
             };
             let ours = match self.state.flowing.get(&topic_partition) {
-                Some(flowing) if flowing.growing.is_empty() => {
+                Some(flowing) if flowing.open.is_empty() => {
                     let position = flowing.position(topic_partition, self.source.as_mut())?;
-                    Some((flowing.epoch, position))
+                    Some((flowing.life, position))
                 }
-                Some(flowing) => Some((flowing.epoch, i64::MIN)),
+                Some(flowing) => Some((flowing.life, i64::MIN)),
                 None => None,
             };
             self.send(Event::Looked { topic_partition, ours, at, end })?;

@@ -1,10 +1,8 @@
 //! When the files of a topic partition are closed and committed, and what gives way when memory is
 //! short. Pure: the writer asks after each event and on a timer.
 
-use crate::model::hive::PartitionBy;
-use crate::model::hive::PartitionKey;
-use crate::model::time::EventTime;
-use crate::model::time::Micros;
+use crate::model::hive::{PartitionBy, PartitionKey};
+use crate::model::time::{EventTime, Micros};
 use std::fmt;
 use std::time::Duration;
 

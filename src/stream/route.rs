@@ -4,18 +4,11 @@
 //! there as they are. The others are cut by copying: a slice would keep the whole batch in memory.
 
 use super::judge::Judged;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::hive::Grain;
-use crate::model::hive::PartitionBy;
-use crate::model::hive::PartitionKey;
-use crate::model::time::EventTime;
-use crate::model::time::Micros;
-use arrow::array::BooleanArray;
-use arrow::array::RecordBatch;
-use arrow::array::UInt32Array;
-use arrow::compute::filter_record_batch;
-use arrow::compute::take_record_batch;
+use crate::error::{Error, ErrorKind};
+use crate::model::hive::{Grain, PartitionBy, PartitionKey};
+use crate::model::time::{EventTime, Micros};
+use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{filter_record_batch, take_record_batch};
 use std::collections::BTreeMap;
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -114,9 +107,8 @@ impl Router {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::ArrayRef;
-    use arrow::array::Int64Array;
     use arrow::array::cast::AsArray;
+    use arrow::array::{ArrayRef, Int64Array};
     use arrow::datatypes::Int64Type;
     use std::sync::Arc;
 

@@ -1,24 +1,13 @@
 use super::Progress;
-use super::testing::FakeTopic;
-use super::testing::Sent;
-use super::testing::TOPIC_ID;
-use super::testing::job;
-use super::testing::landed;
-use super::testing::read;
-use super::testing::records;
-use super::testing::start;
-use super::testing::start_with;
-use super::testing::topic;
+use super::testing::{
+    FakeTopic, Sent, TOPIC_ID, job, landed, read, records, start, start_with, topic,
+};
 use crate::crash::Crash;
 use crate::error::ErrorKind;
 use crate::kafka::Change;
 use crate::lake::Lake;
-use crate::lake::testing::CrashingStore;
-use crate::lake::testing::memory;
-use crate::lake::testing::patient_through;
-use crate::lake::testing::through;
-use crate::model::job::OnGap;
-use crate::model::job::Start;
+use crate::lake::testing::{CrashingStore, memory, patient_through, through};
+use crate::model::job::{OnGap, Start};
 use crate::model::time::Micros;
 use crate::model::topic::Otherwise;
 use arrow::array::cast::AsArray;

@@ -6,8 +6,7 @@
 //! and holds its hours open. So replayed days of 2015 stay in 2015.
 
 use crate::model::commit::Record;
-use crate::model::time::EventTime;
-use crate::model::time::Micros;
+use crate::model::time::{EventTime, Micros};
 use std::time::Duration;
 
 /// A silence of the whole topic that is longer than this was an outage: when another topic

@@ -1,48 +1,34 @@
 //! The writing thread: judges, routes and writes what was read, and commits it when it is due.
 
-use super::batch::Batch;
+use super::chunk::Chunk;
+use super::header::RecordHeader;
 use super::judge::Judge;
-use super::link::Event;
-use super::link::Link;
-use super::link::Start;
-use super::owned::Commit;
-use super::owned::Owned;
-use super::owned::Table;
-use super::progress::Meter;
-use super::progress::Progress;
+use super::ledger::Ledger;
+use super::link::{Event, Link, Start};
+use super::output::lake::ParquetFiles;
+use super::owned::{Commit, Owned};
+use super::progress::{Meter, Progress};
 use super::roll;
-use super::roll::OpenBytes;
-use super::roll::Policy;
-use super::roll::Reason;
-use super::roll::Relief;
+use super::roll::{OpenBytes, Policy, Reason, Relief};
 use super::route::Router;
 use super::watermark::Others;
 use crate::clock::Clock;
 use crate::crash;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::TopicFacts;
 use crate::lake::Lake;
 use crate::lake::members::OtherTopic;
-use crate::model::commit::FORMAT;
-use crate::model::commit::Members;
-use crate::model::commit::Publish;
-use crate::model::commit::Record;
-use crate::model::commit::Schema;
+use crate::model::commit::{FORMAT, Members, Publish, Record, Schema};
 use crate::model::job::StreamJob;
 use crate::model::time::Micros;
-use crate::model::topic::Idle;
-use crate::model::topic::Topic;
+use crate::model::topic::{Idle, Topic};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tracing::info;
-use tracing::warn;
+use tracing::{info, warn};
 use uuid::Uuid;
 
 /// How long the writer waits for an event before it looks around by itself.
@@ -67,14 +53,16 @@ pub struct Writer {
 /// A writer at work.
 struct Writing {
     given: Writer,
-    table: Table,
+    header: Arc<RecordHeader>,
+    judge: Judge,
+    policy: Policy,
     router: Router,
     owned: BTreeMap<u32, Owned>,
     /// How many topic partitions there were when the table began.
     first_members: u32,
     /// How many there are, as far as the lake has been told.
     members: u32,
-    epoch: u64,
+    life: u64,
     heard: Heard,
     meter: Meter,
 }
@@ -125,32 +113,33 @@ impl Writer {
             let schema = self.lake.schema_number(&output, &schema).await?;
             Ok::<_, Error>((first.unwrap_or(facts.partitions), schema))
         })?;
-        let table = Table {
+        let header = RecordHeader {
             output,
             topic: self.topic.name.clone(),
             topic_id: facts.id.clone(),
             schema,
             job: self.job_hash.clone(),
             writer: Uuid::new_v4().simple().to_string(),
-            judge,
-            policy: Policy {
-                every: self.job.roll.every,
-                size_bytes: self.job.roll.size_bytes,
-                close_after: self.job.close_after,
-                partition_by: self.job.partition_by.clone(),
-            },
-            out_of_order: self.topic.event_time.out_of_order,
+            partition_by: self.job.partition_by.clone(),
             publish: self.job.publish,
+        };
+        let policy = Policy {
+            every: self.job.roll.every,
+            size_bytes: self.job.roll.size_bytes,
+            close_after: self.job.close_after,
+            partition_by: self.job.partition_by.clone(),
         };
         Ok(Writing {
             router: Router::new(&self.job.partition_by),
             meter: Meter::new(self.memory_bytes),
             given: self,
-            table,
+            header: Arc::new(header),
+            judge,
+            policy,
             owned: BTreeMap::new(),
             first_members,
             members: facts.partitions,
-            epoch: 0,
+            life: 0,
             heard: Heard::default(),
         })
     }
@@ -168,7 +157,7 @@ impl Writing {
     }
 
     fn wait(&self) -> Duration {
-        let next = |owned: &Owned| roll::next(&owned.facts(), &self.table.policy);
+        let next = |owned: &Owned| roll::next(&owned.facts(), &self.policy);
         let next = self.owned.values().filter_map(next).min();
         next.map_or(WAIT_MAX, |at| at.since(self.now()).min(WAIT_MAX))
     }
@@ -177,9 +166,9 @@ impl Writing {
         match event {
             Event::Topic(facts) => self.declare(&facts.id, facts.partitions)?,
             Event::Assigned(ours) => ours.into_iter().try_for_each(|at| self.begin_at(at))?,
-            Event::Started { topic_partition, epoch, offset, cut, at_end } => {
-                let Some(owned) = self.current(topic_partition, epoch) else { return Ok(()) };
-                owned.started(offset, cut);
+            Event::Started { topic_partition, life, offset, cut, at_end } => {
+                let Some(owned) = self.current(topic_partition, life) else { return Ok(()) };
+                owned.ledger.started(offset, cut);
                 // A life that ended before its first record would let the next begin at a later
                 // end, and nobody would land what lies between.
                 if at_end {
@@ -187,7 +176,7 @@ impl Writing {
                     self.commit(topic_partition, Reason::First)?;
                 }
             }
-            Event::Batch(batch) => self.take(*batch)?,
+            Event::Chunk(chunk) => self.take(*chunk)?,
             Event::Looked { topic_partition, ours, at, end } => {
                 self.looked(topic_partition, ours, at, end);
             }
@@ -216,10 +205,10 @@ impl Writing {
     }
 
     fn declare(&mut self, topic_id: &str, topic_partitions: u32) -> Result<(), Error> {
-        info!(topic.name = %self.table.topic, topic_partitions, "the topic has changed");
+        info!(topic.name = %self.header.topic, topic_partitions, "the topic has changed");
         let lake = &self.given.lake;
         let members = members(&self.given.topic, topic_id, topic_partitions);
-        let declared = lake.declare_members(&self.table.output, &members, OtherTopic::Refuse);
+        let declared = lake.declare_members(&self.header.output, &members, OtherTopic::Refuse);
         let newest = self.given.runtime.block_on(declared)?;
         self.members = newest.topic_partitions;
         Ok(())
@@ -227,7 +216,7 @@ impl Writing {
 
     /// Finds the end of a topic partition's log and lets the reader begin there.
     fn begin_at(&mut self, topic_partition: u32) -> Result<(), Error> {
-        let Table { output, topic_id, .. } = &self.table;
+        let RecordHeader { output, topic_id, .. } = &*self.header;
         let log = self.given.lake.log(output, topic_id, topic_partition);
         let tip = self.given.runtime.block_on(async {
             let tip = log.recover().await?;
@@ -238,40 +227,45 @@ impl Writing {
             Ok::<_, Error>(tip)
         });
         let tip = tip.doing(|| format!("recover topic partition {topic_partition} of {output}"))?;
-        self.epoch += 1;
-        let owned = Owned::new(topic_partition, self.epoch, log, tip, &self.table);
+        self.life += 1;
+        let ledger = Ledger::new(topic_partition, tip, self.given.topic.event_time.out_of_order);
+        let schema = Arc::clone(self.judge.table());
+        let output =
+            ParquetFiles::new(topic_partition, Arc::clone(&self.header), schema, log.clone());
+        let (life, output) = (self.life, Box::new(output));
+        let owned = Owned { topic_partition, life, ledger, output, log };
         let added = topic_partition >= self.first_members;
-        let start = Start { epoch: self.epoch, offset: owned.committed_end(), added };
+        let start = Start { life, offset: owned.ledger.committed_end(), added };
         self.owned.insert(topic_partition, owned);
         self.given.link.back().starts.insert(topic_partition, start);
         Ok(())
     }
 
     /// The topic partition, if it is ours and was not begun again since.
-    fn current(&mut self, topic_partition: u32, epoch: u64) -> Option<&mut Owned> {
-        self.owned.get_mut(&topic_partition).filter(|owned| owned.epoch == epoch)
+    fn current(&mut self, topic_partition: u32, life: u64) -> Option<&mut Owned> {
+        self.owned.get_mut(&topic_partition).filter(|owned| owned.life == life)
     }
 
-    fn take(&mut self, mut batch: Batch) -> Result<(), Error> {
-        let at = batch.topic_partition;
-        if self.current(at, batch.epoch).is_none() {
+    fn take(&mut self, mut chunk: Chunk) -> Result<(), Error> {
+        let at = chunk.topic_partition;
+        if self.current(at, chunk.life).is_none() {
             return Ok(());
         }
         // What follows such a mark may let hours close whose rows the feed has sent elsewhere: the new
         // members are there before any record of it.
-        if batch.spread > self.members {
-            let topic_id = self.table.topic_id.clone();
-            self.declare(&topic_id, batch.spread)?;
+        if chunk.spread > self.members {
+            let topic_id = self.header.topic_id.clone();
+            self.declare(&topic_id, chunk.spread)?;
         }
-        let judged = self.table.judge.judge(&mut batch, self.given.clock.now().into())?;
-        let times = self.table.judge.event_times(&judged.rows).values().clone();
+        let judged = self.judge.judge(&mut chunk, self.given.clock.now().into())?;
+        let times = self.judge.event_times(&judged.rows).values().clone();
         let parts = self.router.route(&judged, &times)?;
-        self.meter.read(batch.read);
-        if batch.read > 0 {
+        self.meter.read(chunk.read);
+        if chunk.read > 0 {
             *self.heard.counts.entry(at).or_insert(0) += 1;
         }
         if let Some(owned) = self.owned.get_mut(&at) {
-            owned.take(&batch, judged, parts, &self.table, self.given.clock.steady().into())?;
+            owned.take(&chunk, judged, parts, self.given.clock.steady().into())?;
             crash::point("fetch");
         }
         Ok(())
@@ -279,7 +273,7 @@ impl Writing {
 
     fn looked(&mut self, topic_partition: u32, ours: Option<(u64, i64)>, at: Micros, end: i64) {
         let grown = self.heard.grown(topic_partition, end);
-        let Some((epoch, position)) = ours else {
+        let Some((life, position)) = ours else {
             if grown {
                 *self.heard.counts.entry(topic_partition).or_insert(0) += 1;
             }
@@ -289,17 +283,18 @@ impl Writing {
             Idle::Advance => Others::DontMatter,
             Idle::Others => self.heard.others(topic_partition),
         };
-        let has_marks = self.owned.values().any(|owned| owned.watermark.marked());
-        let Some(owned) = self.current(topic_partition, epoch) else { return };
+        let has_marks = self.owned.values().any(|owned| owned.ledger.watermark.marked());
+        let Some(owned) = self.current(topic_partition, life) else { return };
+        let ledger = &mut owned.ledger;
         if has_marks {
-            owned.watermark.topic_has_marks();
+            ledger.watermark.topic_has_marks();
         }
-        let moved = owned.moved(position);
-        let settled = owned.settled();
-        let caught_up = owned.end >= end && position >= end;
-        let rowless = owned.last().is_none_or(|last| last.behind);
-        owned.empty = caught_up && rowless && owned.settled() == owned.end;
-        owned.watermark.looked(at, caught_up, others);
+        let moved = ledger.moved(position);
+        let settled = ledger.settled();
+        let caught_up = ledger.end >= end && position >= end;
+        let rowless = ledger.last().is_none_or(|last| last.behind);
+        ledger.empty = caught_up && rowless && settled == ledger.end;
+        ledger.watermark.looked(at, caught_up, others);
         if moved && settled == position {
             self.given.link.back().committed.insert(topic_partition, settled);
         }
@@ -308,7 +303,7 @@ impl Writing {
     fn roll_what_is_due(&mut self) -> Result<(), Error> {
         let now = self.now();
         let due = |owned: &Owned| {
-            let reason = roll::due(&owned.facts(), &self.table.policy, now)?;
+            let reason = roll::due(&owned.facts(), &self.policy, now)?;
             Some((owned.topic_partition, reason))
         };
         let due: Vec<_> = self.owned.values().filter_map(due).collect();
@@ -322,7 +317,7 @@ impl Writing {
             match roll::relief(&open, self.given.files_bytes) {
                 Some(Relief::Seal { topic_partition, key }) => {
                     if let Some(owned) = self.owned.get_mut(&topic_partition) {
-                        self.given.runtime.block_on(owned.seal(&self.table, key))?;
+                        self.given.runtime.block_on(owned.seal(key))?;
                     }
                 }
                 Some(Relief::Roll { topic_partition }) => {
@@ -330,7 +325,7 @@ impl Writing {
                 }
                 // What is left is quarantine: whoever holds most of it commits.
                 None => {
-                    let most = self.owned.values().max_by_key(|owned| owned.memory());
+                    let most = self.owned.values().max_by_key(|owned| owned.output.memory());
                     let Some(most) = most.map(|owned| owned.topic_partition) else { return Ok(()) };
                     self.commit(most, Reason::Memory)?;
                 }
@@ -340,11 +335,11 @@ impl Writing {
     }
 
     fn memory(&self) -> u64 {
-        self.owned.values().map(Owned::memory).sum()
+        self.owned.values().map(|owned| owned.output.memory()).sum()
     }
 
     fn commit_news(&mut self, at: u32, reason: Reason) -> Result<(), Error> {
-        if self.owned.get(&at).is_some_and(Owned::has_news) {
+        if self.owned.get(&at).is_some_and(|owned| owned.ledger.has_news()) {
             self.commit(at, reason)?;
         }
         Ok(())
@@ -353,10 +348,11 @@ impl Writing {
     fn commit(&mut self, at: u32, reason: Reason) -> Result<(), Error> {
         let now = self.now();
         let Some(owned) = self.owned.get_mut(&at) else { return Ok(()) };
-        owned.behind = self.heard.ends.get(&at).is_none_or(|end| owned.end < *end);
+        let ledger = &mut owned.ledger;
+        ledger.behind = self.heard.ends.get(&at).is_none_or(|end| ledger.end < *end);
         crash::because(&reason.to_string());
-        let commit = self.given.runtime.block_on(owned.commit(&self.table, now));
-        let output = &self.table.output;
+        let commit = self.given.runtime.block_on(owned.commit(&self.header, now));
+        let output = &self.header.output;
         match commit.doing(|| format!("commit topic partition {at} of {output}"))? {
             Commit::Ours(record) => {
                 self.given.link.back().committed.insert(at, record.end);

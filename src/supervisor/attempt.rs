@@ -4,10 +4,9 @@ use super::Mode;
 use super::folder::{Claim, End, Status};
 use super::process::ProcessId;
 use crate::error::ErrorKind;
+use crate::model::attempt::{Attempt, AttemptKind, AttemptState, Ended, Failure};
 use crate::model::duration::show_duration;
-use crate::model::run::{AttemptKind, AttemptState};
 use crate::model::time::Micros;
-use crate::store::attempts::{Attempt, Ended, Failure};
 use std::time::Duration;
 
 /// A stream that drains uploads and commits what it holds; the budget of 256 MiB goes to a slow
@@ -276,8 +275,7 @@ fn failed(kind: ErrorKind, error: &str, remedy: Option<&str>) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::run::AttemptKind;
-    use crate::store::attempts::Owner;
+    use crate::model::attempt::{AttemptKind, Owner};
 
     fn at(secs: i64) -> Micros {
         Micros(secs * 1_000_000)

@@ -1,48 +1,23 @@
 //! Carries out what [`attempt`](super::attempt) decided.
 
-use super::Mode;
-use super::Ours;
-use super::Supervisor;
-use super::attempt;
-use super::attempt::Known;
-use super::attempt::Pressure;
-use super::attempt::Seen;
-use super::attempt::Step;
-use super::folder::Claim;
-use super::folder::Folder;
-use super::launch;
-use super::launch::Context;
-use super::launch::Launch;
-use super::launch::OWN_PROGRAM;
-use super::process::ProcessId;
-use super::process::sweep;
+use super::attempt::{Known, Pressure, Seen, Step};
+use super::folder::{Claim, Folder};
+use super::launch::{Context, Launch, OWN_PROGRAM};
+use super::process::{ProcessId, sweep};
+use super::{Mode, Ours, Supervisor, attempt, launch};
 use crate::crash;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::run::AttemptKind;
-use crate::model::run::AttemptState;
-use crate::store::attempts::Attempt;
-use crate::store::attempts::Ended;
-use crate::store::attempts::Failure;
-use crate::store::attempts::Owner;
-use crate::store::attempts::Process;
-use rustix::process::Pid;
-use rustix::process::PidfdFlags;
-use rustix::process::Signal;
-use rustix::process::pidfd_open;
+use crate::error::{Doing, Error, ErrorKind};
+use crate::model::attempt::{Attempt, AttemptKind, AttemptState, Ended, Failure, Owner, Process};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
+use std::{fs, io};
 use tokio::io::unix::AsyncFd;
-use tracing::info;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// What an exec task may hand to the tasks after it; it is stored, and pasted into argv.
 const OUTPUT_BYTES_MAX: u64 = 1 << 20;
@@ -69,7 +44,9 @@ impl Supervisor {
         let folder = Folder::of(&self.around.home, &attempt.id);
         // The status first: a shim writes it before it goes.
         let (status, claim) = (folder.status()?, folder.claimed()?);
-        let seen = Seen::of(claim, status);
+        // Without its folder an attempt can tell its end to nobody, and nobody can ask it to stop.
+        let is_gone = attempt.state == AttemptState::Running && !folder.path.exists();
+        let seen = if is_gone { Seen::Lost } else { Seen::of(claim, status) };
         if let Seen::Alive(shim) = &seen {
             self.watch(&attempt.id, shim);
         }

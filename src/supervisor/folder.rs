@@ -8,9 +8,8 @@ use crate::error::{Doing, Error, ErrorKind};
 use crate::model::time::Micros;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// What the shim starts. The child's environment is the shim's own: values that may be secret are
 /// handed from process to process and never written.
@@ -105,13 +104,20 @@ impl Folder {
         }
     }
 
+    /// Who holds the folder. Of a claim that was copied together with a project nothing is held here.
     pub fn claimed(&self) -> Result<Option<Claim>, Error> {
-        self.read("claim.json")
+        Ok(match self.read("claim.json")? {
+            Some(Claim::Shim(shim)) if shim.alive() && !shim.works_in(&self.path) => {
+                Some(Claim::GivenUp)
+            }
+            claim => claim,
+        })
     }
 
     /// The process that the shim has started.
     pub fn child(&self) -> Result<Option<ProcessId>, Error> {
-        self.read("child.json")
+        let child: Option<ProcessId> = self.read("child.json")?;
+        Ok(child.filter(|child| child.works_in(&self.path)))
     }
 
     pub fn put_child(&self, child: &ProcessId) -> Result<(), Error> {

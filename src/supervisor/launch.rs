@@ -3,12 +3,13 @@
 use super::folder::{Folder, Spec};
 use super::process::ATTEMPT_VARIABLE;
 use crate::error::{Doing, Error, ErrorKind};
-use crate::model::dag::{DagVersion, EnvValue, Schedule, Work};
+use crate::model::attempt::Attempt;
+use crate::model::dag::{DagVersion, Schedule, Work, handed_down};
 use crate::model::name::Name;
-use crate::model::settings::Secret;
+use crate::model::run::Run;
+use crate::model::secret::EnvValue;
+use crate::model::secret::Secret;
 use crate::model::template::{Filling, Template};
-use crate::store::attempts::Attempt;
-use crate::store::runs::Run;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,11 +17,6 @@ use std::sync::Arc;
 
 /// Our own program as it was when we started, whatever lies at its path now.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
-
-/// What an exec task sees of the daemon's environment: who it is and where programs are. The rest
-/// may be secrets that are none of its business.
-const ALLOWED: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR"];
-const ALLOWED_PREFIX: &str = "LC_";
 
 /// Finds the value of a secret, now.
 pub type Secrets = Arc<dyn Fn(&Secret) -> Result<String, Error> + Send + Sync>;
@@ -89,7 +85,9 @@ pub fn exec(
     };
     let fill = filler(context);
     let argv = argv.iter().map(|item| fill(item)).collect::<Result<_, _>>().doing(doing)?;
-    let mut environment = allowed(&setting.environment);
+    let inherited = setting.environment.iter();
+    let mut environment =
+        handed_down(inherited.map(|(name, value)| (name.as_str(), value.as_str())));
     environment.extend(told(attempt, folder, context));
     for (name, value) in env {
         let value = match value {
@@ -102,7 +100,7 @@ pub fn exec(
 }
 
 fn filler<'a>(context: &'a Context<'a>) -> impl Fn(&str) -> Result<String, Error> + 'a {
-    let of = context.run.of.as_ref();
+    let of = context.run.subject.as_ref();
     let key = of.map(|of| of.key.to_string());
     let outputs: BTreeMap<String, Value> =
         context.outputs.iter().map(|(task, output)| (task.to_string(), output.clone())).collect();
@@ -125,12 +123,6 @@ fn filler<'a>(context: &'a Context<'a>) -> impl Fn(&str) -> Result<String, Error
     }
 }
 
-fn allowed(environment: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let allowed = |name: &str| ALLOWED.contains(&name) || name.starts_with(ALLOWED_PREFIX);
-    let of_ours = environment.iter().filter(|(name, _)| allowed(name));
-    of_ours.map(|(name, value)| (name.clone(), value.clone())).collect()
-}
-
 /// What every exec task is told of itself.
 fn told(attempt: &Attempt, folder: &Folder, context: &Context<'_>) -> Vec<(String, String)> {
     let mut told = vec![
@@ -141,7 +133,7 @@ fn told(attempt: &Attempt, folder: &Folder, context: &Context<'_>) -> Vec<(Strin
         ("TIDEMILL_TASK", context.task.to_string()),
         ("TIDEMILL_TRY", attempt.tries.to_string()),
     ];
-    if let Some(of) = &context.run.of {
+    if let Some(of) = &context.run.subject {
         told.push(("TIDEMILL_PARTITION_KEY", of.key.to_string()));
         told.push(("TIDEMILL_DATA_INTERVAL_START", of.start.to_string()));
         told.push(("TIDEMILL_DATA_INTERVAL_END", of.end.to_string()));

@@ -1,22 +1,15 @@
 //! The log of an attempt: what its process writes, within a limit.
 //!
 //! How a program began and how it ended are what people look for. So a log that has grown too long is
-//! written anew: its head, a line that says how much is left out, its tail. That takes one pass over
+//! written again: its head, a line that says how much is left out, its tail. That takes one pass over
 //! the tail for each time that it has filled again, and a reader finds one file at any moment.
 
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use std::fs;
-use std::fs::File;
-use std::fs::OpenOptions;
-use std::io;
-use std::io::Read;
-use std::io::Write;
-use std::os::unix::fs::FileExt;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::path::PathBuf;
+use crate::error::{Doing, Error, ErrorKind};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// What of a log is kept; with the tail growing to twice its length it has 17 MiB at most.
 pub const KEPT: Kept = Kept { head_bytes: 1 << 20, tail_bytes: 8 << 20 };

@@ -16,30 +16,22 @@ pub mod shim;
 pub mod stream;
 
 use crate::clock::Clock;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
+use crate::model::attempt::{Attempt, AttemptKind, AttemptState, Owner};
 use crate::model::dag::DagVersion;
-use crate::model::run::AttemptKind;
-use crate::model::run::AttemptState;
-use crate::model::run::StreamState;
+use crate::model::stream::{Standing, StreamState};
 use crate::model::time::Micros;
 use crate::store::Store;
-use crate::store::attempts::Attempt;
-use crate::store::attempts::Owner;
-use crate::store::streams::Standing;
 use attempt::Pressure;
 use launch::Setting;
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// Between two looks at attempts whose end we are told of anyway.
 const LOOK_EVERY: Duration = Duration::from_secs(10);

@@ -4,15 +4,10 @@
 //! twice. So they are ended before the first attempt of the new store begins.
 
 use super::Surroundings;
-use super::folder::Claim;
-use super::folder::End;
-use super::folder::Folder;
-use super::folder::Status;
+use super::folder::{Claim, End, Folder, Status};
 use super::process::sweep;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use std::fs;
-use std::io;
+use crate::error::{Error, ErrorKind};
+use std::{fs, io};
 use tracing::warn;
 
 /// Ends all of them; the folders stay, with their logs.

@@ -2,7 +2,9 @@
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -37,6 +39,21 @@ impl ProcessId {
             && boot_id() == self.boot
     }
 
+    /// Whether the process, if it is alive, works on the attempt whose folder this is. A project that was
+    /// copied while it ran tells of processes that are the original's.
+    pub fn works_in(&self, attempt: &Path) -> bool {
+        let named = named_attempts(self.pid);
+        let same = |one: &Path, other: &Path| {
+            one == other
+                || one
+                    .canonicalize()
+                    .ok()
+                    .zip(other.canonicalize().ok())
+                    .is_some_and(|(a, b)| a == b)
+        };
+        named.is_empty() || named.iter().any(|named| same(Path::new(named), attempt))
+    }
+
     /// Signals its process group, which it leads, if it is still the process that was meant.
     pub fn signal_group(&self, signal: Signal) {
         if self.alive()
@@ -50,15 +67,13 @@ impl ProcessId {
 /// Kills what is left of an attempt: every process that carries its folder or lives in the session of
 /// its shim. Returns how many there were.
 pub fn sweep(attempt: &Path, session: Option<&ProcessId>) -> usize {
-    let mark = format!("{ATTEMPT_VARIABLE}={}", attempt.display()).into_bytes();
     let boot = boot_id();
-    let session = session.filter(|shim| shim.boot == boot);
+    let session = session.filter(|shim| shim.boot == boot && shim.works_in(attempt));
     let belongs = |pid: i32| {
         // A zombie writes nothing any more, and one whose parent never reaps stays for good, as below
         // a daemon that is a container's first process.
         let Some(stat) = Stat::read(pid).filter(|stat| !stat.zombie) else { return false };
-        let carries = fs::read(format!("/proc/{pid}/environ"))
-            .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|entry| entry == mark));
+        let carries = named_attempts(pid).iter().any(|named| named == attempt.as_os_str());
         carries
             || session.is_some_and(|shim| stat.session == shim.pid && stat.started >= shim.started)
     };
@@ -72,6 +87,16 @@ pub fn sweep(attempt: &Path, session: Option<&ProcessId>) -> usize {
         let _ = kill_process(*pid, Signal::KILL); // Gone in between is what we wanted.
     }
     left.len()
+}
+
+/// The folders of attempts that a process carries, one at most unless it was tampered with; none too where
+/// that can't be seen.
+fn named_attempts(pid: i32) -> Vec<OsString> {
+    let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let prefix = format!("{ATTEMPT_VARIABLE}=");
+    let entries = environ.split(|byte| *byte == 0);
+    let named = entries.filter_map(|entry| entry.strip_prefix(prefix.as_bytes()));
+    named.map(|folder| OsString::from_vec(folder.to_vec())).collect()
 }
 
 fn every_process() -> Vec<i32> {
@@ -123,6 +148,23 @@ mod tests {
             std::thread::yield_now();
         }
         sleep
+    }
+
+    #[test]
+    fn a_process_works_in_the_folder_that_it_names_and_in_no_copy() {
+        let home = tempfile::tempdir().unwrap();
+        let (own, copy) = (home.path().join("own"), home.path().join("copy"));
+        let link = home.path().join("link");
+        fs::create_dir_all(&own).unwrap();
+        fs::create_dir_all(&copy).unwrap();
+        std::os::unix::fs::symlink(&own, &link).unwrap();
+        let mut child = sleeper(own.to_str().unwrap());
+        let id = ProcessId::of(i32::try_from(child.id()).unwrap()).unwrap();
+        assert!(id.works_in(&own) && id.works_in(&link) && !id.works_in(&copy));
+        fs::remove_dir(&own).unwrap();
+        assert!(id.works_in(&own), "its folder was removed");
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     /// As below a daemon that is a container's first process, where nobody reaps.

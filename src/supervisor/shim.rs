@@ -2,7 +2,7 @@
 //!
 //! It starts before any runtime, does little, and needs nobody: it owns a session, adopts whatever
 //! its child leaves behind, waits, and writes down how it ended. Nobody signals it; to stop an
-//! attempt the child's process group is signalled, and the shim tells the end as any other.
+//! attempt the child's process group is signalled, and the shim reports the end as any other.
 
 use super::folder::{Claim, End, Folder, Spec, Status};
 use super::launch::OWN_PROGRAM;
@@ -42,7 +42,7 @@ pub fn run(path: &Path) -> Result<(), Error> {
         Ok((child, logged)) => {
             let end = wait_for(child)?;
             end_what_is_left();
-            // With the last process the pipe has ended. One that handed it to a stranger, as to a
+            // With the last process the pipe has ended. One that handed it to another program, as to a
             // daemon of its own, is not waited for.
             logged.recv_timeout(LOGGED_MAX).ok();
             end
@@ -56,7 +56,7 @@ pub fn run(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// The child, and who tells that all it has written is in the log.
+/// The child, and the thread that ends when all it has written is in the log.
 fn start(folder: &Folder) -> Result<(Pid, Receiver<()>), Error> {
     let spec = folder.spec()?;
     let mut log = Log::open(&folder.log(), KEPT)?;
@@ -130,7 +130,7 @@ fn end_of(status: WaitStatus) -> End {
     }
 }
 
-/// Kills what outlived the child: an attempt that is told to have ended has no process any more
+/// Kills what outlived the child: an attempt that is reported as ended has no process any more
 /// that could still write. The orphans of our descendants are our children, one level at a time.
 fn end_what_is_left() {
     loop {
@@ -140,7 +140,7 @@ fn end_what_is_left() {
             Ok(None) => {
                 let left = children();
                 if left.is_empty() {
-                    return; // The kernel does not tell; a sweep by the daemon would find them.
+                    return; // The kernel does not say; a sweep by the daemon would find them.
                 }
                 for pid in left {
                     let _ = kill_process(pid, Signal::KILL); // Gone is what we want.

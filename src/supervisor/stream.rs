@@ -1,10 +1,10 @@
 //! Decides whether a stream should run, and what becomes of it when an attempt has ended.
 
+use crate::backoff::Backoff;
 use crate::error::ErrorKind;
-use crate::model::run::{AttemptState, Desired, StreamState};
+use crate::model::attempt::{Attempt, AttemptState, COMPLETE};
+use crate::model::stream::{Desired, Standing, Stream, StreamState};
 use crate::model::time::Micros;
-use crate::store::attempts::{Attempt, COMPLETE};
-use crate::store::streams::{Standing, Stream};
 use std::time::Duration;
 
 /// An attempt that ran this long was well: what ends it is a new trouble, and a restart each time this
@@ -125,7 +125,7 @@ fn after_failure(stream: &Stream, attempt: &Attempt, now: Micros) -> Standing {
 fn retry_delay(restarts: u32) -> Duration {
     match restarts {
         0 | 1 => Duration::ZERO,
-        more => RETRY_FIRST.saturating_mul(1 << (more - 2).min(6)).min(RETRY_MAX),
+        more => Backoff::new(RETRY_FIRST, RETRY_MAX).after(more - 1),
     }
 }
 
@@ -136,9 +136,8 @@ fn stopped() -> Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::run::AttemptKind;
-    use crate::store::attempts::Failure;
-    use crate::store::attempts::Owner;
+    use crate::model::attempt::{AttemptKind, Failure, Owner};
+    use crate::model::stream::StreamKind;
 
     fn at(secs: i64) -> Micros {
         Micros(secs * 1_000_000)
@@ -150,7 +149,7 @@ mod tests {
             dag: "wikimedia".parse().unwrap(),
             name: "land".parse().unwrap(),
             job: "recentchange_land".parse().unwrap(),
-            kind: "stream".into(),
+            kind: StreamKind::Stream,
             version: String::new(),
             content: "old".into(),
             present: true,

@@ -1,29 +1,24 @@
 //! The Parquet file of one hive partition: what it says of itself, and whether that is true.
 
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::hive::Grain;
-use crate::model::hive::PartitionKey;
-use arrow::array::Array;
-use arrow::array::AsArray;
-use arrow::datatypes::DataType;
-use arrow::datatypes::Date32Type;
-use arrow::datatypes::SchemaRef;
-use arrow::datatypes::TimestampMicrosecondType;
-use bytes::Bytes;
+use crate::error::{Doing, Error, ErrorKind};
+use crate::model::file::LocalFile;
+use crate::model::hive::{Grain, PartitionKey};
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Date32Type, SchemaRef, TimestampMicrosecondType};
 use jiff::civil::date;
 use jiff::tz::TimeZone;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 use parquet::file::reader::ChunkReader;
+use std::fs::File;
 
 /// Under this key a file's metadata names the closing that it was made from.
 pub const CLOSING_KEY: &str = "tidemill.closing";
 /// Under this key it names the run that made it.
 pub const RUN_KEY: &str = "tidemill.run";
 
-/// What stands at the end of a file.
+/// What is at the end of a file.
 #[derive(Clone, Debug)]
 pub(super) struct Footer {
     pub columns: SchemaRef,
@@ -32,10 +27,10 @@ pub(super) struct Footer {
     pub rows: u64,
 }
 
-/// A file in memory.
+/// A file that is to be loaded.
 pub(super) struct Content {
     pub footer: Footer,
-    bytes: Bytes,
+    file: File,
 }
 
 fn damaged(err: &ParquetError) -> Error {
@@ -63,11 +58,14 @@ impl Footer {
 }
 
 impl Content {
-    pub(super) fn read(bytes: &Bytes) -> Result<Self, Error> {
-        Ok(Self { footer: Footer::read(bytes.clone())?, bytes: bytes.clone() })
+    pub(super) fn read(file: &LocalFile) -> Result<Self, Error> {
+        let opened = File::open(&file.path).and_then(|file| Ok((file.try_clone()?, file)));
+        let opened = opened.map_err(|err| Error::new(ErrorKind::Unavailable, err));
+        let (again, file) = opened.doing(|| format!("open {}", file.path.display()))?;
+        Ok(Self { footer: Footer::read(again)?, file })
     }
 
-    /// Refuses a file of another closing, and rows that lie outside the hive partition.
+    /// Refuses a file of another closing, and rows that are outside the hive partition.
     pub(super) fn check(&self, key: &PartitionKey, closing: u32) -> Result<(), Error> {
         let Footer { columns, closing: made_from, rows: all, .. } = &self.footer;
         if *made_from != closing {
@@ -82,14 +80,15 @@ impl Content {
         match self.outside(key)? {
             0 => Ok(()),
             rows => {
-                let problem = format!("{rows} of {all} rows lie outside the partition");
+                let problem = format!("{rows} of {all} rows are outside the partition");
                 Err(Error::new(ErrorKind::Data, problem))
             }
         }
     }
 
     fn outside(&self, key: &PartitionKey) -> Result<usize, Error> {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(self.bytes.clone());
+        let file = self.file.try_clone().map_err(|err| Error::new(ErrorKind::Unavailable, err))?;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file);
         let reader = reader.map_err(|err| damaged(&err))?;
         let first = ProjectionMask::leaves(reader.parquet_schema(), [0]);
         let reader = reader.with_projection(first).build().map_err(|err| damaged(&err))?;

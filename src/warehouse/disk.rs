@@ -1,21 +1,15 @@
 //! Files that are whole or absent, and on disk when we say so.
 
 use crate::clock::Clock;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::hive::Grain;
-use crate::model::hive::PartitionKey;
+use crate::error::{Doing, Error, ErrorKind};
+use crate::model::hive::{Grain, PartitionKey};
 use crate::model::name::TableName;
 use bytes::Bytes;
-use std::fs;
-use std::fs::File;
-use std::fs::TryLockError;
-use std::io;
+use std::fs::{File, TryLockError};
 use std::io::Write;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 /// The loads of a table are short, so who waits this long meets one that is stopped.
 const WAIT_MAX: Duration = Duration::from_secs(20);
@@ -77,11 +71,27 @@ impl Stage {
         Ok(Self(folder.to_owned()))
     }
 
-    /// Puts a file in the place of the one at `path`, if there is one, in one step.
+    /// Puts a file of these bytes in the place of the one at `path`, if there is one, in one step.
     pub(super) fn put(&self, bytes: &[u8], path: &Path) -> Result<(), Error> {
+        self.put_by(path, |file| call(|| file.write_all(bytes)))
+    }
+
+    /// Puts a copy of another file there, of any size.
+    pub(super) fn copy(&self, from: &Path, path: &Path) -> Result<(), Error> {
+        self.put_by(path, |file| {
+            let mut from = call(|| File::open(from))?;
+            call(|| io::copy(&mut from, file)).map(|_| ())
+        })
+    }
+
+    fn put_by(
+        &self,
+        path: &Path,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> Result<(), Error> {
         let staged = self.0.join("next");
         let written = call(|| File::create(&staged)).and_then(|mut file| {
-            call(|| file.write_all(bytes))?;
+            write(&mut file)?;
             call(|| file.sync_all())
         });
         written.map_err(unavailable).doing(|| format!("write {}", staged.display()))?;
@@ -170,8 +180,7 @@ fn folders(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 
 #[cfg(test)]
 pub(super) mod testing {
-    use crate::crash::Crash;
-    use crate::crash::Fate;
+    use crate::crash::{Crash, Fate};
     use std::cell::Cell;
     use std::io;
 

@@ -1,19 +1,12 @@
 //! A loading process is killed at random moments; a plain reader looks on.
 
-use super::local_tests::HOUR;
-use super::local_tests::load;
-use super::local_tests::place_at;
-use super::local_tests::table;
-use super::local_tests::values;
+use super::local_tests::{HOUR, load_of, place_at, table, values};
 use super::*;
-use rand::RngExt;
-use rand::SeedableRng;
+use crate::model::file::testing::local_file_in;
 use rand::rngs::SmallRng;
-use std::path::Path;
-use std::path::PathBuf;
-use std::process::Child;
-use std::process::Command;
-use std::process::Stdio;
+use rand::{RngExt, SeedableRng};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 const KILLS: u32 = 8;
 const CHILD: &str = "TIDEMILL_TEST_WAREHOUSE_LOADER";
@@ -46,7 +39,7 @@ fn a_kill_leaves_the_old_partition_or_the_new_one() {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let next = look(&warehouse) + 1;
-    runtime.block_on(warehouse.replace(&load_of(next))).unwrap();
+    runtime.block_on(warehouse.replace(&load_in(folder.path(), next))).unwrap();
     assert_eq!(look(&warehouse), next);
 }
 
@@ -65,8 +58,10 @@ fn rows_of(closing: u32) -> Vec<i64> {
     vec![i64::from(closing); rows]
 }
 
-fn load_of(closing: u32) -> Load {
-    load(HOUR, closing, &rows_of(closing))
+/// Its file is beside the warehouse.
+fn load_in(folder: &Path, closing: u32) -> Load {
+    let keep = |bytes: bytes::Bytes| local_file_in(&folder.join("results"), bytes);
+    load_of(keep, HOUR, closing, &rows_of(closing))
 }
 
 fn start(folder: &Path) -> Child {
@@ -89,6 +84,6 @@ fn load_for_ever(folder: &Path) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let begun = look(&warehouse);
     for closing in begun + 1..begun + 10_000 {
-        runtime.block_on(warehouse.replace(&load_of(closing))).unwrap();
+        runtime.block_on(warehouse.replace(&load_in(folder, closing))).unwrap();
     }
 }

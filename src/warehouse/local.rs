@@ -2,27 +2,19 @@
 //!
 //! It keeps the promises of a cloud warehouse's load jobs. A table is cut by the column that
 //! Tidemill adds, one hive partition is replaced at once or not at all, columns keep their order
-//! for ever, and the closing that a partition was loaded from fences whoever is older. All of that
-//! hangs on one rename: the closing's number stands in the file itself, so that rows and number
-//! can't part. What is not rows lies beside the tables, under `_tidemill`.
+//! for ever, and the closing that a partition was loaded from fences older writers. All of that
+//! hangs on one rename: the closing's number is in the file itself, so that rows and number
+//! can't part. What is not rows is beside the tables, under `_tidemill`.
 
-use super::Load;
-use super::Loaded;
-use super::content::Content;
-use super::content::Footer;
-use super::disk;
+use super::content::{Content, Footer};
 use super::schema::Schema;
+use super::{Load, Loaded, disk};
 use crate::clock::Clock;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::hive::Grain;
-use crate::model::hive::PartitionKey;
+use crate::error::{Doing, Error, ErrorKind};
+use crate::model::hive::{Grain, PartitionKey};
 use crate::model::name::TableName;
-use arrow::datatypes::Schema as ArrowSchema;
-use arrow::datatypes::SchemaRef;
-use std::path::Path;
-use std::path::PathBuf;
+use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
+use std::path::{Path, PathBuf};
 
 /// The one file of a hive partition.
 const FILE: &str = "part.parquet";
@@ -73,11 +65,11 @@ impl Local {
         let Load { to, key, closing, .. } = load;
         let table = &to.table;
         let doing = || format!("load {key} of {table} from closing {closing}");
-        let content = Content::read(&load.content).doing(doing)?;
+        let content = Content::read(&load.file).doing(doing)?;
         content.check(key, *closing).doing(doing)?;
         let _lock = disk::lock(&self.beside(table).join("lock"), &self.clock).await.doing(doing)?;
         self.replace_locked(load, &content).doing(doing)?;
-        Ok(Loaded { rows: content.footer.rows, bytes: load.content.len() as u64, job: None })
+        Ok(Loaded { rows: content.footer.rows, bytes: load.file.bytes, job: None })
     }
 
     fn replace_locked(&self, load: &Load, content: &Content) -> Result<(), Error> {
@@ -96,7 +88,7 @@ impl Local {
             // Columns without rows are harmless; rows without columns are not.
             stage.put(&schema.encode(), &self.schema_file(&load.to.table))?;
         }
-        stage.put(&load.content, &file)
+        stage.copy(&load.file.path, &file)
     }
 
     /// The columns of a table, the start column first; `None` while nothing was ever loaded.

@@ -5,14 +5,13 @@ use super::*;
 use crate::clock::Clock;
 use crate::crash::Crash;
 use crate::error::ErrorKind;
+use crate::model::file::testing::local_file;
 use crate::model::name::TableName;
-use arrow::array::ArrayRef;
-use arrow::array::AsArray;
-use arrow::array::Date32Array;
-use arrow::array::Int64Array;
-use arrow::array::RecordBatch;
-use arrow::array::TimestampMicrosecondArray;
+use arrow::array::{
+    ArrayRef, AsArray, Date32Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
+};
 use arrow::datatypes::Int64Type;
+use bytes::Bytes;
 use jiff::tz::TimeZone;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -77,10 +76,20 @@ fn parquet(columns: Vec<(&str, ArrayRef)>, closing: u32) -> Bytes {
 
 /// A load of rows with one column `n`.
 pub fn load(key: &str, closing: u32, values: &[i64]) -> Load {
+    load_of(local_file, key, closing, values)
+}
+
+/// The same, whose file `keep` writes.
+pub fn load_of(
+    keep: impl FnOnce(Bytes) -> LocalFile,
+    key: &str,
+    closing: u32,
+    values: &[i64],
+) -> Load {
     let key: PartitionKey = key.parse().unwrap();
     let start = key.grain.start_column();
     let columns = vec![(start, starts(&key, values.len())), ("n", int(values))];
-    Load { to: to(), key, closing, content: parquet(columns, closing), source: None }
+    Load { to: to(), key, closing, file: keep(parquet(columns, closing)), source: None }
 }
 
 /// The closing that a file names, and the values in it, as a plain reader finds them.

@@ -17,27 +17,19 @@ mod kill_tests;
 mod local_tests;
 
 pub use bigquery::BigQuery;
-pub use content::CLOSING_KEY;
-pub use content::RUN_KEY;
-pub use journal::Begun;
-pub use journal::End;
-pub use journal::Intent;
+pub use content::{CLOSING_KEY, RUN_KEY};
 pub use journal::Journal;
-pub use journal::Open;
-pub use local::Local;
-pub use local::Partition;
-pub use schema::Schema;
-pub use schema::type_name;
+pub use local::{Local, Partition};
+pub use schema::{Schema, type_name};
 
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::model::hive::Grain;
-use crate::model::hive::PartitionKey;
+use crate::model::file::LocalFile;
+use crate::model::hive::{Grain, PartitionKey};
 use crate::model::job::WarehouseTable;
 use crate::model::name::ProjectName;
 use crate::model::settings::Warehouse as Settings;
 use arrow::datatypes::Schema as ArrowSchema;
-use bytes::Bytes;
 
 /// Where batches load what they have made.
 pub enum Warehouse {
@@ -53,8 +45,9 @@ pub struct Load {
     /// Of the input; an older one never replaces a newer one.
     pub closing: u32,
     /// A Parquet file whose first column is the start column, and which names `closing` under
-    /// [`CLOSING_KEY`]. Without rows it empties the partition.
-    pub content: Bytes,
+    /// [`CLOSING_KEY`]. Without rows it empties the partition. It is read where it lies, and may be
+    /// larger than memory.
+    pub file: LocalFile,
     /// Where the lake keeps the same bytes: `gs://…`. `None` without rows, or where nobody but this
     /// machine reads the lake.
     pub source: Option<String>,
@@ -100,7 +93,7 @@ impl Warehouse {
     /// Replaces one hive partition, durably.
     ///
     /// Fails with kind `Fenced` where a newer closing has been loaded, `Input` where the columns
-    /// don't fit the table, and `Data` where a row lies outside the partition. A repeat of the same
+    /// don't fit the table, and `Data` where a row is outside the partition. A repeat of the same
     /// closing is harmless.
     pub async fn replace(&self, load: &Load, journal: &dyn Journal) -> Result<Loaded, Error> {
         match self {

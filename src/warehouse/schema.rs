@@ -1,17 +1,10 @@
 //! The columns of a warehouse table: their order is fixed for ever, new ones come at the end.
 
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::commit::SchemaColumn;
-use crate::model::commit::refused;
+use crate::error::{Error, ErrorKind};
+use crate::model::commit::{SchemaColumn, refused};
 use crate::model::hive::Grain;
-use arrow::datatypes::DataType;
-use arrow::datatypes::Field;
-use arrow::datatypes::Schema as ArrowSchema;
-use arrow::datatypes::SchemaRef;
-use arrow::datatypes::TimeUnit;
-use serde::Deserialize;
-use serde::Serialize;
+use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The number of the format written today.

@@ -1,17 +1,13 @@
 //! An attempt at a closing of records that are published on close: which records, from the store's
 //! mirror, handed to the engine.
 
-use super::Work;
-use super::heartbeat;
-use crate::batch::compact::Wanted;
-use crate::batch::compact::compact;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use super::{Work, heartbeat};
+use crate::batch::compact::{Wanted, compact};
+use crate::error::{Error, ErrorKind};
+use crate::model::attempt::Owner;
 use crate::model::job::JobKind;
 use crate::model::name::TableName;
-use crate::store::attempts::Owner;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Returns what was sorted, for those who look at the attempt.
 pub(super) async fn run(work: &Work) -> Result<Option<Value>, Error> {

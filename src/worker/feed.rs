@@ -1,21 +1,19 @@
 //! A feed attempt: the world to a topic, with heartbeats.
 
-use super::Work;
-use super::heartbeat;
+use super::{Work, heartbeat};
 use crate::clock::Clock;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Doing, Error, ErrorKind};
 use crate::feed;
-use crate::feed::Ended;
-use crate::feed::FeedContext;
-use crate::feed::Reader;
-use crate::model::job::JobKind;
+use crate::feed::{Ended, FeedContext, Reader};
+use crate::model::attempt::COMPLETE;
+use crate::model::dag::handed_down;
+use crate::model::job::{FeedFrom, FeedJob, JobKind};
 use crate::model::name::TopicName;
+use crate::model::secret::EnvValue;
+use crate::model::stream::StreamProgress;
 use crate::model::time::Micros;
-use crate::store::attempts::COMPLETE;
-use crate::store::streams;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -24,6 +22,7 @@ const RATE_OVER: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(work: &Work) -> Result<Option<Value>, Error> {
     let (id, job) = work.stream_job()?;
+    let name = &job.name;
     let JobKind::Feed(job) = &job.kind else {
         return Err(Error::new(ErrorKind::Bug, format!("job {} is no feed", job.name)));
     };
@@ -31,18 +30,22 @@ pub(super) async fn run(work: &Work) -> Result<Option<Value>, Error> {
     let cluster = work.cluster()?;
     let readers = readers(work, &job.topic);
     let (root, home) = (work.project.root.clone(), work.project.settings.home.clone());
+    let environment = environment(work, job)?;
+    let name = name.clone();
     let (job, clock, stop) = (job.clone(), work.clock.clone(), work.drain.clone());
-    let (progress, heard) = watch::channel(streams::Progress::default());
+    let (progress, heard) = watch::channel(StreamProgress::default());
     let filling = tokio::task::spawn_blocking(move || {
         // Topics are made by whoever comes first, feed or stream.
         cluster.ensure_topic(&topic.name, topic.partitions, topic.retention)?;
         let mut meter = Meter::new(&clock);
         feed::run(&mut FeedContext {
+            name: &name,
             job: &job,
             topic: &topic,
             readers,
             root: &root,
             home: &home,
+            environment: &environment,
             cluster: &cluster,
             clock: &clock,
             stop: &stop,
@@ -54,6 +57,21 @@ pub(super) async fn run(work: &Work) -> Result<Option<Value>, Error> {
     let filled = async { filling.await.map_err(|panic| Error::new(ErrorKind::Bug, panic))? };
     let ended = heartbeat::while_running(work, &id, filled, || heard.borrow().clone()).await?;
     Ok(Some(json!({ COMPLETE: ended == Ended::Complete })))
+}
+
+/// What a program of the user's is started with; secrets as they are now.
+fn environment(work: &Work, job: &FeedJob) -> Result<BTreeMap<String, String>, Error> {
+    let mut environment = handed_down(work.project.environment.iter());
+    if let FeedFrom::Exec(exec) = &job.from {
+        for (name, value) in &exec.environment {
+            let value = match value {
+                EnvValue::Text(text) => text.clone(),
+                EnvValue::Secret(secret) => work.secret(secret).doing(|| format!("set {name}"))?,
+            };
+            environment.insert(name.clone(), value);
+        }
+    }
+    Ok(environment)
 }
 
 /// The streams of this DAG that read the topic.
@@ -80,7 +98,7 @@ impl Meter {
         Self { since: clock.steady().into(), sent: 0, rate: 0.0 }
     }
 
-    fn told(&mut self, progress: &feed::Progress, clock: &Clock) -> streams::Progress {
+    fn told(&mut self, progress: &feed::Progress, clock: &Clock) -> StreamProgress {
         let now = Micros::from(clock.steady());
         let passed = now.since(self.since);
         if passed >= RATE_OVER {
@@ -88,12 +106,13 @@ impl Meter {
             self.rate = f64::from(sent) / passed.as_secs_f64();
             (self.since, self.sent) = (now, progress.sent);
         }
-        streams::Progress {
+        StreamProgress {
             rate: self.rate,
             watermark: progress.newest,
             last_mark: progress.marked,
             produced: progress.produced,
-            ..streams::Progress::default()
+            left_out: progress.left_out,
+            ..StreamProgress::default()
         }
     }
 }

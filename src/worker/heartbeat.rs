@@ -1,12 +1,9 @@
 //! Signs of life: progress goes to the store, and the answer says whether we are still meant.
 
-use super::Work;
-use super::doing;
+use super::{Work, doing};
 use crate::clock::Clock;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::store::streams::Progress;
+use crate::error::{Doing, Error, ErrorKind};
+use crate::model::stream::StreamProgress;
 use std::future::Future;
 use std::time::Duration;
 use tracing::warn;
@@ -27,7 +24,7 @@ pub(super) async fn while_running<T>(
     work: &Work,
     stream: &str,
     running: impl Future<Output = Result<T, Error>>,
-    progress: impl Fn() -> Progress,
+    progress: impl Fn() -> StreamProgress,
 ) -> Result<T, Error> {
     let beats = async {
         loop {
@@ -57,7 +54,7 @@ async fn jumped(clock: &Clock) -> Error {
     }
 }
 
-async fn beat(work: &Work, stream: &str, progress: &Progress) -> bool {
+async fn beat(work: &Work, stream: &str, progress: &StreamProgress) -> bool {
     let now = work.clock.now().into();
     match work.store.heartbeat(stream, work.attempt.epoch, progress, now).await {
         Ok(meant) => meant,

@@ -2,14 +2,10 @@
 
 use super::Work;
 use crate::error::Error;
+use crate::model::load::{BegunLoad, LoadEnd, LoadIntent};
 use crate::model::name::Name;
-use crate::store::loads::LoadEnd;
 use crate::store::loads::NewLoad;
-use crate::warehouse::Begun;
-use crate::warehouse::End;
-use crate::warehouse::Intent;
 use crate::warehouse::Journal;
-use crate::warehouse::Open;
 use async_trait::async_trait;
 
 pub(super) struct Loads<'a> {
@@ -28,34 +24,18 @@ impl<'a> Loads<'a> {
 
 #[async_trait]
 impl Journal for Loads<'_> {
-    async fn begin(&self, intent: &Intent) -> Result<Begun, Error> {
+    async fn begin(&self, intent: &LoadIntent) -> Result<BegunLoad, Error> {
         let load = NewLoad {
             attempt: &self.work.attempt.id,
             run: self.run,
             base: &self.base,
             tries: self.work.attempt.tries,
-            table: &intent.table,
-            key: &intent.key,
-            closing: intent.closing,
-            content: &intent.content,
+            intent,
         };
-        let begun = self.work.store.begin_load(&load, self.work.clock.now().into()).await?;
-        let open = begun.open.into_iter().map(|(job, closing)| Open { job, closing });
-        Ok(Begun {
-            job: begun.job,
-            open: open.collect(),
-            known: begun.known,
-            jobs_today: begun.jobs_today,
-            partitions: begun.partitions,
-        })
+        self.work.store.begin_load(&load, self.work.clock.now().into()).await
     }
 
-    async fn end(&self, job: &str, end: End) -> Result<(), Error> {
-        let end = match end {
-            End::Loaded { rows, bytes } => LoadEnd::Loaded { rows, bytes },
-            End::Failed => LoadEnd::Failed,
-            End::Burnt => LoadEnd::Burnt,
-        };
+    async fn end(&self, job: &str, end: LoadEnd) -> Result<(), Error> {
         self.work.store.load_ended(job, end, self.work.clock.now().into()).await
     }
 }

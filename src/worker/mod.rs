@@ -16,27 +16,23 @@ mod task;
 use crate::batch::Budget;
 use crate::clock::Clock;
 use crate::config::Environment;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::Cluster;
 use crate::lake::Lake;
+use crate::model::attempt::{Attempt, AttemptKind, Owner};
 use crate::model::dag::DagVersion;
 use crate::model::instance;
 use crate::model::job::Job;
 use crate::model::name::TopicName;
-use crate::model::run::AttemptKind;
+use crate::model::secret::Secret;
 use crate::model::settings::Settings;
 use crate::model::topic::Topic;
 use crate::store::Store;
-use crate::store::attempts::Attempt;
-use crate::store::attempts::Owner;
 use serde_json::Value;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
-use tokio::signal::unix::SignalKind;
-use tokio::signal::unix::signal;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -76,7 +72,7 @@ pub fn run(project: Project, attempt: &str) -> Result<(), Error> {
 }
 
 async fn work(project: Project, id: &str) -> Result<(), Error> {
-    let store = Store::open(&project.settings.state).await?;
+    let store = Store::open_made(&project.settings.state).await?;
     let attempt = store.attempt(id).await?.ok_or_else(|| {
         Error::new(ErrorKind::Input, format!("the state store has no attempt {id}"))
             .remedy("attempts are started by `tidemill up`, not by hand")
@@ -159,8 +155,11 @@ impl Work {
     }
 
     fn cluster(&self) -> Result<Cluster, Error> {
-        let environment = &self.project.environment;
-        Cluster::of(&self.project.settings.kafka, &|secret| environment.secret(secret))
+        Cluster::of(&self.project.settings.kafka, &|secret| self.secret(secret))
+    }
+
+    fn secret(&self, secret: &Secret) -> Result<String, Error> {
+        self.project.environment.secret(&self.project.root, secret)
     }
 
     /// What a batch or a compaction may use.
@@ -176,6 +175,13 @@ impl Work {
 
     async fn lake(&self) -> Result<Lake, Error> {
         let settings = &self.project.settings;
-        Lake::open(&settings.lake, &settings.project, self.clock.clone()).await
+        let lake = Lake::find(&settings.lake, &settings.project, self.clock.clone()).await?;
+        // The daemon has made it before its first worker.
+        let lake = lake.ok_or_else(|| {
+            Error::new(ErrorKind::Input, format!("there is no lake at {} any more", settings.lake))
+                .remedy("put the lake back: none is made in its place")
+        })?;
+        self.store.admits_lake(lake.id()).await?;
+        Ok(lake)
     }
 }

@@ -4,21 +4,19 @@
 //! the way for a moment, a full disk or a process that holds the store, is waited for.
 
 use super::doing;
+use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::crash;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Doing, Error, ErrorKind};
+use crate::model::attempt::Failure;
 use crate::store::Store;
-use crate::store::attempts::Failure;
 use serde_json::Value;
 use std::time::Duration;
-use tracing::error;
-use tracing::warn;
+use tracing::{error, warn};
 
 /// With their pauses, and what the store itself waits for others, a minute at least.
 const TRIES: u32 = 7;
-const PAUSE: Duration = Duration::from_secs(1);
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
 
 /// Writes the outcome down, and returns it; `Fenced` if the attempt has been given up meanwhile.
 pub(super) async fn report(
@@ -33,17 +31,16 @@ pub(super) async fn report(
         error!(remedy = failure.remedy, "{}", failure.error);
     }
     let result = outcome.as_ref().ok().and_then(Option::as_ref);
-    let (mut tries, mut pause) = (1, PAUSE);
+    let (mut tries, mut pauses) = (1, BACKOFF.pauses());
     let taken = loop {
         match store.report(id, result, failure.as_ref()).await {
             Err(error) if error.kind == ErrorKind::Unavailable && tries < TRIES => {
-                warn!(%error, "could not tell how {id} has ended; trying again");
+                warn!(%error, "could not report how {id} ended; trying again");
             }
             told => break told?,
         }
-        clock.sleep(pause).await;
+        clock.sleep(pauses.longer()).await;
         tries += 1;
-        pause *= 2;
     };
     if !taken {
         return Err(Error::new(ErrorKind::Fenced, "it has been given up")).doing(|| doing(id));

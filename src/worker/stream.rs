@@ -1,17 +1,13 @@
 //! A stream attempt: a topic to a table, with heartbeats.
 
-use super::Work;
-use super::heartbeat;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use super::{Work, heartbeat};
+use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::Cluster;
 use crate::model::dag::content_hash;
-use crate::model::job::JobKind;
-use crate::model::job::StreamJob;
+use crate::model::job::{JobKind, StreamJob};
+use crate::model::stream::{StreamProgress, TopicPartitionProgress};
 use crate::model::topic::Topic;
 use crate::ping;
-use crate::store::streams;
 use crate::stream;
 use crate::stream::StreamContext;
 use std::sync::Arc;
@@ -62,8 +58,8 @@ async fn join(
 }
 
 /// What the heartbeat writes down.
-fn told(progress: &stream::Progress) -> streams::Progress {
-    let of = |(number, at): (&u32, &stream::TopicPartitionProgress)| streams::TopicPartition {
+fn told(progress: &stream::Progress) -> StreamProgress {
+    let of = |(number, at): (&u32, &stream::TopicPartitionProgress)| TopicPartitionProgress {
         topic_partition: *number,
         committed: at.committed,
         end: at.end,
@@ -71,7 +67,7 @@ fn told(progress: &stream::Progress) -> streams::Progress {
         seq: at.seq,
     };
     let parts = &progress.topic_partitions;
-    streams::Progress {
+    StreamProgress {
         rate: progress.rate,
         lag: Some(progress.lag()),
         watermark: parts.values().map(|at| at.watermark).min().flatten(),
@@ -82,6 +78,7 @@ fn told(progress: &stream::Progress) -> streams::Progress {
         hive_partitions_open: progress.open,
         counts: progress.counts,
         produced: 0,
+        left_out: 0,
         topic_partitions: parts.iter().map(of).collect(),
         note: None,
     }

@@ -1,17 +1,14 @@
 //! An attempt of a batch or test task: what its run pins, handed to the engine.
 
-use super::Work;
-use super::heartbeat;
 use super::loads::Loads;
+use super::{Work, heartbeat};
 use crate::batch;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
+use crate::model::attempt::Owner;
 use crate::model::dag;
-use crate::store::attempts::Owner;
-use crate::store::runs;
+use crate::model::run::PinnedRun;
 use crate::warehouse::Warehouse;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Returns what the task made, for `runs show`.
 pub(super) async fn run(work: &Work) -> Result<Option<Value>, Error> {
@@ -46,17 +43,10 @@ pub(super) async fn run(work: &Work) -> Result<Option<Value>, Error> {
     heartbeat::while_meant(work, running).await
 }
 
-async fn pinned(work: &Work, id: &str) -> Result<batch::Run, Error> {
+async fn pinned(work: &Work, id: &str) -> Result<PinnedRun, Error> {
     let run =
         work.store.run(id).await?.ok_or_else(|| {
             Error::new(ErrorKind::Bug, format!("the state store has no run {id}"))
         })?;
-    let range = |of: runs::Of| batch::Range { key: of.key, n: of.n, start: of.start, end: of.end };
-    let input =
-        |input: runs::Input| batch::Input { table: input.table, key: input.key, n: input.n };
-    Ok(batch::Run {
-        of: run.of.map(range),
-        inputs: work.store.inputs(id).await?.into_iter().map(input).collect(),
-        id: run.id,
-    })
+    Ok(PinnedRun { id: run.id, subject: run.subject, inputs: work.store.inputs(id).await? })
 }

@@ -123,10 +123,14 @@ def buckets_are_uniform_and_private(plan: Plan) -> Iterator[str]:
 @rule
 def no_lifecycle_rule_reaches_tidemills_records(plan: Plan) -> Iterator[str]:
     for address, values in resources(plan, "google_storage_bucket"):
-        for condition in blocks(values, "lifecycle_rule", "condition"):
-            prefixes = condition.get("matches_prefix") or [""]
-            if any("_tidemill/".startswith(prefix) or prefix.startswith("_tidemill") for prefix in prefixes):
-                yield address
+        for lifecycle in blocks(values, "lifecycle_rule"):
+            # What was never completed is no object, and no record names it.
+            if all(action.get("type") == "AbortIncompleteMultipartUpload" for action in blocks(lifecycle, "action")):
+                continue
+            for condition in blocks(lifecycle, "condition"):
+                prefixes = condition.get("matches_prefix") or [""]
+                if any("_tidemill/".startswith(prefix) or prefix.startswith("_tidemill") for prefix in prefixes):
+                    yield address
 
 
 @rule

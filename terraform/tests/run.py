@@ -3,9 +3,9 @@
 
     tests/run.py plans       plans every environment with every Kafka and every runtime; rules of policy.py
     tests/run.py mutations   breaks each asserted property once and sees that its test fails
-    tests/run.py docs        compares the generated parts of docs/deploy-gcp.md (--write renews them), and
-                             reckons up docs/cost.md
-    tests/run.py commands    runs the commands of docs/deploy-gcp.md that need no account, and what a
+    tests/run.py docs        compares the generated parts of docs/how-to/deploy-gcp.md (--write renews them), and
+                             reckons up docs/reference/cost.md
+    tests/run.py commands    runs the commands of docs/how-to/deploy-gcp.md that need no account, and what a
                              machine starts with
     tests/run.py all         these four
 
@@ -31,8 +31,8 @@ import policy
 
 ROOT = Path(__file__).resolve().parents[2]
 TERRAFORM = os.environ.get("TERRAFORM", "terraform")
-PAGE = ROOT / "docs" / "deploy-gcp.md"
-COST = ROOT / "docs" / "cost.md"
+PAGE = ROOT / "docs" / "how-to" / "deploy-gcp.md"
+COST = ROOT / "docs" / "reference" / "cost.md"
 OUTPUTS = ROOT / "terraform" / "tests" / "outputs"
 ENVS = ("dev", "prod")
 KAFKAS = ("vm", "managed")
@@ -172,7 +172,7 @@ def docs(tally: "Tally", tree: Path, found: dict, write: bool) -> None:
         assert part.search(text), f"{PAGE} has no part `{name}`"
         renewed = part.sub(lambda it: f"{it[1]}{table}{it[2]}", text)
         stale = [] if renewed == text or write else [f"renew it: terraform/tests/run.py docs --write\n{table}"]
-        tally.claim(f"docs/deploy-gcp.md: {name}", stale)
+        tally.claim(f"docs/how-to/deploy-gcp.md: {name}", stale)
         text = renewed
     for env in ENVS:
         recorded = OUTPUTS / f"{env}.json"
@@ -200,7 +200,7 @@ def costs(tally: "Tally") -> None:
         total = sum(float(told) for _, _, told in rows[:-1])
         if f"{total:.2f}" != rows[-1][2]:
             wrong.append(f"the sum is {total:.2f}, not {rows[-1][2]}")
-        tally.claim(f"docs/cost.md: {title}", wrong)
+        tally.claim(f"docs/reference/cost.md: {title}", wrong)
 
 
 def generated(found: dict) -> dict[str, str]:

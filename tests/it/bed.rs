@@ -11,11 +11,12 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tidemill::clock::Clock;
 use tidemill::daemon::{holder, worker_pid};
+use tidemill::model::attempt::Attempt;
+use tidemill::model::request::{NewRequest, Verb};
+use tidemill::model::run::Run;
 use tidemill::ping;
 use tidemill::store::Store;
-use tidemill::store::attempts::Attempt;
-use tidemill::store::requests::Verb;
-use tidemill::store::runs::{Run, Wanted};
+use tidemill::store::runs::Wanted;
 use tidemill::supervisor::process::{ProcessId, sweep};
 
 /// Long enough for a machine that compiles beside it.
@@ -106,7 +107,11 @@ impl Bed {
     }
 
     pub async fn ask(&self, verb: Verb) {
-        self.store().await.ask(&verb, "test", self.clock.now().into()).await.unwrap();
+        self.store()
+            .await
+            .ask(&NewRequest::at_command_line(verb, "test"), self.clock.now().into())
+            .await
+            .unwrap();
         ping::send(&self.home(), "");
     }
 

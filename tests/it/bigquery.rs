@@ -1,30 +1,17 @@
 //! Load jobs through crashes, lost answers and processes that wake up too late.
 
-use crate::project::Project;
-use crate::project::machine;
+use crate::project::{Project, machine};
 use crate::servers;
 use crate::storage::Storage;
-use crate::warehouse::FIVE;
-use crate::warehouse::Memory;
-use crate::warehouse::Place;
-use crate::warehouse::SIX;
-use crate::wikimedia::RAW;
-use crate::wikimedia::await_day;
-use crate::wikimedia::check_day;
-use crate::wikimedia::made_up_day;
-use crate::wikimedia::watch;
+use crate::warehouse::{FIVE, Memory, Place, SIX};
+use crate::wikimedia::{RAW, await_day, check_day, made_up_day, watch};
 use async_trait::async_trait;
 use serde_json::json;
 use std::process::Command;
 use std::sync::Arc;
-use tidemill::error::Error;
-use tidemill::error::ErrorKind;
-use tidemill::warehouse::Begun;
-use tidemill::warehouse::End;
-use tidemill::warehouse::Intent;
-use tidemill::warehouse::Journal;
-use tidemill::warehouse::Load;
-use tidemill::warehouse::Warehouse;
+use tidemill::error::{Error, ErrorKind};
+use tidemill::model::load::{BegunLoad, LoadEnd, LoadIntent};
+use tidemill::warehouse::{Journal, Load, Warehouse};
 
 /// More calls than a load of any kind makes.
 const CALLS_MAX: u32 = 30;
@@ -201,16 +188,16 @@ async fn a_running_job_of_an_older_closing_is_cancelled_first() {
     );
 }
 
-/// One who wrote its job down long ago, slept, and goes on now.
-struct Woken(Begun);
+/// One who wrote its job down long ago, slept, and continues now.
+struct Woken(BegunLoad);
 
 #[async_trait]
 impl Journal for Woken {
-    async fn begin(&self, _: &Intent) -> Result<Begun, Error> {
+    async fn begin(&self, _: &LoadIntent) -> Result<BegunLoad, Error> {
         Ok(self.0.clone())
     }
 
-    async fn end(&self, _: &str, _: End) -> Result<(), Error> {
+    async fn end(&self, _: &str, _: LoadEnd) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -219,8 +206,12 @@ impl Journal for Woken {
 async fn one_who_wakes_up_after_a_newer_closing_finds_its_id_burnt() {
     let Some(place) = Place::bigquery().await else { return };
     let old = place.load(FIVE, 1, &[1]);
-    let intent =
-        Intent { table: place.to().table, key: old.key, closing: 1, content: "its rows".into() };
+    let intent = LoadIntent {
+        table: place.to().table,
+        key: old.key,
+        closing: 1,
+        content: "its rows".into(),
+    };
     let begun = place.journal.begin(&intent).await.unwrap();
     place.replace(&place.load(FIVE, 2, &[2])).await.unwrap();
     let old = place.load(FIVE, 1, &[1]);

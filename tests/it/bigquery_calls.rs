@@ -2,26 +2,16 @@
 //! every word to the journal.
 
 use crate::servers::ask;
-use crate::warehouse::FIVE;
-use crate::warehouse::Memory;
-use crate::warehouse::Place;
-use crate::warehouse::SIX;
+use crate::warehouse::{FIVE, Memory, Place, SIX};
 use async_trait::async_trait;
 use futures::StreamExt;
-use serde_json::Value;
-use serde_json::json;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering;
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use tidemill::error::Error;
-use tidemill::error::ErrorKind;
-use tidemill::warehouse::Begun;
-use tidemill::warehouse::End;
-use tidemill::warehouse::Intent;
-use tidemill::warehouse::Journal;
-use tidemill::warehouse::Load;
-use tidemill::warehouse::Warehouse;
+use tidemill::error::{Error, ErrorKind};
+use tidemill::model::load::{BegunLoad, LoadEnd, LoadIntent};
 use tidemill::warehouse::bigquery::Patience;
+use tidemill::warehouse::{Journal, Load, Warehouse};
 
 /// More calls than a load of any kind makes.
 const CALLS_MAX: u32 = 40;
@@ -244,11 +234,11 @@ impl Troubled<'_> {
 
 #[async_trait]
 impl Journal for Troubled<'_> {
-    async fn begin(&self, intent: &Intent) -> Result<Begun, Error> {
+    async fn begin(&self, intent: &LoadIntent) -> Result<BegunLoad, Error> {
         self.word(self.own.begin(intent)).await
     }
 
-    async fn end(&self, job: &str, end: End) -> Result<(), Error> {
+    async fn end(&self, job: &str, end: LoadEnd) -> Result<(), Error> {
         self.word(self.own.end(job, end)).await
     }
 }

@@ -1,7 +1,7 @@
 //! A false clock that all processes of a project share: libfaketime, preloaded into each of them, and
 //! a file that says how far ahead of the true one it is.
 //!
-//! Only the wall clock is false. The monotonic one neither jumps with it nor goes on while a machine
+//! Only the wall clock is false. The monotonic one neither jumps with it nor continues while a machine
 //! sleeps, and so it is here. Servers have clocks of their own.
 
 use crate::project::{Project, is, kill, machine, wait_until};
@@ -59,7 +59,7 @@ impl FalseClock {
         self.tell();
     }
 
-    /// Nothing of the project does anything, and when it goes on, so much time has passed. Whoever is
+    /// Nothing of the project does anything, and when it continues, so much time has passed. Whoever is
     /// stopped anyway stays so.
     pub fn sleep(&mut self, project: &Project, long: Duration, stopped: &[i32]) {
         let mut asleep = BTreeSet::new();

@@ -290,7 +290,7 @@ fn grow(project: &Project) -> bool {
     true
 }
 
-/// What works goes on, and nobody knows it any more.
+/// What works continues, and nobody knows it any more.
 fn lose_store(project: &Project) {
     for end in ["", "-wal", "-shm"] {
         let file = project.path(&format!(".tidemill/state.db{end}"));

@@ -13,19 +13,20 @@ use crate::wikimedia::watch;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
-use std::fs;
 use std::path::PathBuf;
-use std::thread;
+use std::{fs, thread};
 use tempfile::TempDir;
 use tidemill::crash;
 
 /// What a roll comes by: told apart by its reason.
 const OF_A_ROLL: [&str; 3] = ["stage", "record", "publish"];
-const OF_EACH_PLACE: [&str; 7] = [
+const OF_EACH_PLACE: [&str; 9] = [
     "fetch",
     "closing",
     "run-created",
     "attempt-launched",
+    "output-made",
+    "output-staged",
     "output-written",
     "output-closing",
     "outcome",

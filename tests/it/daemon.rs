@@ -5,8 +5,9 @@ use crate::chaos::furnish;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rustix::process::{Pid, Signal, kill_process};
-use tidemill::model::run::{AttemptState, RunState};
-use tidemill::store::requests::Verb;
+use tidemill::model::attempt::AttemptState;
+use tidemill::model::request::Verb;
+use tidemill::model::run::RunState;
 
 /// Works until a file named `go` is there.
 const PATIENT: &str = r#"
@@ -267,6 +268,6 @@ fn nothing_runs_on_a_lake_that_is_refused() {
     std::fs::remove_dir_all(project.lake()).unwrap();
     let answer = project.tidemill(&["up"]);
     assert_eq!(answer.code, Some(2), "{answer:?}");
-    assert!(answer.err.contains("the state store mirrors lake"), "{answer:?}");
+    assert!(answer.err.contains("there is no lake at"), "{answer:?}");
     assert!(project.processes().is_empty());
 }

@@ -1,17 +1,11 @@
 //! The demo from its first line to its last, and Ctrl-C in between.
 
-use crate::project::is;
-use crate::project::machine;
-use crate::project::wait_until;
+use crate::project::{is, machine, wait_until};
 use crate::servers;
 use crate::storage::Storage;
-use rustix::process::Pid;
-use rustix::process::Signal;
-use rustix::process::kill_process;
+use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
-use std::process::Child;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 fn demo(dir: &Path, arguments: &[&str]) -> Child {
@@ -131,7 +125,7 @@ fn an_ordinary_project_is_left(dir: &Path) {
         (
             vec!["streams", "show", "wikimedia.land"],
             "adopted consumer_group counts grain hive_partitions_open id instances job last_error \
-             memory_bytes memory_max_bytes next_start note pid produced reads restarts since state \
+             left_out memory_bytes memory_max_bytes next_start note pid produced reads restarts since state \
              topic_id topic_partitions version waiting_for watermark writes",
         ),
     ] {

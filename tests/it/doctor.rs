@@ -31,16 +31,16 @@ fn on_emulators(storage: &Storage, bigquery: &servers::BigQuery, location: &str)
 fn the_emulators_do_what_we_rely_on() {
     let storage = Storage::start();
     let Some(bigquery) = servers::BigQuery::over(storage.folder.path()) else { return };
-    // A bucket of the emulator lies in the US unless it is asked to lie elsewhere.
+    // A bucket of the emulator is in the US unless it is asked to lie elsewhere.
     let project = on_emulators(&storage, &bigquery, "US");
     let (code, findings) = found(&project, "warehouse");
     assert_eq!(code, Some(0), "{findings:?}");
     let begins = |start: &str| findings.iter().any(|finding| finding.starts_with(start));
     for start in [
-        "good it takes a job, and gives its result",
+        "good it accepts a job and returns its result",
         "good the service's clock and this machine's agree",
-        "good the lake's bucket lies where jobs run: bucket US, jobs US",
-        "warning data set agg lies where jobs run: the first load makes it",
+        "good the lake's bucket is in the location of the jobs: bucket US, jobs US",
+        "warning data set agg is in the location of the jobs: the first load creates it",
     ] {
         assert!(begins(start), "{start} is not in {findings:?}");
     }
@@ -104,11 +104,11 @@ fn a_bucket_or_a_data_set_elsewhere_is_found() {
     assert_eq!(bad.len(), 1, "{findings:?}");
     assert!(bad[0].contains("bucket US, jobs EU"), "{bad:?}");
     assert!(
-        findings.iter().any(|one| one.starts_with("good tables of agg are made")),
+        findings.iter().any(|one| one.starts_with("good tables of agg can be created")),
         "{findings:?}"
     );
     let (_, findings) = found(&on_emulators(&storage, &bigquery, "US"), "warehouse");
-    let elsewhere = "bad data set agg lies where jobs run: it is in EU, jobs run in US";
+    let elsewhere = "bad data set agg is in the location of the jobs: it is in EU, jobs run in US";
     assert!(findings.iter().any(|one| one.starts_with(elsewhere)), "{findings:?}");
 }
 

@@ -42,7 +42,7 @@ fn raise(project: &Project, from: u32, to: u32) {
     project.edit(&file, &format!("partitions = {from}"), &format!("partitions = {to}"));
 }
 
-/// Grows the topic to 6 by `grow`, which tells what its file says then, and to 7 by its file while the
+/// Grows the topic to 6 by `grow`, which shows what its file says then, and to 7 by its file while the
 /// day flows; to 8 when it has ended.
 fn live(project: &Project, grow: impl FnOnce(&Project) -> u32) {
     let _machine = machine();

@@ -14,10 +14,11 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tidemill::clock::Clock;
 use tidemill::error::Error;
-use tidemill::model::run::{RunState, StreamState};
+use tidemill::model::run::{Run, RunState};
+use tidemill::model::stream::StreamState;
 use tidemill::model::time::Micros;
 use tidemill::store::Store;
-use tidemill::store::runs::{Run, Wanted};
+use tidemill::store::runs::Wanted;
 
 /// Far more than anything takes; a test that waits so long has failed.
 const WAIT_MAX: Duration = Duration::from_mins(3);
@@ -215,7 +216,7 @@ impl Project {
         let dag = Some(dag.parse().unwrap());
         let wanted = Wanted { dag, state: None, key: None, most: 10_000 };
         let runs = self.ask(async |store| store.runs(&wanted).await);
-        let told = |run: Run| run.of.map(|of| (of.key.to_string(), of.n, run.state, run.id));
+        let told = |run: Run| run.subject.map(|of| (of.key.to_string(), of.n, run.state, run.id));
         let mut runs: Vec<_> = runs.into_iter().filter_map(told).collect();
         runs.sort();
         runs

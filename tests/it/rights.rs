@@ -74,9 +74,9 @@ fn a_topic_tells_how_many_copies_are_in_step() {
         let told = finding.seen.clone().unwrap_or_default();
         if (finding.health, told.as_str()) == (health, seen) { Ok(()) } else { Err(told) }
     };
-    wait_until("all are in step", || copies(Health::Good, "3 copies in step, writes want 2"));
+    wait_until("all are in step", || copies(Health::Good, "3 copies in sync, writes need 2"));
     brokers.kill(3);
-    let seen = "topic partition 0 has 2 of 3 copies in step";
+    let seen = "topic partition 0 has 2 of 3 copies in sync";
     wait_until("one is missed", || copies(Health::Warning, seen));
     brokers.start(3);
 }
@@ -104,7 +104,7 @@ fn each_right_that_is_missing_is_told_by_itself() {
     let remedy = |finding: &Finding| finding.remedy.clone().unwrap_or_default();
 
     let found = examine();
-    assert_eq!(of(&found, "is there").health, Health::Bad);
+    assert_eq!(of(&found, "exists").health, Health::Bad);
     assert!(remedy(&found[0]).contains("Describe and Read on the topic"), "{found:#?}");
 
     allow(&Allowed::Describe(topic.as_str()));

@@ -12,7 +12,7 @@ use tidemill::model::commit::{Closing, LakeIdentity, Record, consumer_group};
 
 const SUCCESS: &str = "_SUCCESS";
 
-/// Every file below `folder`, in order, but for signs of completeness.
+/// Every file below `folder`, in order, except signs of completeness.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let all = all_files(folder).into_iter();
     all.filter(|file| !file.ends_with(SUCCESS)).collect()

@@ -1,12 +1,11 @@
 //! What the embedded topic log keeps beside the common promises: kills, torn tails, retention.
 
 use crate::conformance::{Got, poll_until};
-use std::env;
-use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use std::{env, fs};
 use tidemill::clock::Clock;
 use tidemill::error::ErrorKind;
 use tidemill::kafka::{Change, Cluster, Outgoing};

@@ -1,12 +1,9 @@
 //! What any warehouse promises, asked of the local one and of BigQuery's emulator.
 
 use crate::servers;
-use arrow::array::ArrayRef;
-use arrow::array::Date32Array;
-use arrow::array::Int64Array;
-use arrow::array::RecordBatch;
-use arrow::array::StringArray;
-use arrow::array::TimestampMicrosecondArray;
+use arrow::array::{
+    ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::tz::TimeZone;
@@ -14,29 +11,20 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::fs;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 use tidemill::clock::Clock;
-use tidemill::error::Error;
-use tidemill::error::ErrorKind;
-use tidemill::model::hive::Grain;
-use tidemill::model::hive::PartitionKey;
+use tidemill::error::{Error, ErrorKind};
+use tidemill::model::file::LocalFile;
+use tidemill::model::hive::{Grain, PartitionKey};
 use tidemill::model::job::WarehouseTable;
+use tidemill::model::load::{BegunLoad, LoadEnd, LoadIntent, OpenLoad};
 use tidemill::model::settings;
-use tidemill::warehouse::Begun;
-use tidemill::warehouse::CLOSING_KEY;
-use tidemill::warehouse::End;
-use tidemill::warehouse::Intent;
-use tidemill::warehouse::Journal;
-use tidemill::warehouse::Load;
-use tidemill::warehouse::Loaded;
-use tidemill::warehouse::Open;
-use tidemill::warehouse::Warehouse;
 use tidemill::warehouse::bigquery::Patience;
+use tidemill::warehouse::{CLOSING_KEY, Journal, Load, Loaded, Warehouse};
 
 pub const FIVE: &str = "2026-11-20T05";
 pub const SIX: &str = "2026-11-20T06";
@@ -120,10 +108,14 @@ impl Place {
         let content = parquet(columns, closing);
         let folder = self.bucket.path().join(key.path());
         fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("part-0.parquet"), &content).unwrap();
+        let path = folder.join(format!("part-{closing}-{rows}.parquet"));
+        fs::write(&path, &content).unwrap();
+        let checksum = format!("{:x}", Sha256::digest(&content));
+        let name = path.file_name().unwrap().to_str().unwrap();
         let bucket = self.bucket.path().file_name().unwrap().to_str().unwrap();
-        let source = format!("gs://{bucket}/{}/part-0.parquet", key.path());
-        Load { to: self.to(), key, closing, content, source: (rows > 0).then_some(source) }
+        let source = format!("gs://{bucket}/{}/{name}", key.path());
+        let file = LocalFile { bytes: content.len() as u64, checksum, path };
+        Load { to: self.to(), key, closing, file, source: (rows > 0).then_some(source) }
     }
 
     pub async fn replace(&self, load: &Load) -> Result<Loaded, Error> {
@@ -208,8 +200,8 @@ pub struct Memory {
 #[derive(Clone, Debug)]
 struct Entry {
     job: String,
-    intent: Intent,
-    end: Option<End>,
+    intent: LoadIntent,
+    end: Option<LoadEnd>,
 }
 
 impl Memory {
@@ -221,9 +213,9 @@ impl Memory {
     pub fn told(&self) -> Vec<String> {
         let end = |entry: &Entry| match entry.end {
             None => "open",
-            Some(End::Loaded { .. }) => "loaded",
-            Some(End::Failed) => "failed",
-            Some(End::Burnt) => "burnt",
+            Some(LoadEnd::Loaded { .. }) => "loaded",
+            Some(LoadEnd::Failed) => "failed",
+            Some(LoadEnd::Burnt) => "burnt",
         };
         let short = |entry: &Entry| entry.job.strip_prefix(&self.base).unwrap()[1..].to_owned();
         let entries = self.entries.lock().unwrap();
@@ -233,17 +225,19 @@ impl Memory {
 
 #[async_trait]
 impl Journal for Memory {
-    async fn begin(&self, intent: &Intent) -> Result<Begun, Error> {
+    async fn begin(&self, intent: &LoadIntent) -> Result<BegunLoad, Error> {
         let mut entries = self.entries.lock().unwrap();
         let same =
             |entry: &&Entry| (&entry.intent.table, entry.intent.key) == (&intent.table, intent.key);
         if entries.iter().filter(same).any(|entry| entry.intent.closing > intent.closing) {
             return Err(Error::new(ErrorKind::Fenced, "a newer closing has begun"));
         }
-        let known = entries.iter().any(|entry| same(&entry));
+        let ran =
+            |entry: &&Entry| matches!(entry.end, Some(LoadEnd::Loaded { .. } | LoadEnd::Failed));
+        let known = entries.iter().any(|entry| same(&entry) && ran(&entry));
         let base = format!("{}-{}-r{}", self.base, intent.key, intent.closing);
         let usable = |entry: &&Entry| {
-            entry.intent == *intent && !matches!(entry.end, Some(End::Failed | End::Burnt))
+            entry.intent == *intent && !matches!(entry.end, Some(LoadEnd::Failed | LoadEnd::Burnt))
         };
         let found = entries.iter().find(usable).map(|entry| entry.job.clone());
         let job = found.unwrap_or_else(|| {
@@ -254,11 +248,12 @@ impl Journal for Memory {
         });
         let open = entries.iter().filter(same);
         let open = open.filter(|entry| entry.end.is_none() && entry.job != job);
-        let open = open.map(|entry| Open { job: entry.job.clone(), closing: entry.intent.closing });
-        Ok(Begun { open: open.collect(), job, known, jobs_today: 1, partitions: 1 })
+        let open =
+            open.map(|entry| OpenLoad { job: entry.job.clone(), closing: entry.intent.closing });
+        Ok(BegunLoad { open: open.collect(), job, known, jobs_today: 1, partitions: 1 })
     }
 
-    async fn end(&self, job: &str, end: End) -> Result<(), Error> {
+    async fn end(&self, job: &str, end: LoadEnd) -> Result<(), Error> {
         let mut entries = self.entries.lock().unwrap();
         for entry in entries.iter_mut().filter(|entry| entry.job == job) {
             entry.end.get_or_insert(end);
@@ -337,7 +332,7 @@ async fn rows_outside_the_partition_are_refused(place: Place) {
     let load = Load { key: FIVE.parse().unwrap(), ..other };
     let (kind, told) = place.refused(&load).await;
     assert_eq!(kind, ErrorKind::Data);
-    assert!(told.ends_with("2 of 2 rows lie outside the partition"), "{told}");
+    assert!(told.ends_with("2 of 2 rows are outside the partition"), "{told}");
 }
 
 async fn a_table_grows_columns_at_its_end_only(place: Place) {

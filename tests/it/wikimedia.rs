@@ -146,7 +146,7 @@ fn check_lake(project: &Project, day: &Day) {
     assert_eq!(tables::hive_partitions(&table).into_iter().collect::<Vec<_>>(), expected);
 }
 
-/// The log of each topic partition has no gap, and tells of every message.
+/// The log of each topic partition has no gap, and mentions every message.
 fn check_log(topic_partitions: usize, project: &Project, day: &Day) {
     let mut logs: BTreeMap<u32, Vec<Record>> = BTreeMap::new();
     for record in tables::records(&project.lake(), RAW) {
@@ -164,7 +164,7 @@ fn check_log(topic_partitions: usize, project: &Project, day: &Day) {
     assert_eq!(landed, day.events as u64);
 }
 
-/// Each hour has closed once, with exactly the files that lie in its folder.
+/// Each hour has closed once, with exactly the files that are in its folder.
 fn check_closings(project: &Project, day: &Day) {
     let closings = tables::closings(&project.lake(), RAW);
     let closed: Vec<_> = closings.keys().cloned().collect();

@@ -6,22 +6,16 @@
 //! what there was; links are made again from it. Nothing is synced: a killed emulator forgets
 //! nothing, a machine without power may.
 
-use crate::object::Object;
-use crate::object::Place;
+use crate::object::{Object, Place};
 use crate::state::Entry;
 use bytes::Bytes;
 use std::collections::BTreeSet;
-use std::fs;
 use std::fs::File;
-use std::io;
-use std::io::Read;
-use std::io::Seek;
-use std::io::SeekFrom;
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// No bucket's name begins with a dot.
 const OURS: &str = ".gcs-emulator";
@@ -55,7 +49,7 @@ impl Disk {
         whole.lines().map(entry).collect()
     }
 
-    /// Begins the journal anew with `entries`, and makes the folder agree with `live` objects.
+    /// Begins the journal again with `entries`, and makes the folder agree with `live` objects.
     pub fn begin(
         &self,
         entries: &[Entry],

@@ -5,15 +5,10 @@
 //! effect when its sender has given up. With a seed the same requests fail again.
 
 use crate::request::Request;
-use serde::Deserialize;
-use serde::Serialize;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::OwnedRwLockReadGuard;
-use tokio::sync::RwLock;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,8 +150,7 @@ fn mixed(seed: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderMap;
-    use axum::http::Method;
+    use axum::http::{HeaderMap, Method};
 
     fn faults(rule: &str) -> Faults {
         let faults = Faults::default();

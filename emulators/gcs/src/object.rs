@@ -1,10 +1,9 @@
-//! What is known of objects and buckets, as it stands in the journal.
+//! What is known of objects and buckets, as it is in the journal.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 

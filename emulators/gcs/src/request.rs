@@ -2,8 +2,7 @@
 
 use crate::object::Place;
 use crate::refusal::Refusal;
-use axum::http::HeaderMap;
-use axum::http::Method;
+use axum::http::{HeaderMap, Method};
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 

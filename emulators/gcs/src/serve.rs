@@ -1,22 +1,17 @@
 //! From a connection to an answer: the body is read, a fault is looked for, and then one blocking
 //! call does the work.
 
-use crate::fault::Fault;
-use crate::fault::Faults;
-use crate::fault::Kind;
-use crate::fault::Rule;
+use crate::fault::{Fault, Faults, Kind, Rule};
 use crate::json;
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::table::Table;
 use crate::xml;
 use axum::Router;
-use axum::body::Body;
-use axum::body::to_bytes;
+use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::Method;
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use std::io;
 use std::sync::Arc;

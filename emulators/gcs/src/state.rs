@@ -3,11 +3,8 @@
 //! [`State::apply`] is the only way in which it changes, while the emulator runs and when it starts.
 
 use crate::list::Versions;
-use crate::object::Bucket;
-use crate::object::Object;
-use crate::object::Place;
-use serde::Deserialize;
-use serde::Serialize;
+use crate::object::{Bucket, Object, Place};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

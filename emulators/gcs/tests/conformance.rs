@@ -5,29 +5,13 @@ mod started;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use object_store::CopyMode;
-use object_store::CopyOptions;
-use object_store::Error;
-use object_store::GetOptions;
-use object_store::GetResult;
-use object_store::ListResult;
-use object_store::MultipartUpload;
-use object_store::ObjectMeta;
-use object_store::ObjectStore;
-use object_store::ObjectStoreExt;
-use object_store::PutMode;
-use object_store::PutMultipartOptions;
-use object_store::PutOptions;
-use object_store::PutPayload;
-use object_store::PutResult;
-use object_store::Result;
-use object_store::StaticCredentialProvider;
-use object_store::UpdateVersion;
-use object_store::gcp::GcpCredential;
-use object_store::gcp::GoogleCloudStorage;
-use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::integration;
+use object_store::gcp::{GcpCredential, GoogleCloudStorage, GoogleCloudStorageBuilder};
 use object_store::path::Path;
+use object_store::{
+    CopyMode, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    Result, StaticCredentialProvider, UpdateVersion, integration,
+};
 use started::Emulator;
 use std::fmt;
 use std::sync::Arc;

@@ -5,8 +5,7 @@ mod started;
 
 use started::Emulator;
 use std::io::Write;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 #[test]
 fn googles_own_client_finds_what_it_finds_at_the_service() {

@@ -1,45 +1,27 @@
 //! A project of fixed files with a store of fixed facts, looked at on 2026-11-21 at 09:14:07Z.
 
-use crate::cli::args::Output;
-use crate::cli::context::Context;
-use crate::cli::screen::Times;
 use crate::clock::Clock;
 use crate::config;
 use crate::config::Environment;
 use crate::error::ErrorKind;
-use crate::model::commit::Closing;
-use crate::model::commit::Counts;
-use crate::model::commit::FORMAT;
-use crate::model::commit::File;
-use crate::model::commit::Members;
-use crate::model::commit::Publish;
-use crate::model::commit::Record;
-use crate::model::hive::Grain;
-use crate::model::hive::PartitionBy;
-use crate::model::hive::PartitionKey;
-use crate::model::name::Name;
-use crate::model::name::TableName;
-use crate::model::run::AttemptState;
-use crate::model::run::RunKind;
-use crate::model::run::RunState;
-use crate::model::run::TaskState;
-use crate::model::settings::Project;
+use crate::model::accepted::Accepted;
+use crate::model::attempt::{AttemptState, Ended, Failure, Process};
+use crate::model::closing::Circumstances;
+use crate::model::commit::{Closing, Counts, FORMAT, File, Members, Publish, Record};
+use crate::model::due::DueRange;
+use crate::model::hive::{Grain, PartitionBy, PartitionKey};
+use crate::model::name::{Name, TableName};
+use crate::model::project::Project;
+use crate::model::run::{Class, Input, Run, RunKind, RunState, Subject};
+use crate::model::stream::{StreamProgress, TopicPartitionProgress};
+use crate::model::task::TaskState;
 use crate::model::time::Micros;
 use crate::store::Store;
-use crate::store::attempts::Ended;
-use crate::store::attempts::Failure;
-use crate::store::attempts::Process;
-use crate::store::closings::Circumstances;
-use crate::store::closings::DueRange;
-use crate::store::dags::Accepted;
 use crate::store::progress::TaskChange;
-use crate::store::runs::Class;
-use crate::store::runs::Input;
 use crate::store::runs::Launch;
-use crate::store::runs::Of;
-use crate::store::runs::Run;
-use crate::store::streams::Progress;
-use crate::store::streams::TopicPartition;
+use crate::terminal::context::Context;
+use crate::terminal::print::Output;
+use crate::terminal::screen::Times;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -261,7 +243,7 @@ impl Bed {
             version: dag.version,
             kind: RunKind::Close,
             class: Class::Live,
-            of: Some(Of { table: raw(), grain, key, n, start, end, partial: false }),
+            subject: Some(Subject { table: raw(), grain, key, n, start, end, partial: false }),
             state: RunState::Queued,
             created: now,
             started: None,
@@ -373,14 +355,14 @@ impl Bed {
 
     async fn streams(&self) {
         let began = at("2026-11-21T06:02:11Z");
-        let place = |topic_partition, committed, end, watermark, seq| TopicPartition {
+        let place = |topic_partition, committed, end, watermark, seq| TopicPartitionProgress {
             topic_partition,
             committed,
             end,
             watermark: Some(at(watermark)),
             seq,
         };
-        let landing = Progress {
+        let landing = StreamProgress {
             rate: 37.2,
             lag: Some(212),
             watermark: Some(at("2026-11-21T09:13:57Z")),
@@ -399,13 +381,13 @@ impl Bed {
                 place(0, 1_204_331, 1_204_380, "2026-11-21T09:14:01Z", 412),
                 place(1, 1_201_877, 1_202_040, "2026-11-21T09:13:57Z", 411),
             ],
-            ..Progress::default()
+            ..StreamProgress::default()
         };
-        let collecting = Progress {
+        let collecting = StreamProgress {
             rate: 36.8,
             last_mark: Some(at("2026-11-21T09:14:03Z")),
             produced: 4_813_210,
-            ..Progress::default()
+            ..StreamProgress::default()
         };
         for (stream, progress) in [("wikimedia.land", landing), ("wikimedia.collect", collecting)] {
             let attempt = self.store.launch_stream(stream, began).await.unwrap().unwrap();

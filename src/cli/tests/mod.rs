@@ -2,25 +2,16 @@
 
 mod bed;
 
-use super::context::block_on;
-use super::dags;
-use super::lake;
-use super::partitions;
-use super::runs;
-use super::screen::Stamp;
-use super::screen::Times;
-use super::status;
 use super::status::Up;
-use super::streams;
-use super::why;
+use super::{dags, lake, partitions, runs, status, streams, why};
 use crate::error::Error;
 use crate::lake::verify::Severity;
 use crate::model::settings::LakeUrl;
 use crate::store::runs::Wanted;
-use bed::Bed;
-use bed::at;
-use bed::key;
-use bed::times;
+use crate::terminal::context::block_on;
+use crate::terminal::print;
+use crate::terminal::screen::{Stamp, Times};
+use bed::{Bed, at, key, times};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
@@ -156,7 +147,7 @@ fn partitions_show_of_an_hour_that_is_held_tells_by_whom() {
     let told = seen(async |bed| {
         let stream = bed.store.stream("wikimedia.collect").await?.unwrap();
         let note = "disconnected (HTTP 429), tries again in 38 s".to_owned();
-        let progress = crate::store::streams::Progress { note: Some(note), ..<_>::default() };
+        let progress = crate::model::stream::StreamProgress { note: Some(note), ..<_>::default() };
         let now = at("2026-11-21T09:14:00Z");
         bed.store.heartbeat(&stream.id, stream.epoch, &progress, now).await?;
         partition(bed, "2026-11-21T08", 0, 0).await
@@ -173,7 +164,7 @@ fn partitions_show_of_an_hour_that_closed_twice_has_both_runs() {
 fn a_key_of_another_grain_is_refused() {
     let told = seen(async |bed| {
         let error = partition(bed, "2026-11-20", 0, 0).await.unwrap_err();
-        Ok(super::print::error_text(&error))
+        Ok(print::error_text(&error))
     });
     insta::assert_snapshot!(told);
 }

@@ -3,18 +3,13 @@
 use super::probe::Probe;
 use super::{ANSWER_WAIT, Brokers, failed, no_topic, number};
 use crate::error::{Doing, Error, ErrorKind};
-use crate::kafka::TopicFacts;
-use crate::kafka::another_topic;
+use crate::kafka::{TopicFacts, another_topic};
 use crate::model::name::TopicName;
-use rdkafka::admin::AdminClient;
-use rdkafka::admin::AdminOptions;
-use rdkafka::admin::NewPartitions;
-use rdkafka::admin::NewTopic;
-use rdkafka::admin::ResourceSpecifier;
-use rdkafka::admin::TopicReplication;
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::error::KafkaError;
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
@@ -125,7 +120,7 @@ pub fn settings(
         }
         // A refusal comes as a topic without a setting, which there is not.
         Some(Ok(_)) | None => {
-            Err(Error::new(ErrorKind::Input, "the brokers tell this account none"))
+            Err(Error::new(ErrorKind::Input, "the brokers show this account none of them"))
         }
         Some(Err(code)) => Err(failed(KafkaError::Global(code))),
     };

@@ -9,15 +9,13 @@ use super::{Brokers, failed};
 use crate::error::{Doing, Error};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::BaseConsumer;
-use rdkafka::consumer::Consumer;
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// A broker that has not answered after all of them, 10 seconds, is taken for one that does not.
+/// A broker that has not answered after all of them, 10 seconds, counts as one that does not.
 const TRIES: usize = 100;
 const WAIT: Duration = Duration::from_millis(100);
 

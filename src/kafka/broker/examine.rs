@@ -1,13 +1,9 @@
 //! Does a cluster of real brokers do what we rely on? What is asked is elsewhere; here it is judged.
 
-use super::Brokers;
-use super::admin;
-use super::census::Broker;
-use super::census::census;
-use super::probe::Copies;
-use super::probe::Probe;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use super::census::{Broker, census};
+use super::probe::{Copies, Probe};
+use super::{Brokers, admin};
+use crate::error::{Error, ErrorKind};
 use crate::model::duration::show_duration;
 use crate::model::finding::Finding;
 use crate::model::name::TopicName;
@@ -66,7 +62,7 @@ impl Brokers<'_> {
         partitions: u32,
         retention: Duration,
     ) -> Finding {
-        let what = format!("topic {topic} is there, or can be created");
+        let what = format!("topic {topic} exists, or can be created");
         match admin::create(self, topic, partitions, retention, true) {
             Ok(()) => {
                 let remedy = "`tidemill up` creates it when its feed or stream starts";
@@ -82,10 +78,10 @@ impl Brokers<'_> {
 
 fn judge_broker(broker: &Broker) -> Finding {
     let Broker { id, address, takes } = broker;
-    let what = format!("broker {id}, {address}, takes the requests that we rely on");
+    let what = format!("broker {id}, {address}, accepts the requests that we rely on");
     if takes.is_empty() {
         let remedy =
-            "look whether it runs, and whether the address that it tells can be reached from here";
+            "check that it runs, and that the address that it announces can be reached from here";
         return Finding::bad(what, remedy).seen("it does not answer");
     }
     for (request, lowest, highest, purpose) in RELIED_ON {
@@ -93,9 +89,9 @@ fn judge_broker(broker: &Broker) -> Finding {
         if !fits {
             let seen = match takes.get(request) {
                 Some((from, to)) => format!(
-                    "it takes {request} {from} to {to}, for {purpose} we need {lowest} to {highest}"
+                    "it accepts {request} {from} to {to}; for {purpose} we need {lowest} to {highest}"
                 ),
-                None => format!("it takes no {request}, which we need for {purpose}"),
+                None => format!("it does not accept {request}, which we need for {purpose}"),
             };
             return Finding::bad(what, "Tidemill needs Kafka 2.8 or newer").seen(seen);
         }
@@ -111,7 +107,7 @@ fn outlives(topic: &TopicName) -> String {
     format!("topic {topic} outlives a broker")
 }
 
-/// `acknowledge`: how many copies must have an event before its feed is told so, if we may know.
+/// `acknowledge`: how many copies must have an event before its feed gets the acknowledgement, if we may know.
 fn judge_copies(topic: &TopicName, copies: &[Copies], acknowledge: Option<usize>) -> Finding {
     let what = outlives(topic);
     if let Some(part) = copies.iter().find(|part| !part.led) {
@@ -124,10 +120,10 @@ fn judge_copies(topic: &TopicName, copies: &[Copies], acknowledge: Option<usize>
     if let Some(part) = copies.iter().find(|part| part.in_step < part.all) {
         let Copies { topic_partition, all, in_step, .. } = part;
         let seen =
-            format!("topic partition {topic_partition} has {in_step} of {all} copies in step");
+            format!("topic partition {topic_partition} has {in_step} of {all} copies in sync");
         if *in_step < least {
             let remedy = "start the brokers that are away: no feed can write now";
-            return Finding::bad(what, remedy).seen(format!("{seen}, and writes want {least}"));
+            return Finding::bad(what, remedy).seen(format!("{seen}, and writes need {least}"));
         }
         return Finding::warning(what, "look at the brokers that are away or lag").seen(seen);
     }
@@ -139,7 +135,8 @@ fn judge_copies(topic: &TopicName, copies: &[Copies], acknowledge: Option<usize>
         }
         (all, Some(least)) if least >= all => {
             let remedy = format!("set min.insync.replicas = {} on the topic", all - 1);
-            let seen = format!("writes want all {all} copies, so one broker away stops every feed");
+            let seen =
+                format!("writes need all {all} copies, so one missing broker stops every feed");
             Finding::warning(what, remedy).seen(seen)
         }
         (all, Some(1)) => {
@@ -149,9 +146,9 @@ fn judge_copies(topic: &TopicName, copies: &[Copies], acknowledge: Option<usize>
             Finding::warning(what, remedy).seen(seen)
         }
         (all, Some(least)) => {
-            Finding::good(what).seen(format!("{all} copies in step, writes want {least}"))
+            Finding::good(what).seen(format!("{all} copies in sync, writes need {least}"))
         }
-        (all, None) => Finding::good(what).seen(format!("{all} copies in step")),
+        (all, None) => Finding::good(what).seen(format!("{all} copies in sync")),
     }
 }
 
@@ -230,7 +227,7 @@ mod tests {
     #[test]
     fn a_broker_that_is_too_old_or_silent_is_bad() {
         check(&judge_broker(&broker(&takes(12))), Health::Good, "Kafka 3.1 or newer");
-        let old = "it takes Metadata 0 to 9, for topic ids we need 10 to 13";
+        let old = "it accepts Metadata 0 to 9; for topic ids we need 10 to 13";
         check(&judge_broker(&broker(&takes(9))), Health::Bad, old);
         check(&judge_broker(&broker(&[])), Health::Bad, "it does not answer");
     }
@@ -239,7 +236,7 @@ mod tests {
     fn a_broker_that_has_forgotten_what_our_client_speaks_is_bad() {
         let mut takes = takes(12);
         takes[4].1 = 5;
-        let seen = "it takes CreateTopics 5 to 13, for topics with as many copies as the brokers give \
+        let seen = "it accepts CreateTopics 5 to 13; for topics with as many copies as the brokers give \
                     by default we need 4 to 4";
         check(&judge_broker(&broker(&takes)), Health::Bad, seen);
     }
@@ -250,23 +247,23 @@ mod tests {
 
     #[test]
     fn copies_and_acknowledgements_are_judged_together() {
-        let good = "3 copies in step, writes want 2";
+        let good = "3 copies in sync, writes need 2";
         let cases = [
             (copies(3, 3), Some(2), Health::Good, good),
-            (copies(3, 3), None, Health::Good, "3 copies in step"),
+            (copies(3, 3), None, Health::Good, "3 copies in sync"),
             (copies(1, 1), Some(1), Health::Warning, "it has one copy"),
-            (copies(3, 2), Some(2), Health::Warning, "topic partition 3 has 2 of 3 copies in step"),
+            (copies(3, 2), Some(2), Health::Warning, "topic partition 3 has 2 of 3 copies in sync"),
             (
                 copies(3, 1),
                 Some(2),
                 Health::Bad,
-                "topic partition 3 has 1 of 3 copies in step, and writes want 2",
+                "topic partition 3 has 1 of 3 copies in sync, and writes need 2",
             ),
             (
                 copies(3, 3),
                 Some(3),
                 Health::Warning,
-                "writes want all 3 copies, so one broker away stops every feed",
+                "writes need all 3 copies, so one missing broker stops every feed",
             ),
             (
                 copies(3, 3),

@@ -1,18 +1,15 @@
-//! What librdkafka's callbacks tell a group member, put down for its own thread.
+//! What librdkafka's callbacks report to a group member, kept for its own thread.
 //!
 //! librdkafka waits for an assign or an unassign after each rebalance. It comes from `start` and
 //! `release`, when the lake has said where to begin, or has committed: never from the callback.
 
 use super::probe::IdWatch;
 use crate::kafka::Change;
-use rdkafka::ClientContext;
-use rdkafka::TopicPartitionList;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::BaseConsumer;
-use rdkafka::consumer::Consumer;
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, TopicPartitionList};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::{debug, warn};

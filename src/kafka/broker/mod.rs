@@ -14,19 +14,13 @@ pub use producer::BrokerProducer;
 pub use source::BrokerSource;
 
 use crate::error::{Error, ErrorKind};
-use crate::kafka::MARK_HEADER;
-use crate::kafka::Mark;
-use crate::kafka::Message;
-use crate::kafka::SPREAD_HEADER;
-use crate::kafka::TopicFacts;
+use crate::kafka::{MARK_HEADER, Mark, Message, SPREAD_HEADER, TopicFacts};
 use crate::model::name::TopicName;
 use crate::model::time::Micros;
 use rdkafka::Message as _;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::BorrowedHeaders;
-use rdkafka::message::BorrowedMessage;
-use rdkafka::message::Headers;
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Asks the brokers about a topic, outside of any group.
 //!
-//! Neither rust-rdkafka nor librdkafka's safe surface tells a topic's id; librdkafka knows it (since
+//! Neither rust-rdkafka nor librdkafka's safe interface has a topic's id; librdkafka knows it (since
 //! 2.4) and says so in its debug log, `Topic x changed id from AAA… to …`, whenever it learns one.
 //! That line is where [`IdWatch`] reads it: the only way that works over every security protocol
 //! without `unsafe`. The wording is pinned by Cargo.lock and by the conformance suite.
@@ -11,18 +11,12 @@ use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::TopicFacts;
 use crate::model::name::TopicName;
 use crate::model::time::Micros;
-use rdkafka::ClientContext;
-use rdkafka::Offset;
-use rdkafka::TopicPartitionList;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::BaseConsumer;
-use rdkafka::consumer::Consumer;
-use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
-use rdkafka::error::KafkaResult;
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::sync::Mutex;
 use std::time::Duration;
 use tracing::{debug, error, warn};
@@ -30,7 +24,7 @@ use tracing::{debug, error, warn};
 /// How often the log is looked at for the id that must be in it.
 const LOG_TRIES: usize = 200;
 const LOG_WAIT: Duration = Duration::from_millis(10);
-/// A question is asked anew so often within [`ANSWER_WAIT`]: between two tries a refusal is seen.
+/// A question is asked again so often within [`ANSWER_WAIT`]: between two tries a refusal is seen.
 const TRIES: u32 = 3;
 /// How often what they may have said is looked for after each.
 const WORD_TRIES: usize = 10;
@@ -162,13 +156,13 @@ impl Probe {
         }
         let partitions = u32::try_from(found.partitions().len()).unwrap_or(u32::MAX);
         for _ in 0..LOG_TRIES {
-            // The answer's log line lies in the queue now. Nothing else is: nothing is assigned.
+            // The answer's log line is in the queue now. Nothing else is: nothing is assigned.
             let _ = self.client.poll(LOG_WAIT);
             if let Some(id) = self.client.context().id() {
                 return Ok(Some(TopicFacts { id, partitions }));
             }
         }
-        Err(Error::new(ErrorKind::Unavailable, "the brokers tell no topic id")
+        Err(Error::new(ErrorKind::Unavailable, "the brokers report no topic id")
             .remedy("Tidemill needs Kafka 2.8 or newer"))
     }
 

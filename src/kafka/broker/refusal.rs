@@ -1,7 +1,7 @@
 //! Why the brokers refuse us, for librdkafka alone would not say.
 //!
-//! With a wrong password it tries again for ever, and whoever asks only hears that nobody has
-//! answered. What it was told goes to a callback, where [`Refusal`] keeps it; beside it the newest reason
+//! With a wrong password it tries again for ever, and the asker only hears that nobody has
+//! answered. The refusal goes to a callback, where [`Refusal`] keeps it; beside it the newest reason
 //! why a broker could not be reached, which is worth telling where none has answered.
 
 use crate::error::{Error, ErrorKind};
@@ -9,7 +9,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::sync::Mutex;
 use tracing::debug;
 
-/// What was heard since the last answer. Never a secret.
+/// What the brokers said since the last answer. Never a secret.
 #[derive(Debug, Default)]
 pub struct Refusal(Mutex<Heard>);
 
@@ -34,7 +34,7 @@ impl Refusal {
         }
     }
 
-    /// They have answered: what was heard before is over.
+    /// They have answered: earlier refusals no longer count.
     pub fn forget(&self) {
         *self.0.lock().expect("no panic holds it") = Heard::default();
     }
@@ -72,7 +72,7 @@ impl Refusal {
     }
 }
 
-/// Whether a person must mend it: an account that is refused, a certificate that is not trusted.
+/// Whether a person must fix it: an account that is refused, a certificate that is not trusted.
 pub fn refuses(code: Option<RDKafkaErrorCode>) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(code, Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL))

@@ -1,24 +1,16 @@
 //! A member of a Kafka consumer group as a [`Source`].
 
-use super::group::GroupContext;
-use super::group::intersection;
+use super::group::{GroupContext, intersection};
 use super::probe::Probe;
 use super::refusal::refuses;
 use super::{ANSWER_WAIT, Brokers, failed, message, no_topic, number, passes};
 use crate::error::{Doing, Error, ErrorKind};
-use crate::kafka::Change;
-use crate::kafka::Message;
-use crate::kafka::Source;
-use crate::kafka::TopicFacts;
-use crate::kafka::another_topic;
+use crate::kafka::{Change, Message, Source, TopicFacts, another_topic};
 use crate::model::name::TopicName;
 use crate::model::time::Micros;
-use rdkafka::Offset;
-use rdkafka::TopicPartitionList;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::BaseConsumer;
-use rdkafka::consumer::CommitMode;
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tracing::warn;
@@ -68,8 +60,8 @@ pub struct BrokerSource {
     begun: BTreeMap<u32, Begun>,
 }
 
-/// Where `start` said. Until something comes from there, librdkafka tells no position, or the one
-/// that it had before, which must never be taken for ours.
+/// Where `start` said. Until something comes from there, librdkafka reports no position, or the one
+/// that it had before, which must never be used as ours.
 struct Begun {
     offset: i64,
     stale: Option<i64>,
@@ -176,7 +168,7 @@ impl Source for BrokerSource {
             }
             match polled {
                 Some(Ok(polled)) => each(message(&polled)),
-                // An account that stays refused is told when the topic is asked for next.
+                // An account that stays refused is reported when the topic is asked for next.
                 Some(Err(error)) if passes(&error) || refuses(error.rdkafka_error_code()) => {
                     warn!(%error, "the brokers are hard to reach");
                 }

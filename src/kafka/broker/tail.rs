@@ -6,15 +6,13 @@ use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::Message;
 use crate::model::name::TopicName;
 use crate::model::time::Micros;
-use rdkafka::Offset;
-use rdkafka::TopicPartitionList;
-use rdkafka::consumer::BaseConsumer;
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 const WAIT: Duration = Duration::from_millis(100);
-/// Without a message for so many waits, the brokers are taken for gone.
+/// Without a message for so many waits, the brokers count as gone.
 const SILENT_WAITS_MAX: usize = 300;
 
 const FIXED: [(&str, &str); 7] = [

@@ -3,8 +3,7 @@
 //! A frame has no offset: it is the segment's first offset plus the frame's place in it, so a
 //! producer can encode before it knows where its messages will stand.
 
-use crate::kafka::Mark;
-use crate::kafka::Outgoing;
+use crate::kafka::{Mark, Outgoing};
 use crate::model::time::Micros;
 
 /// Length and CRC-32 of the body, both little-endian.

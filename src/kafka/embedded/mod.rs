@@ -25,9 +25,7 @@ pub use source::EmbeddedSource;
 pub use writer::Writer;
 
 use crate::error::{Doing, Error, ErrorKind};
-use crate::kafka::Message;
-use crate::kafka::TopicFacts;
-use crate::kafka::another_topic;
+use crate::kafka::{Message, TopicFacts, another_topic};
 use crate::model::name::TopicName;
 use crate::model::time::Micros;
 use ends::{End, EndsFile};

@@ -1,9 +1,8 @@
 //! Reads one topic partition in order, from its segments into the callback without a copy.
 
-use super::disk;
 use super::ends::End;
 use super::frame::{self, Decoded, Stored};
-use super::segments;
+use super::{disk, segments};
 use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::Message;
 use crate::model::time::Micros;

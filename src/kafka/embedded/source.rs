@@ -1,16 +1,13 @@
 //! The embedded topic log as a [`Source`].
 
-use super::Topic;
 use super::ends::{End, EndsFile};
 use super::group::Member;
 use super::reader::{self, Reader};
-use super::segments;
+use super::{Topic, segments};
+use crate::backoff::{Backoff, Pauses};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
-use crate::kafka::Change;
-use crate::kafka::Message;
-use crate::kafka::Source;
-use crate::kafka::TopicFacts;
+use crate::kafka::{Change, Message, Source, TopicFacts};
 use crate::model::time::Micros;
 use std::thread;
 use std::time::Duration;
@@ -19,8 +16,7 @@ use std::time::Duration;
 const LOOK_EVERY: Duration = Duration::from_millis(400);
 /// How long a silent topic is left alone, growing while it stays silent: it bounds both the latency
 /// and the idle wake-ups.
-const PAUSE_MIN: Duration = Duration::from_millis(1);
-const PAUSE_MAX: Duration = Duration::from_millis(40);
+const LOOKS: Backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(40));
 
 pub struct EmbeddedSource {
     topic: Topic,
@@ -30,7 +26,8 @@ pub struct EmbeddedSource {
     readers: Vec<Option<Reader>>,
     /// The topic partition that reads first, so that none starves.
     turn: usize,
-    pause: Duration,
+    /// Before it is looked again, while there is nothing.
+    pauses: Pauses,
     clock: Clock,
     looked: Option<Micros>,
 }
@@ -47,7 +44,7 @@ impl EmbeddedSource {
             member,
             readers,
             turn: 0,
-            pause: PAUSE_MIN,
+            pauses: LOOKS.pauses(),
             clock,
             looked: None,
         })
@@ -118,14 +115,13 @@ impl Source for EmbeddedSource {
             }
             self.ends_file.read_shared(&mut self.ends)?;
             if self.hand_over(max, each)? > 0 {
-                self.pause = PAUSE_MIN;
+                self.pauses = LOOKS.pauses();
                 return Ok(Vec::new());
             }
             if now >= deadline {
                 return Ok(Vec::new());
             }
-            thread::sleep(self.pause.min(deadline.since(now)));
-            self.pause = (self.pause * 2).min(PAUSE_MAX);
+            thread::sleep(self.pauses.longer().min(deadline.since(now)));
             now = self.now();
         }
     }

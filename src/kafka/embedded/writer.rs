@@ -1,15 +1,10 @@
 //! The embedded topic log as a [`Producer`]: sends are gathered, written and synced together.
 
-use super::Topic;
-use super::disk;
 use super::ends::{End, EndsFile};
-use super::frame;
-use super::retention;
-use super::segments;
+use super::{Topic, disk, frame, retention, segments};
 use crate::clock::Clock;
 use crate::error::{Doing, Error, ErrorKind};
-use crate::kafka::Outgoing;
-use crate::kafka::Producer;
+use crate::kafka::{Outgoing, Producer};
 use crate::model::time::Micros;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -97,7 +92,7 @@ impl Writer {
         }
         self.lock.lock().map_err(disk)?;
         let written = self.append().doing(|| format!("append to topic {}", self.topic.name));
-        // What was half-written is cut or kept by whoever looks next; it must not be sent twice.
+        // What was half-written is cut or kept by any process that looks next; it must not be sent twice.
         self.broken = written.is_err();
         self.lock.unlock().map_err(disk)?;
         written
@@ -259,7 +254,7 @@ impl Producer for Writer {
     }
 
     fn settle(&mut self) -> Result<(), Error> {
-        Ok(()) // What is written is read by whoever comes next.
+        Ok(()) // What is written is read by the next process.
     }
 
     fn look(&mut self) -> Result<(), Error> {

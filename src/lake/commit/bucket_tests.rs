@@ -1,11 +1,10 @@
 //! Writers of one log in a bucket that answers late, wrongly or not at all, under the eyes of a
 //! plain lister.
 
-use super::super::bucket::Patience;
+use super::super::place::gcs::Patience;
 use super::super::testing::Emulator;
 use super::kill_tests::visible;
-use super::test_writer::Planted;
-use super::test_writer::land_all;
+use super::test_writer::{Planted, land_all};
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -1,11 +1,8 @@
 //! What must be true of a record before it is created, for it can't be taken back.
 
 use super::super::paths::Place;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::commit::FORMAT;
-use crate::model::commit::File;
-use crate::model::commit::Record;
+use crate::error::{Error, ErrorKind};
+use crate::model::commit::{FORMAT, File, Record};
 use std::collections::BTreeSet;
 
 /// Whether `record` may follow `last` in the log at `place`.
@@ -32,7 +29,7 @@ pub fn own_rules(place: &Place, record: &Record) -> Option<String> {
         return Some(format!("the counts do not add up: {counts:?}"));
     }
     if counts.read > start.abs_diff(*end) {
-        return Some(format!("{} messages cannot lie in offsets {start}..{end}", counts.read));
+        return Some(format!("{} messages cannot be in offsets {start}..{end}", counts.read));
     }
     if rows != counts.landed {
         return Some(format!("the files hold {rows} rows, and {} have landed", counts.landed));
@@ -44,7 +41,7 @@ pub fn own_rules(place: &Place, record: &Record) -> Option<String> {
         ));
     }
     if record.files.iter().any(|file| file.key.is_none()) {
-        return Some("a file lies in no hive partition".into());
+        return Some("a file is in no hive partition".into());
     }
     let mut names = BTreeSet::new();
     record.files.iter().chain(&record.quarantine).find_map(|file| {
@@ -86,13 +83,12 @@ fn order(last: Option<&Record>, record: &Record) -> Option<String> {
     if *watermark < last.watermark {
         return Some(format!("its watermark goes back from {:?} to {watermark:?}", last.watermark));
     }
-    (last.marked && !record.marked).then(|| "it forgets that marks were seen".into())
+    (last.marked && !record.marked).then(|| "it no longer says that marks were seen".into())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing::place;
-    use super::super::super::testing::record;
+    use super::super::super::testing::{place, record};
     use super::*;
     use crate::model::time::Micros;
 
@@ -159,7 +155,7 @@ mod tests {
                 next.counts.read += 1;
                 next.counts.landed += 1;
             },
-            "cannot lie in offsets",
+            "cannot be in offsets",
         );
         check(None, |next| next.files[0].rows -= 1, "rows, and");
     }

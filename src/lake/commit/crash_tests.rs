@@ -1,23 +1,12 @@
 //! A writer that is killed at every call to the store, and the next one that takes over.
 
-use super::super::Created;
-use super::super::Lake;
-use super::super::paths;
-use super::super::testing::TOPIC_ID;
-use super::super::testing::closing;
-use super::super::testing::crash_at_every_call;
-use super::super::testing::memory;
-use super::super::testing::output;
-use super::super::testing::record_of;
-use super::super::testing::trouble_at_every_request;
-use super::Append;
-use super::Log;
-use super::NewFile;
-use super::Tip;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::commit::File;
-use crate::model::commit::Record;
+use super::super::testing::{
+    TOPIC_ID, closing, crash_at_every_call, memory, output, record_of, trouble_at_every_request,
+};
+use super::super::{Created, Lake, paths};
+use super::{Append, Log, NewFile, Tip};
+use crate::error::{Error, ErrorKind};
+use crate::model::commit::{File, Record};
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 

@@ -3,26 +3,19 @@
 
 use super::super::Lake;
 use super::super::testing::output;
-use super::test_writer::Planted;
-use super::test_writer::land_all;
+use super::test_writer::{Planted, land_all};
 use crate::clock::Clock;
 use crate::model::settings::LakeUrl;
-use rand::RngExt;
-use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use rustix::process::Pid;
-use rustix::process::Signal;
-use rustix::process::kill_process;
+use rand::{RngExt, SeedableRng};
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
-use std::process::Child;
-use std::process::Command;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 const OFFSETS: i64 = 240;
-/// Kills, stops and wake-ups, all told; then the writers are left alone.
+/// Kills, stops and wake-ups, in total; then the writers are left alone.
 const BLOWS: u32 = 24;
 const CHILD: &str = "TIDEMILL_TEST_LAKE_WRITER";
 

@@ -1,19 +1,13 @@
 //! The log of one topic partition of one output.
 
-use super::super::Lake;
 use super::super::create::Created;
-use super::super::decode;
-use super::super::encode;
-use super::super::paths;
 use super::super::paths::Place;
+use super::super::{Lake, decode, encode, paths};
 use super::check;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Doing, Error, ErrorKind};
 use crate::model::commit::Record;
 use crate::model::name::TableName;
-use futures::StreamExt;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 
 /// How many records are read at once when a log is read from far behind.
 const READ_AHEAD_MAX: usize = 16;

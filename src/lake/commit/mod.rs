@@ -10,21 +10,17 @@ mod log;
 mod publish;
 mod stage;
 
-pub use log::Append;
-pub use log::Log;
-pub use log::Tip;
-pub use log::Unpublished;
+pub use log::{Append, Log, Tip, Unpublished};
 pub(super) use publish::shown_on_commit;
 pub use stage::NewFile;
-pub(super) use stage::checksum;
 
 /// What decides here, for the model check to drive.
 #[cfg(test)]
 pub(crate) mod decisions {
     pub(crate) use super::check::follows;
-    pub(crate) use super::publish::Heard as PublishHeard;
-    pub(crate) use super::publish::Step as PublishStep;
-    pub(crate) use super::publish::next as publish_next;
+    pub(crate) use super::publish::{
+        Heard as PublishHeard, Step as PublishStep, next as publish_next,
+    };
     pub(crate) use super::stage::garbage;
 }
 

@@ -4,18 +4,10 @@
 //! complete, so as long as one of the two exists nothing is lost; and when both are gone, only a
 //! closing that lists the file can tell that it had been published.
 
-use super::super::CALLS_MAX;
-use super::super::Lake;
+use super::super::{CALLS_MAX, Lake, at_once};
 use crate::crash;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::commit::Closing;
-use crate::model::commit::File;
-use crate::model::commit::Publish;
-use crate::model::commit::Record;
-use futures::StreamExt;
-use futures::TryStreamExt;
+use crate::error::{Doing, Error, ErrorKind};
+use crate::model::commit::{Closing, File, Publish, Record};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
@@ -92,19 +84,16 @@ impl Lake {
     /// Makes the files of a committed record visible, but for those that wait for a closing. Anyone
     /// may, at any time, again and again.
     pub async fn publish(&self, record: &Record) -> Result<(), Error> {
-        // Made beforehand: a closure held across `await` hides that the future may change threads.
-        let publish: Vec<_> = shown_on_commit(record)
-            .map(|file| self.publish_file(Named::Record(record), file))
-            .collect();
-        futures::stream::iter(publish).buffer_unordered(CALLS_MAX).try_collect().await
+        let files = shown_on_commit(record);
+        let publish = files.map(|file| self.publish_file(Named::Record(record), file)).collect();
+        at_once(CALLS_MAX, publish).await.map(drop)
     }
 
     /// Makes the sorted files that a closing adds visible, likewise.
     pub(in super::super) async fn publish_added(&self, closing: &Closing) -> Result<(), Error> {
         let added = closing.compaction.iter().flat_map(|compaction| &compaction.added);
-        let publish: Vec<_> =
-            added.map(|file| self.publish_file(Named::Closing(closing), file)).collect();
-        futures::stream::iter(publish).buffer_unordered(CALLS_MAX).try_collect().await
+        let publish = added.map(|file| self.publish_file(Named::Closing(closing), file)).collect();
+        at_once(CALLS_MAX, publish).await.map(drop)
     }
 
     async fn publish_file(&self, named: Named<'_>, file: &File) -> Result<(), Error> {

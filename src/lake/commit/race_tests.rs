@@ -5,33 +5,18 @@
 //! the shortest list of moves that shows it and can be replayed. Bugs planted on purpose must be
 //! found, or these tests would prove nothing.
 
-use super::super::Lake;
-use super::super::paths;
-use super::super::testing::Fault;
-use super::super::testing::SteppedStore;
-use super::super::testing::memory;
-use super::super::testing::output;
-use super::super::testing::place;
-use super::super::testing::through;
-use super::test_writer::Planted;
-use super::test_writer::land_all;
-use super::test_writer::log_of;
+use super::super::testing::{Fault, SteppedStore, memory, output, place, through};
+use super::super::{Lake, paths};
+use super::test_writer::{Planted, land_all, log_of};
 use crate::error::Error;
-use futures::FutureExt;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use object_store::ObjectStoreExt;
 use proptest::prelude::*;
-use proptest::test_runner::Config;
-use proptest::test_runner::RngAlgorithm;
-use proptest::test_runner::TestRng;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use std::collections::BTreeSet;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::task::Context;
-use std::task::Poll;
-use std::task::Waker;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 
 /// Offsets to land.
 const OFFSETS: i64 = 12;

@@ -1,27 +1,18 @@
 //! Uploads files to where nobody looks, and clears away those that no record names.
 
-use super::super::CALLS_MAX;
-use super::super::Lake;
+use super::super::{CALLS_MAX, Lake, at_once};
 use super::log::Log;
+use crate::checksum::Checksum;
 use crate::crash;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::commit::File;
-use crate::model::commit::Record;
+use crate::error::{Doing, Error, ErrorKind};
+use crate::model::commit::{File, Record};
 use crate::model::hive::PartitionKey;
 use crate::model::time::EventTime;
-use futures::StreamExt;
-use futures::TryStreamExt;
 use futures::stream::BoxStream;
-use object_store::ObjectMeta;
-use object_store::ObjectStoreExt;
-use object_store::PutPayload;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use sha2::Digest;
-use sha2::Sha256;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use object_store::{ObjectMeta, ObjectStoreExt, PutPayload};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many staged objects, and their records, a sweep holds in memory at once. A stage holds what a
 /// few lives left, and all that waits for a closing.
@@ -112,10 +103,8 @@ impl Staged<'_> {
                 staged.entry(seq).or_default().push(path);
             }
         }
-        // Made beforehand: a closure held across `await` hides that the future may change threads.
-        let reads: Vec<_> = staged.keys().copied().map(|seq| self.log.read(seq)).collect();
-        let records: Vec<Option<Record>> =
-            futures::stream::iter(reads).buffered(CALLS_MAX).try_collect().await?;
+        let reads = staged.keys().copied().map(|seq| self.log.read(seq)).collect();
+        let records: Vec<Option<Record>> = at_once(CALLS_MAX, reads).await?;
         // Records have no gaps: none of a later number exists either.
         let records = records.into_iter().map_while(|record| record);
         let with_staged = |record: Record| {
@@ -169,18 +158,31 @@ impl Lake {
         if self.size(path).await? != Some(bytes) {
             return Ok(false);
         }
-        match self.read(path).await? {
-            Some(found) => Ok(self::checksum(found.into()).await? == checksum),
-            None => Ok(false),
-        }
+        Ok(self.digest(path).await?.is_some_and(|found| found == checksum))
+    }
+
+    /// The SHA-256 of an object, read piece by piece; `None` if there is no such object.
+    async fn digest(&self, path: &Path) -> Result<Option<String>, Error> {
+        let call = || async {
+            let got = match self.objects().get(path).await {
+                Ok(got) => got,
+                Err(object_store::Error::NotFound { .. }) => return Ok(None),
+                Err(error) => return Err(Error::from(error)),
+            };
+            let (mut pieces, mut checksum) = (got.into_stream(), Checksum::default());
+            while let Some(piece) = pieces.try_next().await? {
+                checksum.add(&piece);
+            }
+            Ok(Some(checksum.finish()))
+        };
+        self.retry().run(call).await.doing(|| format!("read {path}"))
     }
 }
 
 impl Lake {
     pub(in super::super) async fn delete_all(&self, paths: &[Path]) -> Result<(), Error> {
-        // Made beforehand: a closure held across `await` hides that the future may change threads.
-        let delete: Vec<_> = paths.iter().map(|path| self.delete(path)).collect();
-        futures::stream::iter(delete).buffer_unordered(CALLS_MAX).try_collect().await
+        let delete = paths.iter().map(|path| self.delete(path)).collect();
+        at_once(CALLS_MAX, delete).await.map(drop)
     }
 }
 
@@ -198,9 +200,9 @@ const HASHED_HERE_MAX: usize = 256 << 10;
 pub async fn checksum(payload: PutPayload) -> Result<String, Error> {
     let bytes = payload.content_length();
     let digest = move || {
-        let mut digest = Sha256::new();
-        payload.iter().for_each(|chunk| digest.update(chunk));
-        format!("{:x}", digest.finalize())
+        let mut checksum = Checksum::default();
+        payload.iter().for_each(|chunk| checksum.add(chunk));
+        checksum.finish()
     };
     if bytes <= HASHED_HERE_MAX {
         return Ok(digest());
@@ -213,8 +215,7 @@ pub async fn checksum(payload: PutPayload) -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing::place;
-    use super::super::super::testing::record;
+    use super::super::super::testing::{place, record};
     use super::*;
 
     #[test]

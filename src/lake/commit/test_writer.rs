@@ -1,16 +1,9 @@
 //! A writer for tests: what the stream does around this module, with offsets for rows.
 
 use super::super::Lake;
-use super::super::testing::TOPIC_ID;
-use super::super::testing::output;
-use super::super::testing::record_of;
-use super::Append;
-use super::Log;
-use super::NewFile;
-use super::Tip;
-use super::Unpublished;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use super::super::testing::{TOPIC_ID, output, record_of};
+use super::{Append, Log, NewFile, Tip, Unpublished};
+use crate::error::{Error, ErrorKind};
 use crate::model::commit::Record;
 
 /// What is wrong on purpose.
@@ -23,7 +16,7 @@ pub enum Planted {
     PublishFirst,
     /// A writer takes a refusal for a success.
     TheirsIsOurs,
-    /// A writer goes on after the record that beat it without looking whether it is published.
+    /// A writer continues after the record that beat it without looking whether it is published.
     NoRecovery,
 }
 

@@ -1,28 +1,18 @@
-//! Replacing an output in a bucket: every step names the generation that it replaces.
+//! Replacing an output by compare and set: every step names the version that it replaces.
 //!
 //! The number is written by compare-and-set, so an older closing can't follow a newer one. The object
-//! is then put in place by a compare-and-set of its own, whose generation is looked up *before* the
+//! is then put in place by a compare-and-set of its own, whose version is looked up *before* the
 //! number is read again: were it looked up after, a writer that paused in between would replace a
 //! newer output by its own. Who loses looks again, and gives up once the number is another's.
 
-use super::super::Lake;
-use super::super::bucket::Bucket;
-use super::super::decode;
-use super::super::encode;
-use super::super::paths;
-use super::NewOutput;
-use super::fence;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::commit::FORMAT;
-use crate::model::commit::Output;
-use crate::model::commit::OutputFile;
+use super::super::place::Swap;
+use super::super::{Lake, decode, encode, paths};
+use super::{NewOutput, fence};
+use crate::error::{Doing, Error, ErrorKind};
+use crate::model::commit::{FORMAT, Output, OutputFile};
 use bytes::Bytes;
-use object_store::ObjectStoreExt;
-use object_store::PutMode;
-use object_store::UpdateVersion;
 use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutMode, UpdateVersion};
 
 /// What a conditional write found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +46,9 @@ fn next(before: Option<&Output>, ours: &Output) -> Result<Step, Error> {
 }
 
 fn lost(place: &Path) -> Error {
-    let problem = format!("{place} is not the object that was staged for it, and that is gone");
+    let problem = format!(
+        "{place} is not the object that was staged for it, and the staged object is missing"
+    );
     Error::new(ErrorKind::Data, problem).remedy("clear the run that made it: it runs again")
 }
 
@@ -64,19 +56,19 @@ impl Lake {
     /// See [`Lake::replace_output`].
     pub(super) async fn replace_compared(
         &self,
-        bucket: &Bucket,
+        swap: &dyn Swap,
         new: NewOutput,
     ) -> Result<Output, Error> {
         let NewOutput { table, key, n, run, input, content } = new;
         // Before anything is uploaded: the common refusal costs one read.
         fence(self.read_output(&table, &key).await?.as_ref(), n)?;
         let file = match content {
-            Some((payload, rows)) => Some(self.stage_output(&table, &key, n, payload, rows).await?),
+            Some((file, rows)) => Some(self.stage_output(&table, &key, n, &file, rows).await?),
             None => None,
         };
         let output = Output { format: FORMAT, table, key, n, run, input, file };
         let replaced = match self.claim(&output).await {
-            Ok(()) => self.settle_compared(bucket, &output).await,
+            Ok(()) => self.settle_compared(swap, &output).await,
             Err(error) => Err(error),
         };
         let lost = match replaced {
@@ -96,11 +88,11 @@ impl Lake {
     /// Puts the output in place that the number tells of, and returns it, or a newer one's.
     pub(super) async fn settled_output(
         &self,
-        bucket: &Bucket,
+        swap: &dyn Swap,
         mut output: Output,
     ) -> Result<Option<Output>, Error> {
         loop {
-            if self.settle_compared(bucket, &output).await? == Settled::Ours {
+            if self.settle_compared(swap, &output).await? == Settled::Ours {
                 return Ok(Some(output));
             }
             match self.read_output(&output.table, &output.key).await? {
@@ -129,21 +121,21 @@ impl Lake {
         }
     }
 
-    async fn settle_compared(&self, bucket: &Bucket, output: &Output) -> Result<Settled, Error> {
+    async fn settle_compared(&self, swap: &dyn Swap, output: &Output) -> Result<Settled, Error> {
         let place = paths::output(&output.table, &output.key);
         // First, so that nobody copies an older output to where we are about to delete: a name
-        // without an object has no generation to tell before from after.
+        // without an object has no version to tell before from after.
         self.clear_outrun(output).await?;
         loop {
             // In this order, or a pause in between lets the older replace the newer.
-            let there = self.generation(&place).await?;
+            let there = self.version(&place).await?;
             let number = self.read_output(&output.table, &output.key).await?;
             if number.as_ref() != Some(output) {
                 return Ok(Settled::Superseded);
             }
             let written = match (&output.file, there.as_deref()) {
-                (Some(file), there) => self.put_staged(bucket, file, &place, there).await?,
-                (None, Some(there)) => self.delete_generation(bucket, &place, there).await?,
+                (Some(file), there) => self.put_staged(swap, file, &place, there).await?,
+                (None, Some(there)) => self.delete_if(swap, &place, there).await?,
                 (None, None) => Written::Done,
             };
             match (written, &output.file) {
@@ -167,15 +159,14 @@ impl Lake {
     /// Copies the staged object to its place, if that still holds what `there` says.
     async fn put_staged(
         &self,
-        bucket: &Bucket,
+        swap: &dyn Swap,
         file: &OutputFile,
         place: &Path,
         there: Option<&str>,
     ) -> Result<Written, Error> {
         let staged = Path::from(file.staged.as_str());
-        let over = there.unwrap_or(Bucket::NOTHING);
         let call = || async {
-            match bucket.copy_over(&staged, place, over).await {
+            match swap.copy_over(&staged, place, there).await {
                 Ok(()) => Ok(Some(Written::Done)),
                 Err(object_store::Error::Precondition { .. }) => Ok(Some(Written::Refused)),
                 Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -224,14 +215,9 @@ impl Lake {
         self.retry().run(call).await.doing(|| format!("write {path}"))
     }
 
-    async fn delete_generation(
-        &self,
-        bucket: &Bucket,
-        path: &Path,
-        there: &str,
-    ) -> Result<Written, Error> {
+    async fn delete_if(&self, swap: &dyn Swap, path: &Path, there: &str) -> Result<Written, Error> {
         let call = || async {
-            match bucket.delete_generation(path, there).await {
+            match swap.delete_if(path, there).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(Written::Done),
                 Err(object_store::Error::Precondition { .. }) => Ok(Written::Refused),
                 Err(error) => Err(Error::from(error)),
@@ -240,8 +226,8 @@ impl Lake {
         self.retry().run(call).await.doing(|| format!("delete {path}"))
     }
 
-    /// Which generation of an object there is; `None` if there is none.
-    async fn generation(&self, path: &Path) -> Result<Option<String>, Error> {
+    /// Which version of an object there is; `None` if there is none.
+    async fn version(&self, path: &Path) -> Result<Option<String>, Error> {
         let call = || async {
             match self.objects().head(path).await {
                 Ok(meta) => Ok(Some(meta.version.unwrap_or_default())),
@@ -252,7 +238,7 @@ impl Lake {
         self.retry().run(call).await.doing(|| format!("look for {path}"))
     }
 
-    /// An object's bytes, and which generation they are of.
+    /// An object's bytes, and which version they are of.
     async fn read_versioned(&self, path: &Path) -> Result<Option<(Bytes, UpdateVersion)>, Error> {
         let call = || async {
             let got = match self.objects().get(path).await {

@@ -1,14 +1,10 @@
 //! The lock of one hive partition's output. The system frees it when its holder dies.
 
-use super::super::Lake;
-use super::super::paths;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use super::super::{Lake, paths};
+use crate::error::{Doing, Error, ErrorKind};
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
-use rustix::fs::FlockOperation;
-use rustix::fs::flock;
+use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::fs;
 use std::fs::File;

@@ -11,23 +11,15 @@
 mod compare;
 mod lock;
 
-use super::Lake;
-use super::Turns;
-use super::commit::checksum;
-use super::decode;
-use super::encode;
-use super::paths;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::commit::FORMAT;
-use crate::model::commit::Output;
-use crate::model::commit::OutputFile;
-use crate::model::commit::OutputInput;
+use super::place::Turns;
+use super::{Lake, decode, encode, paths};
+use crate::crash;
+use crate::error::{Doing, Error, ErrorKind};
+use crate::model::commit::{FORMAT, Output, OutputFile, OutputInput};
+use crate::model::file::LocalFile;
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
 use object_store::ObjectStoreExt;
-use object_store::PutPayload;
 use object_store::path::Path;
 use std::time::Duration;
 
@@ -42,8 +34,8 @@ pub struct NewOutput {
     pub run: String,
     /// The closing of exactly this hive partition, if it was made from one.
     pub input: Option<OutputInput>,
-    /// A Parquet file and its rows; `None`: no rows, so no object.
-    pub content: Option<(PutPayload, u64)>,
+    /// A Parquet file of any size and its rows; `None`: no rows, so no object.
+    pub content: Option<(LocalFile, u64)>,
 }
 
 impl Lake {
@@ -56,16 +48,16 @@ impl Lake {
         let NewOutput { table, key, n, run, input, content } = new.clone();
         let folder = match &self.turns {
             Turns::Lock(folder) => folder,
-            Turns::Compare(bucket) => {
-                return self.replace_compared(bucket, new.clone()).await.doing(doing);
+            Turns::Swap(swap) => {
+                return self.replace_compared(&**swap, new.clone()).await.doing(doing);
             }
         };
         let _locked = self.lock_output(lock::WAIT_MAX, folder, &table, &key).await.doing(doing)?;
         let before = self.read_output(&table, &key).await.doing(doing)?;
         fence(before.as_ref(), n).doing(doing)?;
         let file = match content {
-            Some((payload, rows)) => {
-                Some(self.stage_output(&table, &key, n, payload, rows).await.doing(doing)?)
+            Some((file, rows)) => {
+                Some(self.stage_output(&table, &key, n, &file, rows).await.doing(doing)?)
             }
             None => None,
         };
@@ -111,8 +103,8 @@ impl Lake {
         }
         let folder = match &self.turns {
             Turns::Lock(folder) => folder,
-            Turns::Compare(bucket) => {
-                return self.settled_output(bucket, output).await.doing(doing);
+            Turns::Swap(swap) => {
+                return self.settled_output(&**swap, output).await.doing(doing);
             }
         };
         let _locked = self.lock_output(wait, folder, table, key).await.doing(doing)?;
@@ -138,20 +130,17 @@ impl Lake {
         table: &TableName,
         key: &PartitionKey,
         n: u32,
-        payload: PutPayload,
+        file: &LocalFile,
         rows: u64,
     ) -> Result<OutputFile, Error> {
         let staged = paths::output_staged(table, key, n);
-        let call = || async {
-            self.objects().put(&staged, payload.clone()).await?;
-            Ok(())
-        };
-        self.retry().run(call).await.doing(|| format!("stage {staged}"))?;
+        self.upload(&staged, file).await?;
+        crash::point("output-staged");
         Ok(OutputFile {
             staged: staged.to_string(),
             published: paths::output(table, key).to_string(),
-            bytes: payload.content_length() as u64,
-            checksum: checksum(payload).await?,
+            bytes: file.bytes,
+            checksum: file.checksum.clone(),
             rows,
         })
     }

@@ -1,6 +1,4 @@
-use super::super::testing::crash_at_every_call;
-use super::super::testing::key;
-use super::super::testing::on_disk;
+use super::super::testing::{crash_at_every_call, key, local_file, on_disk};
 use super::*;
 use futures::TryStreamExt;
 use std::collections::BTreeMap;
@@ -14,7 +12,7 @@ fn table() -> TableName {
 
 /// `None`: a result without rows.
 fn new(n: u32, text: Option<&'static str>) -> NewOutput {
-    let content = text.map(|text| (PutPayload::from(text), 1));
+    let content = text.map(|text| (local_file(text), 1));
     NewOutput { table: table(), key: key(), n, run: format!("run-{n}"), input: None, content }
 }
 
@@ -104,6 +102,16 @@ async fn a_crash_anywhere_leaves_the_old_or_the_new_output_and_its_number() {
     check(Some("old"), Some("new")).await;
 }
 
+/// Large enough for three parts in tests.
+fn long(letter: &str) -> &'static str {
+    letter.repeat(2_500).leak()
+}
+
+#[tokio::test]
+async fn a_crash_anywhere_in_an_upload_in_parts_leaves_the_old_or_the_new_output() {
+    check(Some(long("o")), Some(long("n"))).await;
+}
+
 #[tokio::test]
 async fn a_crash_while_rows_disappear_or_appear_leaves_one_or_the_other() {
     check(Some("old"), None).await;
@@ -116,7 +124,7 @@ async fn who_must_not_wait_is_told_that_another_process_is_replacing_the_output(
     let folder = tempfile::tempdir().unwrap();
     let lake = on_disk(folder.path()).await;
     let locked = lake.lock_output(Duration::ZERO, folder.path(), &table(), &key()).await.unwrap();
-    let file = lake.stage_output(&table(), &key(), 1, "one".into(), 1).await.unwrap();
+    let file = lake.stage_output(&table(), &key(), 1, &local_file("one"), 1).await.unwrap();
     let run = "run-1".to_owned();
     let output = Output {
         format: FORMAT,

@@ -1,48 +1,35 @@
 //! An object store in which one chosen call goes wrong, or that one and all that follow.
 
-use crate::crash::Crash;
-use crate::crash::Fate;
+use crate::crash::{Crash, Fate};
 use async_trait::async_trait;
-use futures::StreamExt;
 use futures::stream::BoxStream;
-use object_store::CopyOptions;
-use object_store::Error;
-use object_store::GetOptions;
-use object_store::GetResult;
-use object_store::ListResult;
-use object_store::MultipartUpload;
-use object_store::ObjectMeta;
-use object_store::ObjectStore;
-use object_store::PutMultipartOptions;
-use object_store::PutOptions;
-use object_store::PutPayload;
-use object_store::PutResult;
-use object_store::RenameOptions;
-use object_store::Result;
+use futures::{FutureExt, StreamExt};
 use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    UploadPart,
+};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[derive(Debug)]
 pub struct CrashingStore {
     inner: Arc<dyn ObjectStore>,
-    crash: Crash,
-    calls: AtomicUsize,
+    calls: Calls,
 }
 
-impl CrashingStore {
-    pub fn over(inner: Arc<dyn ObjectStore>, crash: Crash) -> Arc<Self> {
-        Arc::new(Self { inner, crash, calls: AtomicUsize::new(0) })
-    }
+/// What becomes of each call, in the order in which they are made; a clone counts on.
+#[derive(Clone, Debug)]
+struct Calls {
+    crash: Crash,
+    made: Arc<AtomicUsize>,
+}
 
-    pub fn crashed(&self) -> bool {
-        self.calls.load(Ordering::SeqCst) > self.crash.at()
-    }
-
+impl Calls {
     fn fate(&self) -> Fate {
-        self.crash.fate(self.calls.fetch_add(1, Ordering::SeqCst))
+        self.crash.fate(self.made.fetch_add(1, Ordering::SeqCst))
     }
 
     async fn call<T>(&self, run: impl Future<Output = Result<T>>) -> Result<T> {
@@ -51,6 +38,43 @@ impl CrashingStore {
             Fate::Refused => Err(lost()),
             Fate::Unanswered => run.await.and_then(|_| Err(lost())),
         }
+    }
+}
+
+/// Each part of an upload, its end and its being given up are calls, too.
+#[derive(Debug)]
+struct CrashingUpload {
+    inner: Box<dyn MultipartUpload>,
+    calls: Calls,
+}
+
+#[async_trait]
+impl MultipartUpload for CrashingUpload {
+    fn put_part(&mut self, payload: PutPayload) -> UploadPart {
+        let (calls, part) = (self.calls.clone(), self.inner.put_part(payload));
+        async move { calls.call(part).await }.boxed()
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        self.calls.call(self.inner.complete()).await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.calls.call(self.inner.abort()).await
+    }
+}
+
+impl CrashingStore {
+    pub fn over(inner: Arc<dyn ObjectStore>, crash: Crash) -> Arc<Self> {
+        Arc::new(Self { inner, calls: Calls { crash, made: Arc::default() } })
+    }
+
+    pub fn crashed(&self) -> bool {
+        self.calls.made.load(Ordering::SeqCst) > self.calls.crash.at()
+    }
+
+    async fn call<T>(&self, run: impl Future<Output = Result<T>>) -> Result<T> {
+        self.calls.call(run).await
     }
 }
 
@@ -64,7 +88,7 @@ pub(super) fn lost() -> Error {
 
 impl fmt::Display for CrashingStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CrashingStore({:?})", self.crash)
+        write!(f, "CrashingStore({:?})", self.calls.crash)
     }
 }
 
@@ -79,7 +103,8 @@ impl ObjectStore for CrashingStore {
         at: &Path,
         opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.call(self.inner.put_multipart_opts(at, opts)).await
+        let inner = self.call(self.inner.put_multipart_opts(at, opts)).await?;
+        Ok(Box::new(CrashingUpload { inner, calls: self.calls.clone() }))
     }
 
     async fn get_opts(&self, at: &Path, opts: GetOptions) -> Result<GetResult> {
@@ -91,7 +116,7 @@ impl ObjectStore for CrashingStore {
         paths: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
         // One call for all of them: those of this layer delete one object at a time.
-        match self.fate() {
+        match self.calls.fate() {
             Fate::Answered => self.inner.delete_stream(paths),
             Fate::Refused => broken(),
             Fate::Unanswered => self
@@ -103,7 +128,7 @@ impl ObjectStore for CrashingStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        match self.fate() {
+        match self.calls.fate() {
             Fate::Answered => self.inner.list(prefix),
             Fate::Refused => broken(),
             // It breaks off after a page.

@@ -1,19 +1,14 @@
 //! The Cloud Storage emulator as a process of its own, gone with the test.
 
-use super::super::bucket::Bucket;
-use super::super::bucket::Patience;
+use super::super::place::Turns;
+use super::super::place::gcs::{Bucket, Patience};
 use super::super::retry::Retry;
 use super::Lake;
-use super::Turns;
 use crate::clock::Clock;
 use crate::model::settings::LakeBucket;
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::Child;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -75,7 +70,7 @@ impl Emulator {
     pub async fn lake_at(&self, prefix: &str, patience: Patience, tries: u32) -> Lake {
         let bucket = Arc::new(Bucket::open(&self.url(prefix), patience).unwrap());
         let retry = Retry { clock: Clock::system(), tries, pause: Duration::from_millis(10) };
-        let turns = Turns::Compare(bucket.clone());
+        let turns = Turns::Swap(bucket.clone());
         super::with_turns(bucket, turns, retry).await
     }
 

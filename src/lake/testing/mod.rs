@@ -6,31 +6,22 @@ mod emulator;
 mod requests;
 mod stepped;
 
+pub use crate::model::file::testing::local_file;
 pub use crashing::CrashingStore;
 pub use emulator::Emulator;
 pub use requests::trouble_at_every_request;
-pub use stepped::Fault;
-pub use stepped::SteppedStore;
+pub use stepped::{Fault, SteppedStore};
 
 use super::Lake;
-use super::Turns;
-use super::disk::Disk;
 use super::paths::Place;
+use super::place::Turns;
+use super::place::folder::Folder;
 use super::retry::Retry;
 use crate::clock::Clock;
 use crate::crash::Crash;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::commit::ClosedFile;
-use crate::model::commit::Closing;
-use crate::model::commit::Counts;
-use crate::model::commit::FORMAT;
-use crate::model::commit::File;
-use crate::model::commit::Publish;
-use crate::model::commit::Record;
-use crate::model::hive::Grain;
-use crate::model::hive::PartitionBy;
-use crate::model::hive::PartitionKey;
+use crate::error::{Error, ErrorKind};
+use crate::model::commit::{ClosedFile, Closing, Counts, FORMAT, File, Publish, Record};
+use crate::model::hive::{Grain, PartitionBy, PartitionKey};
 use crate::model::name::TableName;
 use crate::model::time::Micros;
 use object_store::ObjectStore;
@@ -116,7 +107,7 @@ pub async fn crash_at_every_call<S: Clone>(
 }
 
 pub async fn on_disk(folder: &Path) -> Lake {
-    over(Arc::new(Disk::open(folder).unwrap()), folder).await
+    over(Arc::new(Folder::open(folder).unwrap()), folder).await
 }
 
 /// A record of ten rows in one file.

@@ -3,11 +3,9 @@
 //! Below the crashing store: what `object_store` makes of a call, our own conditional copies and
 //! deletes, and the time limit of the client are in it too.
 
-use super::super::bucket::Patience;
-use super::Emulator;
-use super::Lake;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use super::super::place::gcs::Patience;
+use super::{Emulator, Lake};
+use crate::error::{Error, ErrorKind};
 use std::time::Duration;
 use uuid::Uuid;
 

@@ -1,75 +1,16 @@
 //! What counts as wrong, how bad it is, and what mends it. Pure: facts in, findings out.
 
-use super::super::closings;
-use super::super::paths;
 use super::super::paths::Place;
+use super::super::{closings, paths};
 use super::Report;
-use super::closings::Closings;
-use super::logs::record_of;
+use super::found::{ByKey, Closings, Files, Finding, Held, Listed, Seen, Severity, record_of};
 use super::numbers::Lost;
 use crate::error::Error;
-use crate::model::commit::ClosedFile;
-use crate::model::commit::Closing;
-use crate::model::commit::File;
-use crate::model::commit::Publish;
-use crate::model::commit::Record;
-use crate::model::commit::RecordId;
-use crate::model::hive::PartitionKey;
+use crate::model::commit::{ClosedFile, Closing, File, Publish, Record};
 use crate::model::name::TableName;
 use object_store::path::Path;
-use serde::Serialize;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
-
-/// The worst one decides how `verify` ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// A step was cut short; Tidemill finishes it by itself.
-    Unfinished,
-    /// A person must put something right; no row is lost.
-    Foreign,
-    /// Rows or entries are not what they were.
-    Damage,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    pub severity: Severity,
-    pub what: String,
-    pub mend: String,
-}
-
-/// What a name of the lake holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
-    Missing,
-    /// Of the size and checksum that are written down.
-    Same,
-    Other,
-}
-
-/// Whether another record follows, so that all of this one must be visible.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Held {
-    Last,
-    Followed,
-}
-
-/// What the records say of their files, by published name.
-pub(super) type Files = BTreeMap<String, Listed>;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Listed {
-    pub key: Option<PartitionKey>,
-    pub staged: String,
-    pub bytes: u64,
-    pub checksum: String,
-    pub rows: u64,
-    /// Topic id, topic partition and number of its record, if that is published on close.
-    pub waits: Option<RecordId>,
-}
 
 pub(super) const FROM_A_COPY: &str =
     "put the object back from a copy, and see that no lifecycle rule deletes in the lake";
@@ -109,11 +50,11 @@ pub(super) fn missing(what: &str, of: &str, gap: &RangeInclusive<u64>) -> Findin
     let (first, last) = (gap.start(), gap.end());
     let what = if first == last {
         format!(
-            "{what} {first} of {of} is missing: later ones, files or the state store tell of it"
+            "{what} {first} of {of} is missing: later ones, files or the state store refer to it"
         )
     } else {
         format!(
-            "{what}s {first} to {last} of {of} are missing: later ones, files or the state store tell of them"
+            "{what}s {first} to {last} of {of} are missing: later ones, files or the state store refer to them"
         )
     };
     finding(Severity::Damage, what, FROM_A_COPY)
@@ -137,19 +78,19 @@ pub(super) fn garbage(name: &str, seq: u64) -> Finding {
 }
 
 pub(super) fn stranger(name: &str) -> Finding {
-    let what = format!("{name} lies where readers look, and no record names it");
+    let what = format!("{name} is in the table's folder, and no record names it");
     finding(Severity::Foreign, what, "move it out of the lake, and find out who wrote it")
 }
 
 pub(super) fn stranger_among_ours(name: &str) -> Finding {
-    let what = format!("{name} lies where only Tidemill writes, and it gives no such names");
+    let what = format!("{name} is in a folder of Tidemill's own, and Tidemill gives no such names");
     finding(Severity::Foreign, what, "move it out of the lake, and find out who wrote it")
 }
 
 /// A file that what is lost, by its name, would list.
 pub(super) fn orphan(name: &str, of: &str) -> Finding {
     let what = format!("{name} belongs to {of}, which is missing or broken");
-    finding(Severity::Damage, what, "leave it where it is, and put that object back from a copy")
+    finding(Severity::Damage, what, "leave it there, and restore that object from a copy")
 }
 
 /// What is wrong with a visible object that nothing lists.
@@ -205,7 +146,7 @@ pub(super) fn file(
             finding(Severity::Damage, what, &mend)
         }
         (Seen::Missing, false, _) => {
-            let what = format!("{published} is gone: {rows} rows of record {seq}");
+            let what = format!("{published} is missing: {rows} rows of record {seq}");
             finding(Severity::Damage, what, FROM_A_COPY)
         }
         (Seen::Other, ..) => {
@@ -270,9 +211,6 @@ fn is_listed(file: &ClosedFile, files: &Files) -> bool {
         (its.rows, its.bytes, &its.checksum) == (file.rows, file.bytes, &file.checksum)
     })
 }
-
-/// What the records say of the files of each hive partition, with their published names.
-pub(super) type ByKey<'a> = BTreeMap<PartitionKey, Vec<(&'a str, &'a Listed)>>;
 
 pub(super) fn by_key(files: &Files) -> ByKey<'_> {
     let mut by_key = ByKey::new();

@@ -1,32 +1,18 @@
 //! The logs of a table: their records, and what each says of its files.
 
-use super::super::Lake;
-use super::super::commit::Log;
-use super::super::commit::check;
-use super::super::commit::shown_on_commit;
-use super::super::paths;
+use super::super::commit::{Log, check, shown_on_commit};
 use super::super::paths::Place;
-use super::Report;
-use super::closings::Closings;
-use super::judge;
-use super::judge::Files;
-use super::judge::Held;
-use super::judge::Seen;
-use super::look::Look;
-use super::look::look;
-use super::numbers;
-use super::numbers::Heard;
-use super::numbers::Lost;
+use super::super::{Lake, at_once, paths};
+use super::found::{Closings, Files, Held, Seen, record_of};
+use super::look::{Look, look};
+use super::numbers::{Heard, Lost};
+use super::{Report, judge, numbers};
 use crate::error::Error;
-use crate::model::commit::File;
-use crate::model::commit::Publish;
-use crate::model::commit::Record;
+use crate::model::commit::{File, Publish, Record};
 use crate::model::name::TableName;
 use futures::StreamExt;
-use futures::TryStreamExt;
 use object_store::path::Path;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Files that are read whole at once, to compare their checksums.
 const READS_MAX: usize = 4;
@@ -141,13 +127,11 @@ impl Lake {
         report: &mut Report,
     ) -> Result<(), Error> {
         let files: Vec<&File> = shown_on_commit(record).collect();
-        // Made beforehand: a closure held across `await` hides that the future may change threads.
-        let looks: Vec<_> = files
+        let looks = files
             .iter()
             .map(|file| self.seen(&file.published, file.bytes, &file.checksum))
             .collect();
-        let seen: Vec<Seen> =
-            futures::stream::iter(looks).buffered(READS_MAX).try_collect().await?;
+        let seen: Vec<Seen> = at_once(READS_MAX, looks).await?;
         for (file, seen) in files.iter().zip(seen) {
             if seen == Seen::Same && !staged.contains(&file.staged) {
                 continue;
@@ -170,11 +154,6 @@ fn broken_rule(place: &Place, last: Option<&Record>, record: &Record) -> Option<
         return check::own_rules(place, record);
     }
     check::follows(place, last, record).err().map(|rule| rule.to_string())
-}
-
-/// How a record is named to people.
-pub(super) fn record_of(place: &Place, seq: u64) -> String {
-    format!("record {seq} of topic partition {}", place.topic_partition())
 }
 
 /// Where the record's files were staged.

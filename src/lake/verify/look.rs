@@ -1,9 +1,8 @@
 //! What an object of ours turns out to be: a broken one ends no verification.
 
+use super::found::Finding;
 use super::judge;
-use super::judge::Finding;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use object_store::path::Path;
 
 pub(super) enum Look<T> {

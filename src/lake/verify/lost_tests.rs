@@ -1,25 +1,10 @@
 //! What is lost, broken or a stranger's among the objects that only Tidemill writes.
 
 use super::super::outputs::NewOutput;
-use super::super::testing::TOPIC_ID;
-use super::super::testing::key;
-use super::super::testing::on_disk;
-use super::super::testing::output;
-use super::super::testing::place;
-use super::tests::are;
-use super::tests::closing_of;
-use super::tests::commit;
-use super::tests::delete;
-use super::tests::is;
-use super::tests::sort;
-use super::tests::sound;
-use super::tests::stage;
+use super::super::testing::{TOPIC_ID, key, local_file, on_disk, output, place};
+use super::tests::{are, closing_of, commit, delete, is, sort, sound, stage};
 use super::*;
-use crate::model::commit::ClosedFile;
-use crate::model::commit::MadeFrom;
-use crate::model::commit::Output;
-use crate::model::commit::Publish;
-use crate::model::commit::RecordId;
+use crate::model::commit::{ClosedFile, MadeFrom, Output, Publish, RecordId};
 use object_store::ObjectStoreExt;
 
 async fn put(lake: &Lake, path: &Path, text: &str) {
@@ -109,7 +94,7 @@ async fn one_that_cannot_be_read_is_told_and_the_rest_is_verified() {
                 "closed/2026-11-20T05/1.json is not what Tidemill wrote",
                 "1.json is not what Tidemill wrote",
                 "01234567-3-1-0.parquet belongs to record 1",
-                "is gone: 4 rows of record 2",
+                "is missing: 4 rows of record 2",
             ],
         );
         assert_eq!((report.records, report.closings), (1, 1), "the others were read");
@@ -146,7 +131,7 @@ async fn batch(lake: &Lake) -> Output {
         n: 1,
         run: "close-1".into(),
         input: None,
-        content: Some(("rows".into(), 4)),
+        content: Some((local_file("rows"), 4)),
     };
     let output = lake.replace_output(new).await.unwrap();
     let file = output.file.clone().unwrap();

@@ -4,7 +4,8 @@
 //! closings are read, the closings before the records, and each of these says only what its
 //! successors must already hold. So what a busy stream does in between is never taken for damage.
 
-mod closings;
+mod closed;
+mod found;
 mod judge;
 mod logs;
 mod look;
@@ -17,25 +18,20 @@ mod lost_tests;
 #[cfg(test)]
 mod tests;
 
-pub use judge::Finding;
-pub use judge::Severity;
+pub use found::{Finding, Severity};
 pub use numbers::Known;
 
-use super::Lake;
-use super::paths;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::model::commit::Closing;
-use crate::model::commit::Counts;
+use super::{Lake, paths};
+use crate::error::{Doing, Error};
+use crate::model::commit::{Closing, Counts};
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
-use judge::Seen;
+use found::Seen;
 use logs::Before;
 use numbers::Heard;
 use object_store::path::Path;
 use serde::Serialize;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What there is of a table, and what is wrong with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

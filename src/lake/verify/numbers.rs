@@ -1,6 +1,6 @@
-//! Which records and closings there must be, by all that tells of them, and which are lost. Pure.
+//! Which records and closings there must be, by all that mentions them, and which are lost. Pure.
 //!
-//! Both are counted from 1 without gaps, so a later one tells of those before it. So do the names of
+//! Both are counted from 1 without gaps, so a later one mentions those before it. So do the names of
 //! visible files, which appear after their record or closing, and the state store, which mirrors both.
 
 use super::super::paths;
@@ -9,11 +9,10 @@ use crate::model::commit::RecordId;
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
 use object_store::path::Path;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-/// A stranger may have written any number: no more than so many are looked for below it.
+/// Another program may have written any number: no more than so many are looked for below it.
 const GAP_MAX: usize = 100;
 
 /// What the state store mirrors of a table, read before the lake is; the lake must have all of it.
@@ -25,7 +24,7 @@ pub struct Known {
     pub closings: Vec<(PartitionKey, u32)>,
 }
 
-/// The numbers that have been heard of, of each log and of each hive partition.
+/// The numbers that are known, of each log and of each hive partition.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     pub records: BTreeMap<Place, BTreeSet<u64>>,
@@ -33,7 +32,7 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    /// What is told before the logs and the closings are listed.
+    /// What is known before the logs and the closings are listed.
     pub fn of<'a>(
         table: &TableName,
         known: &Known,

@@ -1,27 +1,17 @@
 //! The same for records that are published on close: their staged files, and what closings made of them.
 
-use super::super::Lake;
-use super::super::paths;
-use super::Report;
-use super::closings::Closings;
-use super::judge;
-use super::judge::FROM_A_COPY;
-use super::judge::Finding;
-use super::judge::Listed;
-use super::judge::Seen;
-use super::judge::Severity;
-use super::judge::finding;
+use super::super::{Lake, paths};
+use super::found::{Closings, Finding, Listed, Seen, Severity};
+use super::judge::{FROM_A_COPY, finding};
 use super::logs::Before;
+use super::{Report, judge};
 use crate::error::Error;
-use crate::model::commit::Closing;
-use crate::model::commit::File;
-use crate::model::commit::Record;
+use crate::model::commit::{Closing, File, Record};
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
 use object_store::path::Path;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// By itself it goes on where it was cut short.
 const SWEPT: &str = "the daemon finishes it within ten minutes";
@@ -164,7 +154,7 @@ fn waiting(seq: u64, file: &File, seen: Seen, taken: bool) -> Option<Finding> {
         }
         (Seen::Missing, false) => {
             let what =
-                format!("{staged} is gone: {rows} rows of record {seq}, which no closing holds");
+                format!("{staged} is missing: {rows} rows of record {seq}, which no closing holds");
             finding(Severity::Damage, what, FROM_A_COPY)
         }
         (Seen::Other, false) => {
@@ -190,7 +180,7 @@ fn added(closing: &Closing, file: &File, seen: Seen, waits: bool) -> Option<Find
             finding(Severity::Unfinished, what, SWEPT)
         }
         (Seen::Missing, false) => {
-            let what = format!("{published} is gone: {rows} rows of closing {n} of {key}");
+            let what = format!("{published} is missing: {rows} rows of closing {n} of {key}");
             finding(Severity::Damage, what, FROM_A_COPY)
         }
         (Seen::Other, _) => {

@@ -1,27 +1,18 @@
 //! The same for a table that batches write: one object a hive partition, and its number beside it.
 
-use super::super::Lake;
-use super::super::paths;
-use super::Report;
-use super::judge;
-use super::judge::Files;
-use super::judge::Finding;
-use super::judge::Listed;
-use super::judge::Seen;
-use super::judge::Severity;
+use super::super::{Lake, paths};
+use super::found::{Files, Finding, Listed, Seen, Severity};
 use super::logs::Before;
-use super::look::Look;
-use super::look::look;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::commit::Output;
-use crate::model::commit::OutputFile;
+use super::look::{Look, look};
+use super::{Report, judge};
+use crate::error::{Error, ErrorKind};
+use crate::model::commit::{Output, OutputFile};
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
 use object_store::path::Path;
 use std::collections::BTreeSet;
 
-const SETTLED: &str = "whoever reads or writes this output next finishes it";
+const SETTLED: &str = "the next process that reads or writes this output finishes it";
 
 impl Lake {
     /// Returns the visible objects that are told of here, beside the files that outputs list.

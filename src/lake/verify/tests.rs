@@ -1,29 +1,13 @@
 use super::super::compaction::NewSorted;
-use super::super::testing::SteppedStore;
-use super::super::testing::TOPIC_ID;
-use super::super::testing::closing;
-use super::super::testing::crash_at_every_call;
-use super::super::testing::key;
-use super::super::testing::memory;
-use super::super::testing::output;
-use super::super::testing::record_of;
-use super::super::testing::through;
+use super::super::testing::{
+    SteppedStore, TOPIC_ID, closing, crash_at_every_call, key, memory, output, record_of, through,
+};
 use super::*;
-use crate::lake::commit::Append;
-use crate::lake::commit::Log;
-use crate::lake::commit::NewFile;
-use crate::lake::commit::Tip;
-use crate::lake::commit::Unpublished;
-use crate::model::commit::ClosedFile;
-use crate::model::commit::Compacted;
-use crate::model::commit::Compaction;
-use crate::model::commit::File;
-use crate::model::commit::Publish;
-use crate::model::commit::Record;
+use crate::lake::commit::{Append, Log, NewFile, Tip, Unpublished};
+use crate::model::commit::{ClosedFile, Compacted, Compaction, File, Publish, Record};
 use object_store::ObjectStoreExt;
 use std::sync::Arc;
-use std::task::Context;
-use std::task::Waker;
+use std::task::{Context, Waker};
 
 /// A lake whose log has two records of one file each, published; and those files.
 pub(super) async fn sound() -> (Lake, Vec<File>) {
@@ -119,7 +103,7 @@ async fn a_file_that_is_gone_or_changed_is_damage() {
     is(
         &lake.verify(&output(), &Known::default()).await.unwrap(),
         Severity::Damage,
-        "is gone: 4 rows of record 1",
+        "is missing: 4 rows of record 1",
     );
     let (lake, files) = sound().await;
     let same_size = "ROWS of 1".into();

@@ -6,20 +6,14 @@
 
 use super::retry;
 use super::retry::Verdict;
-use crate::model::dag::DagVersion;
-use crate::model::dag::Task as Spec;
+use crate::model::attempt::Attempt;
+use crate::model::dag::{DagVersion, Task as Spec};
 use crate::model::hive::PartitionKey;
 use crate::model::name::Name;
-use crate::model::run::RunState;
-use crate::model::run::TaskState;
+use crate::model::run::{ActiveRun, Class, Run, RunState};
+use crate::model::task::{TaskInstance, TaskState};
 use crate::model::time::Micros;
-use crate::store::attempts::Attempt;
-use crate::store::progress::Active;
-use crate::store::runs::Class;
-use crate::store::runs::Run;
-use crate::store::runs::Task;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 #[derive(Clone, Debug, Default)]
@@ -29,7 +23,7 @@ pub struct Facts {
     pub taken: u32,
     pub dags: BTreeMap<Name, DagFacts>,
     /// Runs at work, in the order in which they go first.
-    pub active: Vec<Active>,
+    pub active: Vec<ActiveRun>,
     /// DAG, partition and id of each run with an attempt that has not been seen to end.
     pub busy: Vec<(Name, Option<PartitionKey>, String)>,
     /// By content hash: that of every run above and of every queued one.
@@ -113,7 +107,7 @@ struct Standing {
 
 /// Looks at how attempts ended and what that means for the tasks behind them.
 fn settle<'a>(
-    active: &'a Active,
+    active: &'a ActiveRun,
     version: &'a DagVersion,
     now: Micros,
     plan: &mut Plan,
@@ -154,7 +148,7 @@ fn settle<'a>(
 }
 
 fn settle_task(
-    task: &Task,
+    task: &TaskInstance,
     attempt: Option<&Attempt>,
     spec: &Spec,
     now: Micros,
@@ -199,7 +193,7 @@ fn find_ready(
             wake(plan, at);
             continue;
         }
-        let start = run.of.as_ref().map(|of| of.start);
+        let start = run.subject.as_ref().map(|of| of.start);
         let (id, name) = (run.id.clone(), spec.name.clone());
         ready.push((run.class, run.created, start, id, position, name, retry.tries + 1));
     }
@@ -209,7 +203,7 @@ fn find_ready(
 /// partition only one at a time, after every attempt of the one before has been seen to end.
 fn start<'a>(facts: &'a Facts, at_work: &[&Run]) -> Vec<&'a Run> {
     let mut taken: BTreeSet<(&Name, PartitionKey)> = BTreeSet::new();
-    taken.extend(at_work.iter().filter_map(|run| Some((&run.dag, run.of.as_ref()?.key))));
+    taken.extend(at_work.iter().filter_map(|run| Some((&run.dag, run.subject.as_ref()?.key))));
     let mut started = Vec::new();
     for (name, dag) in facts.dags.iter().filter(|(_, dag)| !dag.held_back) {
         let working = at_work.iter().filter(|run| run.dag == *name).count();
@@ -218,7 +212,7 @@ fn start<'a>(facts: &'a Facts, at_work: &[&Run]) -> Vec<&'a Run> {
             if free == 0 {
                 break;
             }
-            let key = run.of.as_ref().map(|of| of.key);
+            let key = run.subject.as_ref().map(|of| of.key);
             // Its own one too: a run that was ended by hand and cleared has one until it has stopped.
             let works = |(dag, busy, by): &(Name, Option<PartitionKey>, String)| {
                 *by == run.id || (dag == name && busy.is_some() && *busy == key)

@@ -1,15 +1,9 @@
 use super::*;
 use crate::error::ErrorKind;
-use crate::model::dag::Dag;
-use crate::model::dag::Schedule;
-use crate::model::dag::Work;
+use crate::model::attempt::{AttemptKind, AttemptState, Failure, Owner};
+use crate::model::dag::{Dag, Schedule, Work};
 use crate::model::hive::Grain;
-use crate::model::run::AttemptKind;
-use crate::model::run::AttemptState;
-use crate::model::run::RunKind;
-use crate::store::attempts::Failure;
-use crate::store::attempts::Owner;
-use crate::store::runs::Of;
+use crate::model::run::{RunKind, Subject};
 use std::time::Duration;
 
 const MINUTE: i64 = 60_000_000;
@@ -151,7 +145,7 @@ fn a_run_waits_for_an_attempt_of_an_ended_run_that_has_not_been_seen_to_end() {
 
 #[test]
 fn a_run_that_was_cleared_waits_for_its_own_attempt_to_end() {
-    let mut facts = facts(vec![], vec![run("a", 5), Run { of: None, ..run("b", 6) }]);
+    let mut facts = facts(vec![], vec![run("a", 5), Run { subject: None, ..run("b", 6) }]);
     facts.busy = vec![(name("wiki"), Some(key(5)), "a".into()), (name("wiki"), None, "b".into())];
     check(&facts, 0, "");
 }
@@ -165,7 +159,7 @@ fn a_run_without_tasks_ends_as_it_starts() {
     check(&facts, 0, "start a\nend a succeeded");
 }
 
-type TaskAndAttempt = (Task, Option<Attempt>);
+type TaskAndAttempt = (TaskInstance, Option<Attempt>);
 
 /// States the whole plan, one action a line; times in minutes.
 #[track_caller]
@@ -186,7 +180,7 @@ fn check(facts: &Facts, now: i64, expected: &str) {
     assert_eq!(lines.join("\n"), expected);
 }
 
-fn facts(active: Vec<Active>, queued: Vec<Run>) -> Facts {
+fn facts(active: Vec<ActiveRun>, queued: Vec<Run>) -> Facts {
     let dag = DagFacts { held_back: false, max_active_runs: 4, queued };
     Facts {
         parallelism: 4,
@@ -221,7 +215,7 @@ fn version() -> DagVersion {
 }
 
 fn run(id: &str, hour: u32) -> Run {
-    let of = Of {
+    let of = Subject {
         table: "raw.changes".parse().unwrap(),
         grain: Grain::Hour,
         key: key(hour),
@@ -236,7 +230,7 @@ fn run(id: &str, hour: u32) -> Run {
         version: "v".into(),
         kind: RunKind::Close,
         class: Class::Live,
-        of: Some(of),
+        subject: Some(of),
         state: RunState::Queued,
         created: Micros(0),
         started: None,
@@ -246,7 +240,7 @@ fn run(id: &str, hour: u32) -> Run {
     }
 }
 
-fn at_work(id: &str, hour: u32, [mut one, mut two]: [TaskAndAttempt; 2]) -> Active {
+fn at_work(id: &str, hour: u32, [mut one, mut two]: [TaskAndAttempt; 2]) -> ActiveRun {
     one.0.name = name("one");
     two.0.name = name("two");
     for (task, attempt) in [&mut one, &mut two] {
@@ -254,11 +248,11 @@ fn at_work(id: &str, hour: u32, [mut one, mut two]: [TaskAndAttempt; 2]) -> Acti
             attempt.id = format!("{id}-{}", task.name);
         }
     }
-    Active { run: Run { state: RunState::Running, ..run(id, hour) }, tasks: vec![one, two] }
+    ActiveRun { run: Run { state: RunState::Running, ..run(id, hour) }, tasks: vec![one, two] }
 }
 
 fn waiting() -> TaskAndAttempt {
-    let task = Task {
+    let task = TaskInstance {
         name: name("any"),
         state: TaskState::Waiting,
         tries: 0,
@@ -275,7 +269,7 @@ fn waiting() -> TaskAndAttempt {
 }
 
 fn succeeded() -> TaskAndAttempt {
-    (Task { state: TaskState::Succeeded, ..waiting().0 }, None)
+    (TaskInstance { state: TaskState::Succeeded, ..waiting().0 }, None)
 }
 
 fn running(state: AttemptState) -> TaskAndAttempt {
@@ -299,7 +293,7 @@ fn running(state: AttemptState) -> TaskAndAttempt {
         failure: None,
         result: None,
     };
-    (Task { state: TaskState::Running, ..waiting().0 }, Some(attempt))
+    (TaskInstance { state: TaskState::Running, ..waiting().0 }, Some(attempt))
 }
 
 fn key(hour: u32) -> PartitionKey {

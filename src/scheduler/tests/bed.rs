@@ -2,52 +2,24 @@
 
 use crate::crash::Crash;
 use crate::error::ErrorKind;
-use crate::lake::Lake;
-use crate::lake::commit::Append;
-use crate::lake::commit::NewFile;
+use crate::lake::commit::{Append, NewFile};
 use crate::lake::members::OtherTopic;
 use crate::lake::outputs::NewOutput;
-use crate::lake::testing;
-use crate::lake::testing::CrashingStore;
-use crate::model::commit::Counts;
-use crate::model::commit::FORMAT;
-use crate::model::commit::Members;
-use crate::model::commit::OutputInput;
-use crate::model::commit::Publish;
-use crate::model::commit::Record;
-use crate::model::dag::Dag;
-use crate::model::dag::DagVersion;
-use crate::model::dag::Empty;
-use crate::model::dag::OnClose;
-use crate::model::dag::OnLate;
-use crate::model::dag::Schedule;
-use crate::model::dag::Table;
-use crate::model::dag::TableContent;
-use crate::model::dag::Task;
-use crate::model::dag::Work;
-use crate::model::hive::Grain;
-use crate::model::hive::PartitionBy;
-use crate::model::hive::PartitionKey;
-use crate::model::job::BatchJob;
-use crate::model::job::Job;
-use crate::model::job::JobKind;
-use crate::model::job::WarehouseTable;
-use crate::model::name::Name;
-use crate::model::name::TableName;
-use crate::model::run::AttemptState;
+use crate::lake::testing::{CrashingStore, local_file};
+use crate::lake::{Lake, testing};
+use crate::model::accepted::{Accepted, AcceptedTable};
+use crate::model::attempt::{Attempt, AttemptState, Ended, Failure, Owner};
+use crate::model::commit::{Counts, FORMAT, Members, OutputInput, Publish, Record};
+use crate::model::dag::{
+    Dag, DagVersion, Empty, OnClose, OnLate, Schedule, Table, TableContent, Task, Work,
+};
+use crate::model::hive::{Grain, PartitionBy, PartitionKey};
+use crate::model::job::{BatchJob, Job, JobKind, WarehouseTable};
+use crate::model::name::{Name, TableName};
+use crate::model::request::{Answer, NewRequest, Outcome, Refusal, Request, Verb};
 use crate::model::time::Micros;
-use crate::scheduler::Scheduler;
-use crate::scheduler::StepOutcome;
-use crate::scheduler::make;
+use crate::scheduler::{Scheduler, StepOutcome, make};
 use crate::store::Store;
-use crate::store::attempts::Attempt;
-use crate::store::attempts::Ended;
-use crate::store::attempts::Failure;
-use crate::store::attempts::Owner;
-use crate::store::dags::Accepted;
-use crate::store::dags::AcceptedTable;
-use crate::store::requests::Request;
-use crate::store::requests::Verb;
 use crate::store::runs::Wanted;
 use object_store::memory::InMemory;
 use std::collections::BTreeMap;
@@ -342,13 +314,13 @@ impl Bed {
                 }
             };
             let run = self.store.run(run).await.unwrap().unwrap();
-            if let (AttemptState::Succeeded, Some(of)) = (state, &run.of) {
+            if let (AttemptState::Succeeded, Some(of)) = (state, &run.subject) {
                 let version = self.store.version(&run.version).await.unwrap();
                 let inputs = self.store.inputs(&run.id).await.unwrap();
                 let own = inputs.iter().find(|own| own.key == of.key && own.table == of.table);
                 let input = own.map(|own| OutputInput { table: own.table.clone(), n: own.n });
                 for table in make::outputs(&version) {
-                    let content = Some((b"rows".to_vec().into(), 1));
+                    let content = Some((local_file("rows"), 1));
                     let (key, n, run, input) = (of.key, of.n, run.id.clone(), input.clone());
                     let new = NewOutput { table, key, n, run, input, content };
                     self.lake.replace_output(new).await.unwrap();
@@ -371,9 +343,25 @@ impl Bed {
     }
 
     pub async fn ask(&mut self, verb: Verb) -> Request {
-        let id = self.store.ask(&verb, "ada", self.now).await.unwrap();
+        let id = self.store.ask(&NewRequest::at_command_line(verb, "ada"), self.now).await.unwrap();
         self.step().await;
         self.store.request(id).await.unwrap().unwrap()
+    }
+
+    /// What was done for a person who asked, at once.
+    pub async fn done(&mut self, verb: Verb) -> Outcome {
+        match self.ask(verb).await.answer {
+            Some(Answer::Done(outcome)) => outcome,
+            answer => panic!("{answer:?}"),
+        }
+    }
+
+    /// Why it was not done.
+    pub async fn refused(&mut self, verb: Verb) -> Refusal {
+        match self.ask(verb).await.answer {
+            Some(Answer::Refused(refusal)) => refusal,
+            answer => panic!("{answer:?}"),
+        }
     }
 
     /// Each run of the DAG, oldest first: `00 r1 succeeded`.
@@ -381,10 +369,10 @@ impl Bed {
         let wanted = Wanted { dag: Some(name(dag)), ..Wanted::default() };
         let mut runs = self.store.runs(&wanted).await.unwrap();
         runs.sort_by_key(|run| {
-            (run.created, run.of.as_ref().map(|of| (of.start, of.n)), run.id.clone())
+            (run.created, run.subject.as_ref().map(|of| (of.start, of.n)), run.id.clone())
         });
-        let line = |run: &crate::store::runs::Run| {
-            let of = run.of.as_ref().unwrap();
+        let line = |run: &crate::model::run::Run| {
+            let of = run.subject.as_ref().unwrap();
             let key = of.key.to_string();
             format!("{} r{} {}", &key[8..], of.n, run.state)
         };

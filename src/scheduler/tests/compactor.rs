@@ -1,21 +1,13 @@
 //! What a stream and an attempt do to a table that is published on close, for the bed.
 
-use super::bed::Bed;
-use super::bed::TOPIC_ID;
+use super::bed::{Bed, TOPIC_ID};
 use crate::lake::Created;
 use crate::lake::compaction::NewSorted;
-use crate::model::commit::ClosedFile;
-use crate::model::commit::Closing;
-use crate::model::commit::Compact;
-use crate::model::commit::Compacted;
-use crate::model::commit::Compaction;
-use crate::model::commit::FORMAT;
-use crate::model::commit::File;
-use crate::model::commit::Publish;
-use crate::model::commit::Record;
+use crate::model::attempt::{AttemptState, Owner};
+use crate::model::commit::{
+    ClosedFile, Closing, Compact, Compacted, Compaction, FORMAT, File, Publish, Record,
+};
 use crate::model::hive::PartitionKey;
-use crate::model::run::AttemptState;
-use crate::store::attempts::Owner;
 use std::collections::BTreeMap;
 
 /// An attempt that has read which records there are; whether it is still wanted it does not know.

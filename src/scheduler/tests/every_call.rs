@@ -1,18 +1,12 @@
 //! Each call to the lake and each transaction of the store goes wrong once, in every way.
 
-use super::bed::Bed;
-use super::bed::Layer;
-use super::bed::MINUTE;
-use super::bed::key;
-use super::bed::name;
-use super::bed::table;
+use super::bed::{Bed, Layer, MINUTE, key, name, table};
 use super::bed_with_a_day;
 use crate::crash::Crash;
 use crate::lake::verify::Known;
-use crate::model::dag::Empty;
-use crate::model::dag::OnLate;
+use crate::model::dag::{Empty, OnLate};
+use crate::model::request::{NewRequest, Verb};
 use crate::model::time::Micros;
-use crate::store::requests::Verb;
 
 /// What is there at the end: the runs of both DAGs, and the closings in the lake.
 async fn told(bed: &Bed) -> Vec<String> {
@@ -94,7 +88,7 @@ async fn an_hour_that_is_sorted_when_it_closes_is_closed_once() {
 async fn check_request(verb: Verb) {
     check_of(&[Layer::Store], 1, async || {
         let bed = bed_with_a_day(OnLate::Ignore).await;
-        bed.store.ask(&verb, "ada", bed.now).await.unwrap();
+        bed.store.ask(&NewRequest::at_command_line(verb.clone(), "ada"), bed.now).await.unwrap();
         bed
     })
     .await;
@@ -123,7 +117,7 @@ async fn an_hour_that_a_person_closes_is_closed_once() {
         bed.commit(0, &[0], 30).await;
         bed.step().await;
         let verb = Verb::ClosePartition { table: table("raw.changes"), key: key(0) };
-        bed.store.ask(&verb, "ada", bed.now).await.unwrap();
+        bed.store.ask(&NewRequest::at_command_line(verb, "ada"), bed.now).await.unwrap();
         bed
     })
     .await;

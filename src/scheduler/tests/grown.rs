@@ -1,12 +1,8 @@
 //! Hours of a table whose topic gets more topic partitions.
 
-use super::bed::Bed;
-use super::bed::Layer;
-use super::bed::key;
-use super::bed::table;
+use super::bed::{Bed, Layer, key, table};
 use crate::crash::Crash;
-use crate::model::dag::Empty;
-use crate::model::dag::OnLate;
+use crate::model::dag::{Empty, OnLate};
 
 #[tokio::test]
 async fn an_added_topic_partition_holds_every_hour_until_it_is_heard() {

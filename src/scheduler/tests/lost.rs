@@ -1,15 +1,10 @@
 //! What a new store finds in the lake, after the old one was lost.
 
-use super::bed::Bed;
-use super::bed::key;
-use super::bed::name;
-use super::bed::table;
-use super::bed_with_a_day;
-use super::late;
-use crate::model::dag::Empty;
-use crate::model::dag::OnLate;
+use super::bed::{Bed, key, name, table};
+use super::{bed_with_a_day, late};
+use crate::model::dag::{Empty, OnLate};
 use crate::model::hive::Grain;
-use crate::store::requests::Verb;
+use crate::model::request::Verb;
 
 #[tokio::test]
 async fn a_lost_store_repeats_no_batch_whose_output_is_there() {
@@ -84,7 +79,7 @@ async fn rows_after_a_forced_closing_are_in_time_for_a_new_store_too() {
     bed.commit(0, &[0], 30).await;
     bed.step().await;
     let close = Verb::ClosePartition { table: table("raw.changes"), key: key(0) };
-    assert_eq!(bed.ask(close).await.failure, None);
+    bed.done(close).await;
     bed.settle().await;
     bed.ask(Verb::PauseDag { dag: name("hourly") }).await;
     bed.commit_both(&[0], 70).await;
@@ -118,7 +113,7 @@ async fn a_schedule_that_waits_for_another_table_numbers_its_runs_on() {
     Bed::same(&bed.runs("daily").await, &before);
     bed.waits_for("daily", "agg.by_hour", Grain::Hour).await;
     let reopen = Verb::ReopenPartition { table: table("raw.changes"), key: key(5) };
-    assert_eq!(bed.ask(reopen).await.failure, None);
+    bed.done(reopen).await;
     bed.settle().await;
     let agg = bed.store.newest_closed_of(&table("agg.by_hour"), &key(5)).await.unwrap().unwrap();
     assert_eq!(agg.n, 2);
@@ -129,7 +124,7 @@ async fn a_schedule_that_waits_for_another_table_numbers_its_runs_on() {
     bed.step().await;
     Bed::same(&bed.runs("daily").await, &["01T05 r4 succeeded"]);
     let trigger = Verb::TriggerDag { dag: name("daily"), key: Some(key(5)) };
-    assert_eq!(bed.ask(trigger).await.failure, None);
+    bed.done(trigger).await;
     bed.settle().await;
     Bed::same(&bed.runs("daily").await[1..], &["01T05 r4 succeeded"]);
 }

@@ -6,22 +6,15 @@ mod lost;
 mod on_close;
 mod random;
 
-use crate::error::ErrorKind;
 use crate::lake::Created;
-use crate::model::commit::Closing;
-use crate::model::commit::FORMAT;
-use crate::model::dag::Empty;
-use crate::model::dag::OnLate;
-use crate::model::run::AttemptState;
+use crate::model::attempt::AttemptState;
+use crate::model::commit::{Closing, FORMAT};
+use crate::model::dag::{Empty, OnLate};
+use crate::model::request::{Outcome, Refusal, Verb};
 use crate::model::run::RunState;
 use crate::model::time::Micros;
-use crate::store::requests::Verb;
-use bed::Bed;
-use bed::HOUR;
-use bed::MINUTE;
-use bed::key;
-use bed::name;
-use bed::table;
+use crate::store::retention::Before;
+use bed::{Bed, HOUR, MINUTE, key, name, table};
 
 #[tokio::test]
 async fn an_hour_closes_runs_and_closes_what_its_batch_wrote() {
@@ -77,7 +70,7 @@ async fn late_rows_under_refresh_rerun_their_hour_once_and_then_the_day() {
 async fn an_hour_whose_files_the_mirror_has_forgotten_closes_again_with_all_of_them() {
     let mut bed = bed_with_a_day(OnLate::Refresh).await;
     let long_after = Micros(bed.now.0 + HOUR);
-    bed.store.forget_before(long_after, 100).await.unwrap();
+    bed.store.forget_before(Before { runs: long_after, requests: long_after }, 100).await.unwrap();
     let raw = table("raw.changes");
     assert_eq!(bed.store.files_of(&raw, &key(5)).await.unwrap(), []);
     late(&mut bed, 5).await;
@@ -95,7 +88,7 @@ async fn a_version_is_kept_as_long_as_a_run_is_pinned_to_it() {
     let second = bed.store.dag(&name("daily")).await.unwrap().unwrap().version;
     bed.on_late("daily", OnLate::Hold).await;
     let long_after = Micros(bed.now.0 + HOUR);
-    bed.store.forget_before(long_after, 100).await.unwrap();
+    bed.store.forget_before(Before { runs: long_after, requests: long_after }, 100).await.unwrap();
     assert!(bed.store.version(&run.version).await.is_ok());
     assert!(bed.store.version(&second).await.is_err(), "nothing is pinned to it");
     assert!(bed.store.attempts_of_run(&run.id).await.unwrap().is_empty());
@@ -114,7 +107,7 @@ async fn late_rows_under_hold_make_a_run_that_a_person_lets_go() {
         run: "close-1970-01-01T05-r3".into(),
         only_failed: false,
     };
-    assert_eq!(bed.ask(clear).await.failure, None);
+    bed.done(clear).await;
     bed.settle().await;
     Bed::same(&bed.runs("hourly").await[4..], &["01T05 r3 succeeded"]);
     Bed::same(&bed.runs("daily").await, &["01 r1 succeeded", "01 r2 succeeded"]);
@@ -279,7 +272,7 @@ async fn a_run_that_is_cleared_reads_what_its_new_version_reads() {
         run: "close-1970-01-01-r1".into(),
         only_failed: false,
     };
-    assert_eq!(bed.ask(clear).await.failure, None);
+    bed.done(clear).await;
     let run = bed.store.find_run(&name("daily"), "close-1970-01-01-r1").await.unwrap();
     let inputs = bed.store.inputs(&run.id).await.unwrap();
     let of = |of: &str| inputs.iter().filter(|input| input.table == table(of)).count();
@@ -292,10 +285,10 @@ async fn a_forced_closing_is_partial_and_the_hour_closes_again_in_time() {
     bed.commit(0, &[0], 30).await;
     bed.step().await;
     let close = Verb::ClosePartition { table: table("raw.changes"), key: key(0) };
-    assert_eq!(bed.ask(close.clone()).await.failure, None);
+    bed.done(close.clone()).await;
     let closed = bed.store.newest_closed_of(&table("raw.changes"), &key(0)).await.unwrap().unwrap();
     assert!(closed.partial);
-    assert_eq!(bed.ask(close).await.failure.unwrap().kind, ErrorKind::Input);
+    assert!(matches!(bed.refused(close).await, Refusal::NothingOpen { .. }));
     bed.commit_both(&[0], 70).await;
     bed.settle().await;
     let runs = bed.runs("hourly").await;
@@ -308,7 +301,7 @@ async fn a_forced_closing_is_partial_and_the_hour_closes_again_in_time() {
 async fn what_a_person_reopens_runs_again_whatever_on_late_says() {
     let mut bed = bed_with_a_day(OnLate::Ignore).await;
     let reopen = Verb::ReopenPartition { table: table("raw.changes"), key: key(5) };
-    assert_eq!(bed.ask(reopen).await.failure, None);
+    bed.done(reopen).await;
     bed.settle().await;
     Bed::same(&bed.runs("hourly").await[3..], &["01T05 r2 succeeded"]);
     Bed::same(&bed.runs("daily").await, &["01 r1 succeeded", "01 r2 succeeded"]);
@@ -318,11 +311,11 @@ async fn what_a_person_reopens_runs_again_whatever_on_late_says() {
 async fn a_run_by_hand_reads_the_newest_closing() {
     let mut bed = bed_with_a_day(OnLate::Refresh).await;
     let trigger = Verb::TriggerDag { dag: name("hourly"), key: Some(key(5)) };
-    let run = bed.ask(trigger).await.outcome.unwrap();
+    let Outcome::RunTriggered { run, .. } = bed.done(trigger).await else { panic!("a run") };
     let inputs = bed.store.inputs(&run).await.unwrap();
     assert_eq!((inputs.len(), inputs[0].key, inputs[0].n), (1, key(5), 1));
     let trigger = Verb::TriggerDag { dag: name("hourly"), key: Some(key(9)) };
-    assert_eq!(bed.ask(trigger).await.failure.unwrap().kind, ErrorKind::Input);
+    assert!(matches!(bed.refused(trigger).await, Refusal::NotClosed { .. }));
 }
 
 #[tokio::test]

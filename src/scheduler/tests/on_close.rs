@@ -1,17 +1,10 @@
 //! Hours whose rows are sorted by an attempt when they close.
 
-use super::bed::Bed;
-use super::bed::HOUR;
-use super::bed::MINUTE;
-use super::bed::key;
-use super::bed::name;
-use super::bed::table;
-use crate::model::dag::Empty;
-use crate::model::dag::OnLate;
-use crate::model::run::AttemptState;
+use super::bed::{Bed, HOUR, MINUTE, key, name, table};
+use crate::model::attempt::{AttemptState, Owner};
+use crate::model::dag::{Empty, OnLate};
+use crate::model::request::{Answer, Outcome, Refusal, Verb};
 use crate::model::time::Micros;
-use crate::store::attempts::Owner;
-use crate::store::requests::Verb;
 
 async fn bed() -> Bed {
     Bed::new(OnLate::Refresh, Empty::Skip).await
@@ -141,14 +134,15 @@ async fn a_person_who_closes_an_hour_is_answered_when_it_is_sorted() {
     bed.end_attempts(AttemptState::Failed).await;
     bed.step().await;
     let told = bed.store.request(asked.id).await.unwrap().unwrap();
-    assert!(told.failure.unwrap().error.contains("no room"));
+    let Some(Answer::Refused(Refusal::Failed(failure))) = told.answer else { panic!("{told:?}") };
+    assert!(failure.error.contains("no room"));
     bed.step_after(1).await;
 
     let asked = bed.ask(verb).await;
     bed.end_attempts(AttemptState::Succeeded).await;
     bed.step().await;
     let told = bed.store.request(asked.id).await.unwrap().unwrap();
-    assert!(told.outcome.unwrap().contains("20 rows in 1 files, marked partial"));
+    assert_eq!(told.answer, Some(closed(1, true)));
     let closing = bed.lake.closing(&table("raw.changes"), &key(0), 1).await.unwrap().unwrap();
     assert!(!closing.compaction.unwrap().complete);
 }
@@ -159,8 +153,7 @@ async fn an_hour_that_is_reopened_without_new_rows_needs_no_sorting() {
     bed.commit_waiting(&[0], 75).await;
     bed.settle().await;
     let verb = Verb::ReopenPartition { table: table("raw.changes"), key: key(0) };
-    let told = bed.ask(verb).await;
-    assert!(told.outcome.unwrap().contains("revision 2: 20 rows in 1 files"));
+    assert_eq!(bed.ask(verb).await.answer, Some(closed(2, false)));
     bed.settle().await;
     assert_eq!(bed.runs("hourly").await, ["01T00 r1 succeeded", "01T00 r2 succeeded"]);
 }
@@ -179,7 +172,16 @@ async fn a_person_who_waits_for_an_hour_to_be_sorted_holds_up_nobody_else() {
     bed.end_attempts(AttemptState::Succeeded).await;
     bed.step().await;
     for (id, n) in [(asked.id, 1), (after.id, 2)] {
-        let told = bed.store.request(id).await.unwrap().unwrap().outcome.unwrap();
-        assert!(told.contains(&format!("revision {n}")), "{told}");
+        let told = bed.store.request(id).await.unwrap().unwrap().answer.unwrap();
+        let Answer::Done(Outcome::PartitionClosed { n: closing, .. }) = told else {
+            panic!("{told:?}")
+        };
+        assert_eq!(closing, n);
     }
+}
+
+/// What is told of hour 0 when it has closed for the `n`-th time.
+fn closed(n: u32, partial: bool) -> Answer {
+    let (table, key) = (table("raw.changes"), key(0));
+    Answer::Done(Outcome::PartitionClosed { table, key, n, rows: 20, files: 1, partial })
 }

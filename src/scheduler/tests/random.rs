@@ -1,28 +1,20 @@
 //! Anything in any order: what must be true at the end, whatever happened on the way.
 
-use super::bed::Bed;
-use super::bed::MINUTE;
-use super::bed::key;
-use super::bed::name;
-use super::bed::table;
+use super::bed::{Bed, MINUTE, key, name, table};
 use super::compactor::Compacting;
 use crate::lake::Lake;
 use crate::lake::verify::Known;
-use crate::model::commit::Publish;
-use crate::model::commit::Record;
-use crate::model::dag::Empty;
-use crate::model::dag::OnLate;
+use crate::model::attempt::AttemptState;
+use crate::model::commit::{Publish, Record};
+use crate::model::dag::{Empty, OnLate};
 use crate::model::hive::Grain;
-use crate::model::run::AttemptState;
+use crate::model::request::Verb;
 use crate::model::run::RunState;
 use crate::model::time::Micros;
-use crate::store::requests::Verb;
 use crate::store::runs::Wanted;
-use rand::RngExt;
-use rand::SeedableRng;
 use rand::rngs::StdRng;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use rand::{RngExt, SeedableRng};
+use std::collections::{BTreeMap, BTreeSet};
 
 const HOURS: i64 = 30;
 
@@ -183,6 +175,6 @@ async fn newest(bed: &Bed, dag: &str, key: &str) -> (u32, RunState) {
     let wanted =
         Wanted { dag: Some(name(dag)), key: Some(key.parse().unwrap()), ..Wanted::default() };
     let runs = bed.store.runs(&wanted).await.unwrap();
-    let newest = runs.iter().max_by_key(|run| run.of.as_ref().map(|of| of.n)).unwrap();
-    (newest.of.as_ref().unwrap().n, newest.state)
+    let newest = runs.iter().max_by_key(|run| run.subject.as_ref().map(|of| of.n)).unwrap();
+    (newest.subject.as_ref().unwrap().n, newest.state)
 }

@@ -1,11 +1,9 @@
 //! The columns that Kafka fills, not the payload: key, headers, where a message lies and when it came.
 
 use super::Reject;
-use super::row::Slot;
-use super::row::Slots;
+use super::row::{Slot, Slots};
 use crate::kafka::Message;
-use crate::model::column::ColumnType;
-use crate::model::column::MessagePart;
+use crate::model::column::{ColumnType, MessagePart};
 
 /// The value of `part` for a column of type `kind`; `config` lets no other types through.
 pub fn slot(

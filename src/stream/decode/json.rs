@@ -1,20 +1,11 @@
 //! Reads the taken fields of a JSON message by seeds, and skips what no column takes.
 
-use super::Reject;
-use super::row::Slot;
-use super::row::Slots;
-use super::text;
-use super::tree::Node;
-use super::tree::Taker;
+use super::row::{Slot, Slots};
+use super::tree::{Node, Taker};
+use super::{Reject, text};
 use crate::model::column::ColumnType;
-use serde::Deserialize;
-use serde::de;
-use serde::de::DeserializeSeed;
-use serde::de::Deserializer;
-use serde::de::IgnoredAny;
-use serde::de::MapAccess;
-use serde::de::SeqAccess;
-use serde::de::Visitor;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 use std::fmt;
 

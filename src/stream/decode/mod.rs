@@ -15,14 +15,9 @@ mod tree;
 mod tests;
 
 use crate::kafka::Message;
-use crate::model::column::Column;
-use crate::model::column::ColumnType;
-use crate::model::column::MessagePart;
-use crate::model::column::Origin;
+use crate::model::column::{Column, ColumnType, MessagePart, Origin};
 use arrow::array::ArrayRef;
-use row::Builder;
-use row::Slot;
-use row::Slots;
+use row::{Builder, Slot, Slots};
 use std::fmt;
 use tree::Tree;
 

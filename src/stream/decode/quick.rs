@@ -8,14 +8,10 @@
 //! first compared with the one that came after its predecessor last time, and only where it is
 //! another one is the name looked for.
 
-use super::json;
-use super::row::Slot;
-use super::row::Slots;
-use super::scan::Quoted;
-use super::scan::Scan;
-use super::text;
-use super::tree::Node;
-use super::tree::Taker;
+use super::row::{Slot, Slots};
+use super::scan::{Quoted, Scan};
+use super::tree::{Node, Taker};
+use super::{json, text};
 use crate::model::column::ColumnType;
 
 /// So many fields are remembered; a topic with more of them invents their names.
@@ -235,8 +231,7 @@ impl<'m> Reading<'m, '_> {
 mod tests {
     use super::super::tree::Tree;
     use super::*;
-    use crate::model::column::Column;
-    use crate::model::column::Origin;
+    use crate::model::column::{Column, Origin};
     use proptest::prelude::*;
 
     /// A column of each type, two of them deeper down; with the rest where `keeps_rest` says so.

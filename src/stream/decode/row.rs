@@ -4,15 +4,10 @@
 //! values wait in slots; texts wait as ranges of the message and are copied once, into the builder.
 
 use crate::model::column::ColumnType;
-use arrow::array::ArrayRef;
-use arrow::array::BinaryBuilder;
-use arrow::array::BooleanBuilder;
-use arrow::array::Date32Builder;
-use arrow::array::Decimal128Builder;
-use arrow::array::Float64Builder;
-use arrow::array::Int64Builder;
-use arrow::array::StringBuilder;
-use arrow::array::TimestampMicrosecondBuilder;
+use arrow::array::{
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder,
+    Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
+};
 use std::ops::Range;
 use std::sync::Arc;
 

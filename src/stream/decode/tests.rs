@@ -1,17 +1,12 @@
-use super::Decoder;
-use super::Rows;
-use crate::kafka::Headers;
-use crate::kafka::Message;
-use crate::model::column::Column;
-use crate::model::column::ColumnType;
-use crate::model::column::Origin;
+use super::{Decoder, Rows};
+use crate::kafka::{Headers, Message};
+use crate::model::column::{Column, ColumnType, Origin};
 use crate::model::time::Micros;
 use crate::sql::types;
 use arrow::array::RecordBatch;
 use proptest::prelude::*;
-use serde_json::Value;
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// `name = path: type`, `!` behind the type where it is required; path `*` is the rest.

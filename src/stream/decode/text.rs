@@ -2,9 +2,7 @@
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
-use base64::engine::DecodePaddingMode;
-use base64::engine::GeneralPurpose;
-use base64::engine::GeneralPurposeConfig;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 const DAY_US: i64 = 86_400_000_000;
 

@@ -1,8 +1,6 @@
 //! Which fields of a message are taken, as a tree that follows their nesting.
 
-use crate::model::column::Column;
-use crate::model::column::ColumnType;
-use crate::model::column::Origin;
+use crate::model::column::{Column, ColumnType, Origin};
 
 /// A field that columns come from, or that holds such fields; the root is the message itself.
 #[derive(Debug, Default)]

@@ -1,11 +1,10 @@
 //! What a load job is called and what it says of itself, and what is to be made of one that is found.
 //!
 //! All of it is pure. A job's labels say which rows it loads; only a job whose labels are those of
-//! the load at hand is ever taken for it.
+//! the load at hand is ever mistaken for it.
 
-use super::super::Intent;
-use crate::model::hive::Grain;
-use crate::model::hive::PartitionKey;
+use crate::model::hive::{Grain, PartitionKey};
+use crate::model::load::LoadIntent;
 use crate::model::name::ProjectName;
 use crate::model::time::Micros;
 use std::collections::HashMap;
@@ -21,7 +20,7 @@ const PROJECT: &str = "tidemill_project";
 /// On a job that only takes an id away.
 const BURNS: &str = "tidemill_burns";
 
-/// A label's value has 63 characters at most: half of a SHA-256 is enough to tell contents apart.
+/// A label's value has 63 characters at most: half of a SHA-256 is enough to distinguish contents.
 pub(super) const CONTENT_DIGITS: usize = 32;
 
 /// A value of a label: lower-case letters, digits, `_` and `-`, 63 characters at most.
@@ -32,7 +31,7 @@ fn value(text: &str) -> String {
 }
 
 /// The labels of the job that loads `intent`.
-pub(super) fn labels(project: &ProjectName, intent: &Intent) -> Labels {
+pub(super) fn labels(project: &ProjectName, intent: &LoadIntent) -> Labels {
     let pairs = [
         (PROJECT, value(project.as_str())),
         (TABLE, value(intent.table.as_str())),
@@ -55,7 +54,7 @@ pub(super) fn closing_of(job: &Labels, ours: &Labels) -> Option<u32> {
     if [PROJECT, TABLE, KEY].into_iter().all(same) { job.get(CLOSING)?.parse().ok() } else { None }
 }
 
-/// `2026112005`: what stands behind the `$` of a table's name.
+/// `2026112005`: what follows the `$` of a table's name.
 pub(super) fn decorator(key: &PartitionKey) -> String {
     let form = match key.grain {
         Grain::Hour => "%Y%m%d%H",
@@ -66,8 +65,8 @@ pub(super) fn decorator(key: &PartitionKey) -> String {
 }
 
 /// Empties exactly one hive partition.
-pub(super) fn delete(project: &str, intent: &Intent) -> String {
-    let Intent { table, key, .. } = intent;
+pub(super) fn delete(project: &str, intent: &LoadIntent) -> String {
+    let LoadIntent { table, key, .. } = intent;
     let start = match key.grain {
         Grain::Hour => format!("DATETIME '{}'", key.start.strftime("%Y-%m-%d %H:%M:%S")),
         Grain::Day | Grain::Month => format!("DATE '{}'", key.start.date()),
@@ -77,7 +76,7 @@ pub(super) fn delete(project: &str, intent: &Intent) -> String {
     format!("DELETE FROM `{project}.{set}.{name}` WHERE {column} = {start}")
 }
 
-/// The rows of a table of this grain that lie within a hive partition of the same or a coarser one.
+/// The rows of a table of this grain that are within a hive partition of the same or a coarser one.
 pub(super) fn within(grain: Grain, key: &PartitionKey) -> String {
     if grain > key.grain {
         return "FALSE".to_owned();
@@ -90,7 +89,7 @@ pub(super) fn within(grain: Grain, key: &PartitionKey) -> String {
     format!("{column} >= {} AND {column} < {}", start(key), start(&key.next()))
 }
 
-/// A job as the service tells of it.
+/// A job as the service reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Job {
     pub labels: Labels,
@@ -121,7 +120,7 @@ pub(super) enum Verdict {
     Loaded(Option<u64>),
     /// It has failed for good, by this reason and message; its id is used up.
     Failed { reason: String, message: String },
-    /// It is not our load: whoever came after us has taken the id.
+    /// It is not our load: a later process has taken the id.
     Taken,
 }
 
@@ -142,9 +141,9 @@ pub(super) fn judge(job: &Job, ours: &Labels) -> Verdict {
 mod tests {
     use super::*;
 
-    fn intent(key: &str, closing: u32) -> Intent {
+    fn intent(key: &str, closing: u32) -> LoadIntent {
         let (table, key) = ("agg.by_hour".parse().unwrap(), key.parse().unwrap());
-        Intent { table, key, closing, content: "c0ffee".into() }
+        LoadIntent { table, key, closing, content: "c0ffee".into() }
     }
 
     fn ours(closing: u32) -> Labels {

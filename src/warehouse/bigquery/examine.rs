@@ -1,9 +1,7 @@
 //! Asks BigQuery whether it lets us do what a load does, before a load has to.
 
-use super::BigQuery;
-use super::query;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use super::{BigQuery, query};
+use crate::error::{Error, ErrorKind};
 use crate::model::finding::Finding;
 use crate::model::time::Micros;
 use gcp_bigquery_client::model::field_type::FieldType;
@@ -28,7 +26,7 @@ impl BigQuery {
         data_sets: &BTreeSet<String>,
         bucket: Result<Option<String>, Error>,
     ) -> Vec<Finding> {
-        let takes = "it takes a job, and gives its result";
+        let takes = "it accepts a job and returns its result";
         let before = Micros::from(self.clock.now());
         let created = match self.does_a_job().await {
             Ok(created) => created,
@@ -48,7 +46,7 @@ impl BigQuery {
     async fn does_a_job(&self) -> Result<Option<Micros>, Error> {
         let id = format!("tidemill-{}-doctor-{}", self.project, Uuid::new_v4().simple());
         self.rest.begin("any", &id, query("SELECT 1".to_owned())).await?;
-        let mut pause = super::LOOK_FIRST;
+        let mut pauses = super::LOOKS.pauses();
         loop {
             let gone = || Error::new(ErrorKind::Unavailable, format!("job {id} is not there"));
             let job = self.rest.job("any", &id).await?.ok_or_else(gone)?;
@@ -58,14 +56,13 @@ impl BigQuery {
                     return Err(Error::new(ErrorKind::Input, problem));
                 }
                 Some(_) | None if job.done => return Ok(job.created),
-                Some(_) | None => self.clock.sleep(pause).await,
+                Some(_) | None => self.clock.sleep(pauses.longer()).await,
             }
-            pause = (pause * 2).min(super::LOOK_EVERY_MAX);
         }
     }
 
     fn bucket(&self, bucket: Result<Option<String>, Error>) -> Finding {
-        let what = "the lake's bucket lies where jobs run";
+        let what = "the lake's bucket is in the location of the jobs";
         let jobs = &self.rest.location;
         match bucket {
             Ok(Some(bucket)) if is_within(&bucket, jobs) => {
@@ -88,7 +85,7 @@ impl BigQuery {
     }
 
     async fn examine_data_set(&self, name: &str) -> Vec<Finding> {
-        let lies = format!("data set {name} lies where jobs run");
+        let lies = format!("data set {name} is in the location of the jobs");
         let jobs = &self.rest.location;
         match self.rest.data_set(name).await {
             Err(error) => vec![Finding::failed(lies, &error)],
@@ -97,10 +94,10 @@ impl BigQuery {
                     "nothing to do if tidemill's account may make it (roles/bigquery.user on project {}); else: bq mk --location={jobs} {name}",
                     self.rest.project
                 );
-                vec![Finding::warning(lies, remedy).seen("the first load makes it")]
+                vec![Finding::warning(lies, remedy).seen("the first load creates it")]
             }
             Ok(Some(location)) if location.eq_ignore_ascii_case(jobs) => {
-                let writes = format!("tables of {name} are made and deleted");
+                let writes = format!("tables of {name} can be created and deleted");
                 let tried = self.makes_a_table(name).await;
                 vec![
                     Finding::good(lies).seen(location),
@@ -145,7 +142,7 @@ fn is_within(bucket: &str, jobs: &str) -> bool {
 
 fn skew(before: Micros, theirs: Option<Micros>, after: Micros) -> Finding {
     let what = "the service's clock and this machine's agree";
-    let Some(theirs) = theirs else { return Finding::good(what).seen("it did not tell") };
+    let Some(theirs) = theirs else { return Finding::good(what).seen("it did not say") };
     let off = before.since(theirs).max(theirs.since(after));
     if off <= SKEW_MAX {
         return Finding::good(what);

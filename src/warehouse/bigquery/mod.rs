@@ -14,40 +14,28 @@ mod table;
 
 pub use rest::Patience;
 
-use super::Load;
-use super::Loaded;
-use super::Schema;
 use super::content::Content;
-use super::journal::Begun;
-use super::journal::End;
-use super::journal::Intent;
 use super::journal::Journal;
-use super::journal::Open;
+use super::{Load, Loaded, Schema};
+use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::crash;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Doing, Error, ErrorKind};
 use crate::model::hive::Grain;
 use crate::model::job::WarehouseTable;
+use crate::model::load::{BegunLoad, LoadEnd, LoadIntent, OpenLoad};
 use crate::model::name::ProjectName;
 use crate::model::settings::BigQuery as Settings;
 use arrow::datatypes::Schema as ArrowSchema;
-use decide::CONTENT_DIGITS;
-use decide::Labels;
-use decide::Verdict;
+use decide::{CONTENT_DIGITS, Labels, Verdict};
 use gcp_bigquery_client::model::job_configuration::JobConfiguration;
 use gcp_bigquery_client::model::job_configuration_load::JobConfigurationLoad;
 use gcp_bigquery_client::model::job_configuration_query::JobConfigurationQuery;
 use gcp_bigquery_client::model::table_reference::TableReference;
 use rest::Rest;
-use sha2::Digest;
-use sha2::Sha256;
 use std::time::Duration;
-use table::Fitting;
-use table::Wanted;
-use tracing::info;
-use tracing::warn;
+use table::{Fitting, Wanted};
+use tracing::{info, warn};
 
 /// Failed load jobs count too, and nobody can have the limit raised.
 const JOBS_A_DAY_MAX: u32 = 1500;
@@ -57,8 +45,8 @@ pub const PARTITIONS_MAX: u32 = 10_000;
 const WARN_AT: u32 = 80;
 /// A load job is ended by the service after six hours; an older one can't write any more.
 const JOB_LIFE: Duration = Duration::from_hours(24);
-const LOOK_FIRST: Duration = Duration::from_millis(250);
-const LOOK_EVERY_MAX: Duration = Duration::from_secs(5);
+/// How often it is asked whether a job is over.
+const LOOKS: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
 
 /// The data sets of one Google Cloud project.
 #[derive(Clone)]
@@ -101,7 +89,7 @@ impl BigQuery {
     /// See [`super::Warehouse::replace`].
     pub async fn replace(&self, load: &Load, journal: &dyn Journal) -> Result<Loaded, Error> {
         let at = format!("{}${}", load.to.table, decide::decorator(&load.key));
-        let content = Content::read(&load.content).doing(|| format!("load into {at}"))?;
+        let content = Content::read(&load.file).doing(|| format!("load into {at}"))?;
         let doing = || match content.footer.rows {
             0 => format!("empty {at}"),
             _ => format!("load 1 file into {at}"),
@@ -118,11 +106,11 @@ impl BigQuery {
     ) -> Result<Loaded, Error> {
         let wanted = self.wanted(&load.to, load.key.grain, &content.footer.columns)?;
         let Fitting { grows, made } = wanted.ensure(&self.rest).await?;
-        let intent = Intent {
+        let intent = LoadIntent {
             table: load.to.table.clone(),
             key: load.key,
             closing: load.closing,
-            content: digest(&load.content),
+            content: load.file.checksum.chars().take(CONTENT_DIGITS).collect(),
         };
         let labels = decide::labels(&self.project, &intent);
         let job = if content.footer.rows == 0 {
@@ -146,9 +134,9 @@ impl BigQuery {
             let problem = format!("job {} wrote {written:?} rows of {rows}", begun.job);
             return Err(Error::new(ErrorKind::Data, problem));
         }
-        let bytes = load.content.len() as u64;
+        let bytes = load.file.bytes;
         crash::point("load-done");
-        journal.end(&begun.job, End::Loaded { rows, bytes }).await?;
+        journal.end(&begun.job, LoadEnd::Loaded { rows, bytes }).await?;
         info!(table = %intent.table, key = %intent.key, job = begun.job, rows, bytes,
             "loaded {} of {} by job {}", intent.key, intent.table, begun.job);
         Ok(Loaded { rows, bytes, job: Some(begun.job) })
@@ -168,9 +156,9 @@ impl BigQuery {
     async fn unknown_jobs(
         &self,
         ours: &str,
-        intent: &Intent,
+        intent: &LoadIntent,
         labels: &Labels,
-    ) -> Result<Vec<Open>, Error> {
+    ) -> Result<Vec<OpenLoad>, Error> {
         let mut open = Vec::new();
         for (job, found) in self.rest.newest_jobs(JOB_LIFE).await? {
             let Some(closing) = decide::closing_of(&found.labels, labels) else { continue };
@@ -179,15 +167,20 @@ impl BigQuery {
                 return Err(Error::new(ErrorKind::Fenced, problem));
             }
             if !found.done && job != ours {
-                open.push(Open { job, closing });
+                open.push(OpenLoad { job, closing });
             }
         }
         Ok(open)
     }
 
     /// Sees to it that a job of an older load can't write any more, whether it was ever submitted.
-    async fn burn(&self, intent: &Intent, open: &Open, journal: &dyn Journal) -> Result<(), Error> {
-        let Open { job, closing } = open;
+    async fn burn(
+        &self,
+        intent: &LoadIntent,
+        open: &OpenLoad,
+        journal: &dyn Journal,
+    ) -> Result<(), Error> {
+        let OpenLoad { job, closing } = open;
         let doing = || format!("end job {job} of closing {closing}");
         let set = intent.table.data_set();
         let nothing = JobConfiguration {
@@ -196,31 +189,29 @@ impl BigQuery {
         };
         if self.rest.begin(set, job, nothing).await.doing(doing)? {
             info!(job, closing, "job {job} of closing {closing} can't be submitted any more");
-            return journal.end(job, End::Burnt).await;
+            return journal.end(job, LoadEnd::Burnt).await;
         }
-        let mut pause = LOOK_FIRST;
-        let mut cancelled = false;
+        let (mut cancelled, mut pauses) = (false, LOOKS.pauses());
         loop {
             let found = self.rest.job(set, job).await.doing(doing)?;
             let gone =
                 || Error::new(ErrorKind::Unavailable, "its id is in use, and it is not there");
             let found = found.ok_or_else(gone).doing(doing)?;
             if found.done {
-                return journal.end(job, End::Burnt).await;
+                return journal.end(job, LoadEnd::Burnt).await;
             }
             if !cancelled {
                 self.rest.cancel(set, job).await.doing(doing)?;
                 cancelled = true;
             }
-            self.clock.sleep(pause).await;
-            pause = (pause * 2).min(LOOK_EVERY_MAX);
+            self.clock.sleep(pauses.longer()).await;
         }
     }
 
     /// Submits a job, or finds it submitted, and waits for its end; returns the rows it wrote.
     async fn run(
         &self,
-        intent: &Intent,
+        intent: &LoadIntent,
         id: &str,
         configuration: JobConfiguration,
         labels: &Labels,
@@ -232,27 +223,28 @@ impl BigQuery {
             info!(job = id, "job {id} has been submitted before");
         }
         crash::point("load-submitted");
-        let mut pause = LOOK_FIRST;
+        let mut pauses = LOOKS.pauses();
         loop {
             let found = self.rest.job(set, id).await.doing(|| format!("ask for job {id}"))?;
             let gone = || Error::new(ErrorKind::Unavailable, format!("job {id} is not there"));
             match decide::judge(&found.ok_or_else(gone)?, labels) {
                 Verdict::Loaded(rows) => return Ok(rows),
                 Verdict::Failed { reason, message } => {
-                    journal.end(id, End::Failed).await?;
+                    journal.end(id, LoadEnd::Failed).await?;
                     return Err(self.failed(intent, id, &reason, &message));
                 }
                 Verdict::Taken => {
-                    let problem = format!("job {id} is not of this load: it has been given up");
+                    let problem = format!(
+                        "job {id} does not belong to this load: the load has been given up"
+                    );
                     return Err(Error::new(ErrorKind::Fenced, problem));
                 }
-                Verdict::Wait => self.clock.sleep(pause).await,
+                Verdict::Wait => self.clock.sleep(pauses.longer()).await,
             }
-            pause = (pause * 2).min(LOOK_EVERY_MAX);
         }
     }
 
-    fn failed(&self, intent: &Intent, id: &str, reason: &str, message: &str) -> Error {
+    fn failed(&self, intent: &LoadIntent, id: &str, reason: &str, message: &str) -> Error {
         let problem = format!("job {id} failed: {message} ({reason})");
         let error = |kind| Error::new(kind, problem.clone());
         match reason {
@@ -268,15 +260,6 @@ impl BigQuery {
     }
 }
 
-fn digest(content: &[u8]) -> String {
-    let digest = Sha256::digest(content);
-    let mut digits = String::new();
-    for byte in &digest[..CONTENT_DIGITS / 2] {
-        digits.push_str(&format!("{byte:02x}"));
-    }
-    digits
-}
-
 fn query(text: String) -> JobConfiguration {
     let query = JobConfigurationQuery {
         query: text,
@@ -288,7 +271,7 @@ fn query(text: String) -> JobConfiguration {
 }
 
 /// A Parquet load without rows need not empty a partition, so that is a query's work.
-fn deletes(project: &str, intent: &Intent) -> JobConfiguration {
+fn deletes(project: &str, intent: &LoadIntent) -> JobConfiguration {
     query(decide::delete(project, intent))
 }
 
@@ -317,24 +300,24 @@ fn loads(
     Ok(JobConfiguration { load: Some(load), ..JobConfiguration::default() })
 }
 
-fn warn_of(intent: &Intent, begun: &Begun, made: bool) {
+fn warn_of(intent: &LoadIntent, begun: &BegunLoad, made: bool) {
     for warning in warnings(intent, begun, made) {
         warn!(table = %intent.table, "{warning}");
     }
 }
 
-fn warnings(intent: &Intent, begun: &Begun, made: bool) -> Vec<String> {
+fn warnings(intent: &LoadIntent, begun: &BegunLoad, made: bool) -> Vec<String> {
     let near = |count: u32, max: u32| count >= max / 100 * WARN_AT;
-    let Intent { table, .. } = intent;
-    let Begun { jobs_today, partitions, .. } = *begun;
+    let LoadIntent { table, .. } = intent;
+    let BegunLoad { jobs_today, partitions, .. } = *begun;
     let jobs = near(jobs_today, JOBS_A_DAY_MAX).then(|| {
-        format!("{table} has taken {jobs_today} load jobs in 24 hours, and BigQuery takes {JOBS_A_DAY_MAX}: use a coarser grain")
+        format!("{table} has had {jobs_today} load jobs in 24 hours, and BigQuery accepts {JOBS_A_DAY_MAX}: use a coarser grain")
     });
     let kept = near(partitions, PARTITIONS_MAX).then(|| {
         format!("{partitions} partitions of {table} have been loaded, and BigQuery keeps {PARTITIONS_MAX}: set `expire` in its job, or use a coarser grain")
     });
     let gone = (made && partitions > 0).then(|| {
-        format!("{table} was gone, and is made anew without the {partitions} partitions that had been loaded: clear their runs, and they are loaded again")
+        format!("{table} was missing and is created again, without the {partitions} partitions that had been loaded: clear their runs to load them again")
     });
     jobs.into_iter().chain(kept).chain(gone).collect()
 }
@@ -346,7 +329,7 @@ mod tests {
     #[test]
     fn a_limit_is_warned_of_at_four_fifths_and_a_table_that_was_deleted_when_it_is_made_again() {
         let (table, key) = ("agg.x".parse().unwrap(), "2026-11-20T05".parse().unwrap());
-        let intent = Intent { table, key, closing: 1, content: String::new() };
+        let intent = LoadIntent { table, key, closing: 1, content: String::new() };
         for (jobs_today, partitions, made, warned) in [
             (1_199, 7_999, false, ""),
             (1_200, 1, false, "load jobs"),
@@ -355,7 +338,7 @@ mod tests {
             (1, 3, true, "without the 3 partitions"),
         ] {
             let begun =
-                Begun { job: String::new(), open: vec![], known: true, jobs_today, partitions };
+                BegunLoad { job: String::new(), open: vec![], known: true, jobs_today, partitions };
             let told = warnings(&intent, &begun, made);
             assert_eq!(told.len(), usize::from(!warned.is_empty()), "{told:?}");
             assert!(told.iter().all(|told| told.contains(warned)), "{told:?}");

@@ -1,23 +1,13 @@
 //! Reads a table back, for questions that are asked here.
 
-use super::BigQuery;
-use super::decide;
 use super::table::type_word;
-use crate::error::Doing;
-use crate::error::Error;
-use crate::error::ErrorKind;
-use crate::model::hive::Grain;
-use crate::model::hive::PartitionKey;
+use super::{BigQuery, decide};
+use crate::error::{Doing, Error, ErrorKind};
+use crate::model::hive::{Grain, PartitionKey};
 use crate::model::name::TableName;
-use arrow::array::ArrayRef;
-use arrow::array::BinaryArray;
-use arrow::array::StringArray;
-use arrow::compute::CastOptions;
-use arrow::compute::cast_with_options;
-use arrow::datatypes::DataType;
-use arrow::datatypes::Field;
-use arrow::datatypes::Schema as ArrowSchema;
-use arrow::datatypes::TimeUnit;
+use arrow::array::{ArrayRef, BinaryArray, StringArray};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use gcp_bigquery_client::model::table::Table;
 use std::sync::Arc;
@@ -33,7 +23,7 @@ struct Column {
 }
 
 impl BigQuery {
-    /// The rows of a table, or of the part of it that lies within `key`.
+    /// The rows of a table, or of the part of it that is within `key`.
     pub async fn read(
         &self,
         name: &TableName,
@@ -51,7 +41,7 @@ impl BigQuery {
         let project = &self.rest.project;
         let found = self.rest.table(set, table).await?.ok_or_else(|| {
             let problem = format!("project {project} has no such table");
-            Error::new(ErrorKind::Input, problem).remedy("a table is made when first loaded into")
+            Error::new(ErrorKind::Input, problem).remedy("the first load creates the table")
         })?;
         // Asked before, for a query is billed for all that it reads, whatever it returns.
         let rows: Option<usize> = found.num_rows.as_ref().and_then(|rows| rows.parse().ok());

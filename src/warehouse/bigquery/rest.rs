@@ -1,29 +1,24 @@
 //! The calls of BigQuery's REST API that a load needs: one call, one answer, no decision.
 
-use super::decide::Job;
-use super::decide::Labels;
-use super::decide::spanned;
+use super::decide::{Job, Labels, spanned};
+use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::model::settings::BigQuery as Settings;
 use crate::model::time::Micros;
 use async_trait::async_trait;
-use futures::FutureExt;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use gcp_bigquery_client::Client;
 use gcp_bigquery_client::auth::Authenticator;
 use gcp_bigquery_client::client_builder::ClientBuilder;
-use gcp_bigquery_client::error::BQError;
-use gcp_bigquery_client::error::NestedResponseError;
+use gcp_bigquery_client::error::{BQError, NestedResponseError};
 use gcp_bigquery_client::model::dataset::Dataset;
 use gcp_bigquery_client::model::get_query_results_parameters::GetQueryResultsParameters;
 use gcp_bigquery_client::model::get_query_results_response::GetQueryResultsResponse;
 use gcp_bigquery_client::model::job::Job as ApiJob;
 use gcp_bigquery_client::model::job_configuration::JobConfiguration;
 use gcp_bigquery_client::model::job_list_jobs::JobListJobs;
-use gcp_bigquery_client::model::job_list_parameters::JobListParameters;
-use gcp_bigquery_client::model::job_list_parameters::Projection;
+use gcp_bigquery_client::model::job_list_parameters::{JobListParameters, Projection};
 use gcp_bigquery_client::model::job_reference::JobReference;
 use gcp_bigquery_client::model::query_request::QueryRequest;
 use gcp_bigquery_client::model::query_response::QueryResponse;
@@ -34,6 +29,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracing::debug;
 
+/// Far above what the tries come to.
+const PAUSE_MAX: Duration = Duration::from_mins(1);
 /// Jobs of a page of their list, each with its configuration: more than a day has of most projects.
 const PAGE_JOBS: u32 = 100;
 /// Rows of a page of an answer; the service ends a page at 10 MB itself.
@@ -44,7 +41,7 @@ const ANSWER_WAIT_MS: i32 = 10_000;
 /// How long an answer is waited for, and how often is asked again.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// A call that takes longer is taken for lost; jobs are only begun and asked for, never waited
+    /// A call that takes longer counts as lost; jobs are only begun and asked for, never waited
     /// for.
     pub call_max: Duration,
     /// What lasts longer than these is left to the retry of the task.
@@ -115,8 +112,8 @@ impl Rest {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let Patience { mut pause, tries: most, .. } = self.patience;
-        let mut tries = 1;
+        let Patience { pause, tries: most, .. } = self.patience;
+        let (mut pauses, mut tries) = (Backoff::new(pause, PAUSE_MAX).pauses(), 1);
         loop {
             match ask().await {
                 Err(error) if error.kind == ErrorKind::Unavailable && tries < most => {
@@ -124,9 +121,8 @@ impl Rest {
                 }
                 answer => return answer,
             }
-            self.clock.sleep(pause).await;
+            self.clock.sleep(pauses.longer()).await;
             tries += 1;
-            pause *= 2;
         }
     }
 
@@ -154,7 +150,7 @@ impl Rest {
         }
     }
 
-    /// The error that an answer stands for, with what mends it.
+    /// The error that an answer means, with what fixes it.
     fn refused(&self, data_set: &str, answer: &NestedResponseError) -> Error {
         let NestedResponseError { code, message, .. } = answer;
         let reason = answer.errors.first().and_then(|error| error.get("reason"));
@@ -204,7 +200,7 @@ impl Rest {
         self.ask(data_set, call).await.map(|_| ())
     }
 
-    /// Where it lies: `EU`; `None` if there is none.
+    /// Its location: `EU`; `None` if there is none.
     pub async fn data_set(&self, name: &str) -> Result<Option<String>, Error> {
         let call = || self.client.dataset().get(&self.project, name);
         let found = self.ask(name, call).await?.found();
@@ -219,7 +215,7 @@ impl Rest {
     }
 
     /// Begins a job under an id that must be free; false if it is not, or if an earlier try of this
-    /// call has begun it and the answer was lost: the two can't be told apart from here.
+    /// call has begun it and the answer was lost: the two look the same from here.
     pub async fn begin(
         &self,
         data_set: &str,
@@ -262,7 +258,7 @@ impl Rest {
             projection: Some(Projection::Full),
             ..JobListParameters::default()
         };
-        // From its beginning where a page fails: the client can't go on behind one.
+        // From its beginning where a page fails: the client can't continue behind one.
         self.insist(|| self.list_jobs(parameters.clone(), long)).await
     }
 

@@ -2,8 +2,7 @@
 
 use super::super::Schema;
 use super::rest::Rest;
-use crate::error::Error;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::model::hive::Grain;
 use crate::model::job::WarehouseTable;
 use crate::model::name::ProjectName;
@@ -14,8 +13,7 @@ use gcp_bigquery_client::model::table_field_schema::TableFieldSchema;
 use gcp_bigquery_client::model::table_schema::TableSchema;
 use gcp_bigquery_client::model::time_partitioning::TimePartitioning;
 use std::collections::HashMap;
-use tracing::info;
-use tracing::warn;
+use tracing::{info, warn};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 

@@ -1,5 +1,5 @@
 variable "project_id" {
-  description = "The project; it exists already, with billing."
+  description = "The project; it must exist, with billing."
   type        = string
 }
 
@@ -63,7 +63,7 @@ variable "billing_account" {
 }
 
 variable "budget" {
-  description = "What a month may cost, in the billing account's currency."
+  description = "The budget of a month, in the billing account's currency."
   type        = number
   default     = 150
 }

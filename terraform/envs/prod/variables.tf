@@ -1,5 +1,5 @@
 variable "project_id" {
-  description = "The project; it exists already, with billing."
+  description = "The project; it must exist, with billing."
   type        = string
 }
 
@@ -63,13 +63,13 @@ variable "billing_account" {
 }
 
 variable "budget" {
-  description = "What a month may cost, in the billing account's currency."
+  description = "The budget of a month, in the billing account's currency."
   type        = number
   default     = 500
 }
 
 variable "location" {
-  description = "Where lake and warehouse are, both: a region or a multi-region."
+  description = "Location of both lake and warehouse: a region or a multi-region."
   type        = string
   default     = "EU"
 }
@@ -99,7 +99,7 @@ variable "cold_after_days" {
 }
 
 variable "retention_days" {
-  description = "Age after which raw files go; null: kept for ever. An hour whose files are gone cannot be reopened or verified."
+  description = "Age after which raw files are deleted; null keeps them for ever. An hour whose files are deleted cannot be reopened or verified."
   type        = number
   default     = null
 }

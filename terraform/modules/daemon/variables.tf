@@ -14,7 +14,7 @@ variable "zone" {
 }
 
 variable "name" {
-  description = "Beginning of the names."
+  description = "Prefix of the names."
   type        = string
 }
 
@@ -38,7 +38,7 @@ variable "image" {
 }
 
 variable "env" {
-  description = "What --env says: tidemill.<env>.toml of the image is laid over tidemill.toml."
+  description = "The environment (--env): keys of the image's tidemill.<env>.toml replace those of tidemill.toml."
   type        = string
   default     = "gcp"
 }
@@ -59,7 +59,7 @@ variable "subnet_id" {
 }
 
 variable "machine_type" {
-  description = "Machine of the VM."
+  description = "Machine type of the VM."
   type        = string
 }
 
@@ -102,7 +102,7 @@ variable "worker_memory" {
 }
 
 variable "worker_state" {
-  description = "How much of that memory state and unfinished files may take."
+  description = "How much of that memory the state and unfinished files may use."
   type        = string
   default     = "3Gi"
 }

@@ -4,7 +4,7 @@ variable "project_id" {
 }
 
 variable "name" {
-  description = "Beginning of the accounts' names."
+  description = "Prefix of the accounts' names."
   type        = string
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{1,20}$", var.name))

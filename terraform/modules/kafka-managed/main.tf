@@ -1,4 +1,4 @@
-# Google's managed Kafka. It speaks TLS only and wants a login; docs/deploy-gcp.md says what Tidemill can
+# Google's managed Kafka. It speaks TLS only and wants a login; docs/how-to/deploy-gcp.md says what Tidemill can
 # do of that.
 
 resource "google_managed_kafka_cluster" "kafka" {

@@ -9,12 +9,12 @@ variable "region" {
 }
 
 variable "name" {
-  description = "Beginning of the names."
+  description = "Prefix of the names."
   type        = string
 }
 
 variable "zones" {
-  description = "A broker is made in each."
+  description = "One broker is created in each."
   type        = list(string)
   validation {
     condition     = length(var.zones) >= 3 && length(distinct(var.zones)) == length(var.zones)
@@ -62,12 +62,12 @@ variable "boot_image" {
 }
 
 variable "machine_type" {
-  description = "Machine of a broker."
+  description = "Machine type of a broker."
   type        = string
 }
 
 variable "heap_mb" {
-  description = "Heap of a broker; half of the machine's memory at most, the rest caches files."
+  description = "Heap of a broker; at most half of the machine's memory, because the rest caches files."
   type        = number
   validation {
     condition     = var.heap_mb >= 512
@@ -91,7 +91,7 @@ variable "disk_type" {
 }
 
 variable "retention_hours" {
-  description = "For how long topics that say nothing themselves keep records."
+  description = "For how long topics without a retention of their own keep records."
   type        = number
   default     = 168
   validation {

@@ -1,7 +1,8 @@
 # The bucket that is the truth: Parquet files in Hive directories, and under `_tidemill/` the records and
 # closings that say which of them count. Nothing under `_tidemill/` has an age after which it could go: a
 # staged file is garbage when a record says so, and never before. So every lifecycle rule names prefixes,
-# and none of them may reach there.
+# and none of them may reach there. The one exception is no object yet: an upload in parts that was never
+# completed.
 
 resource "google_storage_bucket" "lake" {
   project                     = var.project_id
@@ -24,6 +25,16 @@ resource "google_storage_bucket" "lake" {
     for_each = var.kms_key == null ? [] : [var.kms_key]
     content {
       default_kms_key_name = encryption.value
+    }
+  }
+
+  # A batch's result is uploaded in parts. A killed one leaves parts, which cost as much as an object.
+  lifecycle_rule {
+    action {
+      type = "AbortIncompleteMultipartUpload"
+    }
+    condition {
+      age = 1
     }
   }
 

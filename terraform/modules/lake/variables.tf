@@ -14,7 +14,7 @@ variable "location" {
 }
 
 variable "writer" {
-  description = "The daemon, as IAM names it: the only one who writes."
+  description = "The daemon, as IAM names it: the only account that writes."
   type        = string
 }
 
@@ -59,7 +59,7 @@ variable "cold_after_days" {
 }
 
 variable "retention_days" {
-  description = "Age after which files go; null: kept for ever. An hour whose files are gone cannot be reopened."
+  description = "Age after which files are deleted; null keeps them for ever. An hour whose files are deleted cannot be reopened."
   type        = number
   default     = null
   validation {
@@ -69,7 +69,7 @@ variable "retention_days" {
 }
 
 variable "soft_delete_days" {
-  description = "For how long a deleted or replaced object can be brought back."
+  description = "For how long a deleted or replaced object can be restored."
   type        = number
   default     = 7
   validation {

@@ -60,7 +60,7 @@ resource "google_compute_firewall" "deny" {
   project       = var.project_id
   name          = "${var.name}-deny"
   network       = google_compute_network.vpc.id
-  description   = "Nothing comes in that another rule does not name."
+  description   = "Denies incoming traffic that no other rule allows."
   direction     = "INGRESS"
   priority      = 65000
   source_ranges = ["0.0.0.0/0"]

@@ -9,7 +9,7 @@ variable "region" {
 }
 
 variable "name" {
-  description = "Name of the VPC, and the beginning of the names in it."
+  description = "Name of the VPC, and prefix of the names in it."
   type        = string
 }
 

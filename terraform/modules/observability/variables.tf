@@ -4,7 +4,7 @@ variable "project_id" {
 }
 
 variable "name" {
-  description = "Beginning of the names."
+  description = "Prefix of the names."
   type        = string
 }
 
@@ -47,7 +47,7 @@ variable "lag_messages" {
 }
 
 variable "quarantined_rows" {
-  description = "How many rows of a table may be quarantined in a minute before someone is told."
+  description = "How many rows of a table may be quarantined in a minute before an alert."
   type        = number
   default     = 0
 }
@@ -73,7 +73,7 @@ variable "billing_account" {
 }
 
 variable "budget" {
-  description = "What a month may cost, in the billing account's currency."
+  description = "The budget of a month, in the billing account's currency."
   type        = number
   default     = 500
   validation {

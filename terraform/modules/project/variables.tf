@@ -1,5 +1,5 @@
 variable "project_id" {
-  description = "The project that everything is made in; it exists already, with billing."
+  description = "The project in which everything is created; it must exist, with billing."
   type        = string
   validation {
     condition     = length(var.project_id) > 0

@@ -41,7 +41,7 @@ variable "publishers" {
 }
 
 variable "keep_days" {
-  description = "Images older than this go, but for the newest 20."
+  description = "Images older than this are deleted, except the newest 20."
   type        = number
   default     = 90
   validation {

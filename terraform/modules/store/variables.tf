@@ -9,7 +9,7 @@ variable "region" {
 }
 
 variable "name" {
-  description = "Beginning of the names."
+  description = "Prefix of the names."
   type        = string
 }
 
@@ -24,7 +24,7 @@ variable "daemon_email" {
 }
 
 variable "tier" {
-  description = "Machine of the instance."
+  description = "Machine type of the instance."
   type        = string
   default     = "db-custom-1-3840"
 }

@@ -1,5 +1,5 @@
 variable "project_id" {
-  description = "The project; it exists already, with billing."
+  description = "The project; it must exist, with billing."
   type        = string
 }
 
@@ -9,7 +9,7 @@ variable "env" {
 }
 
 variable "name" {
-  description = "Beginning of the names of everything."
+  description = "Prefix of all names."
   type        = string
   default     = "tidemill"
 }
@@ -20,7 +20,7 @@ variable "region" {
 }
 
 variable "zones" {
-  description = "Letters of the zones: a broker in each, the daemon in the first."
+  description = "Letters of the zones: one broker in each, the daemon in the first."
   type        = list(string)
   default     = ["b", "c", "d"]
   validation {
@@ -30,7 +30,7 @@ variable "zones" {
 }
 
 variable "location" {
-  description = "Where lake and warehouse are, both: a region or a multi-region (EU, US)."
+  description = "Location of both lake and warehouse: a region or a multi-region (EU, US)."
   type        = string
 }
 
@@ -70,7 +70,7 @@ variable "kafka_version" {
 }
 
 variable "broker_machine_type" {
-  description = "Machine of a broker."
+  description = "Machine type of a broker."
   type        = string
 }
 
@@ -103,7 +103,7 @@ variable "ca_pool" {
 }
 
 variable "daemon_machine_type" {
-  description = "Machine of the daemon."
+  description = "Machine type of the daemon."
   type        = string
 }
 
@@ -120,7 +120,7 @@ variable "store" {
 }
 
 variable "store_tier" {
-  description = "Machine of the Cloud SQL instance."
+  description = "Machine type of the Cloud SQL instance."
   type        = string
   default     = "db-custom-1-3840"
 }
@@ -186,19 +186,19 @@ variable "cold_after_days" {
 }
 
 variable "retention_days" {
-  description = "Age after which raw files go; null: kept for ever."
+  description = "Age after which raw files are deleted; null keeps them for ever."
   type        = number
   default     = null
 }
 
 variable "soft_delete_days" {
-  description = "For how long a deleted object can be brought back."
+  description = "For how long a deleted object can be restored."
   type        = number
   default     = 7
 }
 
 variable "deletion_policy" {
-  description = "PREVENT or DELETE: what destroy does with what holds data."
+  description = "PREVENT or DELETE: what destroy does with resources that hold data."
   type        = string
   validation {
     condition     = contains(["PREVENT", "DELETE"], var.deletion_policy)
@@ -207,13 +207,13 @@ variable "deletion_policy" {
 }
 
 variable "behind_seconds" {
-  description = "How far a stream may be behind the clock before someone is told."
+  description = "How far a stream may be behind the clock before an alert."
   type        = number
   default     = 1200
 }
 
 variable "lag_messages" {
-  description = "How many messages may wait in Kafka before someone is told."
+  description = "How many messages may wait in Kafka before an alert."
   type        = number
   default     = 100000
 }
@@ -225,7 +225,7 @@ variable "billing_account" {
 }
 
 variable "budget" {
-  description = "What a month may cost, in the billing account's currency."
+  description = "The budget of a month, in the billing account's currency."
   type        = number
   default     = 500
 }

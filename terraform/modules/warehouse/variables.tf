@@ -4,7 +4,7 @@ variable "project_id" {
 }
 
 variable "name" {
-  description = "Beginning of the names."
+  description = "Prefix of the names."
   type        = string
 }
 

@@ -1,18 +1,14 @@
 //! Buckets: made, told of, changed and deleted.
 
-use super::body;
-use super::json;
-use super::no_content;
-use crate::object::Bucket;
-use crate::object::rfc3339;
+use super::{body, json, no_content};
+use crate::object::{Bucket, rfc3339};
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::table::Table;
 use axum::http::Method;
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 #[derive(Debug, Default, Deserialize)]

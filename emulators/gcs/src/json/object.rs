@@ -1,33 +1,22 @@
 //! Objects: read, listed, changed, copied, moved, composed and deleted.
 
-use super::body;
-use super::json;
-use super::no_content;
+use super::{body, json, no_content};
 use crate::condition::Condition;
 use crate::list::Query;
-use crate::object::Metadata;
-use crate::object::Object;
-use crate::object::Place;
-use crate::object::rfc3339;
+use crate::object::{Metadata, Object, Place, rfc3339};
 use crate::range;
 use crate::refusal::Refusal;
 use crate::request::Request;
-use crate::table::Source;
-use crate::table::Table;
-use crate::table::Target;
+use crate::table::{Source, Table, Target};
 use crate::xml;
 use axum::body::Body;
-use axum::http::Method;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use percent_encoding::NON_ALPHANUMERIC;
-use percent_encoding::utf8_percent_encode;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use serde_json::Map;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 const RESULTS_MAX: u64 = 1_000;
 /// What the service takes in one call.

@@ -3,27 +3,19 @@
 use super::json;
 use super::object::resource;
 use crate::condition::Condition;
-use crate::object::Metadata;
-use crate::object::Object;
-use crate::object::Place;
-use crate::object::crc32c_text;
+use crate::object::{Metadata, Object, Place, crc32c_text};
 use crate::refusal::Refusal;
 use crate::request::Request;
-use crate::table::Table;
-use crate::table::Target;
+use crate::table::{Table, Target};
 use crate::xml;
-use axum::http::Method;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use md5::Digest;
-use md5::Md5;
+use md5::{Digest, Md5};
 use serde::Deserialize;
 use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Resumable uploads at work; a restart forgets them.
 #[derive(Debug, Default)]

@@ -3,30 +3,20 @@
 //! One lock: a condition is judged, a number given, the journal written and the link made before the
 //! next request is looked at. That is what a test relies on when two writers race.
 
-use crate::condition::Condition;
-use crate::condition::Doing;
+use crate::condition::{Condition, Doing};
 use crate::disk;
-use crate::disk::Disk;
-use crate::disk::Journal;
+use crate::disk::{Disk, Journal};
 use crate::list;
-use crate::list::Page;
-use crate::list::Query;
-use crate::object::Bucket;
-use crate::object::Metadata;
-use crate::object::Object;
-use crate::object::Place;
+use crate::list::{Page, Query};
+use crate::object::{Bucket, Metadata, Object, Place};
 use crate::refusal::Refusal;
-use crate::state::Entry;
-use crate::state::State;
+use crate::state::{Entry, State};
 use bytes::Bytes;
-use md5::Digest;
-use md5::Md5;
+use md5::{Digest, Md5};
 use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The service takes one change of an object a second.
 const CHANGE_EVERY_US: u64 = 1_000_000;

@@ -1,7 +1,6 @@
 use super::*;
 use std::fs;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 
 /// A clock that tells another second each time.

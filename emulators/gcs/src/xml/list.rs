@@ -1,10 +1,8 @@
 //! `GET /bucket`: version 2 of the list, and version 1 as far as it differs.
 
 use super::xml;
-use crate::list::Page;
-use crate::list::Query;
-use crate::object::Object;
-use crate::object::rfc3339;
+use crate::list::{Page, Query};
+use crate::object::{Object, rfc3339};
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::table::Table;

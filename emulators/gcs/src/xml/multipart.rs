@@ -1,30 +1,20 @@
 //! Uploads in parts. They take no condition: the service refuses one, and so do we.
 
-use super::metadata;
-use super::with_headers;
-use super::written;
-use super::xml;
+use super::{metadata, with_headers, written, xml};
 use crate::condition::Condition;
-use crate::object::Metadata;
-use crate::object::Place;
+use crate::object::{Metadata, Place};
 use crate::refusal::Refusal;
 use crate::request::Request;
-use crate::table::Table;
-use crate::table::Target;
-use axum::http::Method;
-use axum::http::StatusCode;
+use crate::table::{Table, Target};
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
-use md5::Digest;
-use md5::Md5;
+use md5::{Digest, Md5};
 use quick_xml::escape::escape;
 use serde::Deserialize;
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Uploads at work; a restart forgets them.
 #[derive(Debug, Default)]

@@ -1,11 +1,8 @@
 //! The emulator as a process of its own, gone with the test.
 
-use std::io::BufRead;
-use std::io::BufReader;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Child;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 
 pub struct Emulator {
     pub address: String,

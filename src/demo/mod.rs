@@ -1,0 +1,248 @@
+//! `tidemill demo`: the whole chain on one machine, broken on purpose, in about a minute.
+//!
+//! It starts an ordinary `up` on a project of its own and looks on from outside. What it shows at the
+//! end is counted from the files that are left.
+
+mod draw;
+mod place;
+mod project;
+mod script;
+mod stage;
+mod verdict;
+mod watch;
+
+use crate::error::{Doing, Error, ErrorKind};
+use crate::feed;
+use crate::model::hive::{Grain, PartitionBy, PartitionKey};
+use crate::model::project::Project;
+use crate::model::time::Micros;
+use crate::store::Store;
+use crate::terminal::context::{Context, block_on};
+use crate::terminal::print;
+use clap::Args;
+use draw::Drawing;
+use place::Place;
+use project::{Input, LATE_ROWS};
+use script::{Act, Script};
+use stage::Stage;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use watch::Facts;
+
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Nothing in the demo takes so long; after this it is stuck.
+const STILL_MAX: Duration = Duration::from_mins(1);
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// The demo's folder; new, empty or an earlier demo's [default: tidemill-demo]
+    #[arg(long = "dir", id = "demo_dir", value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Replays a file of recentchange events (JSON lines, plain or gzip) instead of a simulated day
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+}
+
+pub fn run(context: &Context, args: DemoArgs) -> Result<ExitCode, Error> {
+    let here = context.dir.as_os_str() == ".";
+    let default = PathBuf::from("tidemill-demo");
+    let dir = args.dir.unwrap_or(if here { default } else { context.dir.join(default) });
+    let place = Place::of(context.env.as_deref())?;
+    let (project, script) = set_up(context, &dir, &place, args.input.as_deref())?;
+    place.answers(&project)?;
+    let what = if args.input.is_some() { "a file of" } else { "a day of simulated" };
+    let on = place.env().map_or(String::new(), |env| format!(" on the {env}"));
+    print::text(&format!(
+        "Tidemill {}: {what} Wikimedia changes, in {}{on}. Nothing leaves this machine; Ctrl-C stops it all.\n",
+        env!("CARGO_PKG_VERSION"),
+        shown(&dir)
+    ))?;
+    block_on(async {
+        let mut stage = Stage::open(context, &dir, &place, &project)?;
+        let played = tokio::select! {
+            played = play(context, &project, script, &mut stage) => played.map(Some),
+            () = stopped() => Ok(None),
+        };
+        match played {
+            Ok(Some(store)) => {
+                stage.close(context).await?;
+                conclude(context, &dir, &place, &project, &store).await
+            }
+            Ok(None) => {
+                stage.clear(context).await?;
+                print::note("stopped; nothing of it runs any more");
+                Ok(ExitCode::from(130)) // What a shell expects after Ctrl-C.
+            }
+            Err(error) => {
+                let log = stage.log.clone();
+                stage.clear(context).await?;
+                print::note(&tail(&log));
+                Err(error)
+            }
+        }
+    })
+}
+
+/// Writes the project, and says which hours will close.
+fn set_up(
+    context: &Context,
+    dir: &Path,
+    place: &Place,
+    input: Option<&Path>,
+) -> Result<(Project, Script), Error> {
+    let write = |input: &Input| {
+        project::prepare(dir, input, place)?;
+        place.load(dir, &context.environment)
+    };
+    let Some(file) = input else {
+        let yesterday = context.now().minus(Duration::from_hours(24));
+        let day = PartitionBy::utc(Grain::Day);
+        let midnight = day.range(&day.key_of(yesterday)).0;
+        let hours = hours(midnight, midnight.plus(Duration::from_secs(86_399)));
+        let late = Some((LATE_ROWS, hours[9..=10].to_vec()));
+        let project = write(&Input::Simulated(midnight))?;
+        return Ok((project, Script::new(hours, late)));
+    };
+    let file = std::fs::canonicalize(file)
+        .map_err(|err| Error::new(ErrorKind::Input, err))
+        .doing(|| format!("open {}", file.display()))?;
+    // The topic's file says where in an event its date is.
+    let project = write(&Input::File(file.clone(), None))?;
+    let topic = project.topics.values().next();
+    let Some(span) = topic.map_or(Ok(None), |topic| feed::span(&file, topic, &context.clock))?
+    else {
+        let nothing = format!("no line of {} is an event with a date", file.display());
+        return Err(Error::new(ErrorKind::Input, nothing)
+            .remedy("name a file of recentchange events, a JSON object a line, with meta.dt"));
+    };
+    let project = write(&Input::File(file, Some(span)))?;
+    Ok((project, Script::new(hours(span.0, span.1), None)))
+}
+
+/// Every hour from that of `first` to that of `last`.
+fn hours(first: Micros, last: Micros) -> Vec<PartitionKey> {
+    let by = PartitionBy::utc(Grain::Hour);
+    let last = by.key_of(last);
+    std::iter::successors(Some(by.key_of(first)), |key| Some(key.next()))
+        .take_while(|key| *key <= last)
+        .collect()
+}
+
+/// Looks on, draws, and does what the script says, until all has happened.
+async fn play(
+    context: &Context,
+    project: &Project,
+    mut script: Script,
+    stage: &mut Stage,
+) -> Result<Store, Error> {
+    let began = context.now();
+    let mut drawing = Drawing::new(began);
+    let mut store = None;
+    let mut before = (began, Facts::default());
+    loop {
+        let now = context.now();
+        if stage.has_ended() {
+            drawing.clear();
+            return Err(Error::new(ErrorKind::Bug, "its `up` has ended by itself"));
+        }
+        if store.is_none() {
+            store = Store::open_existing(&project.settings.state).await?;
+        }
+        if let Some(store) = &store {
+            let facts = watch::look(project, store).await?;
+            for act in script.next(&facts, now) {
+                match act {
+                    Act::Say(what) => drawing.say(&what, now),
+                    Act::Kill(pid) => stage::kill(pid),
+                }
+            }
+            drawing.progress(&facts, script.hours(), now);
+            if script.is_over(&facts) {
+                drawing.clear();
+                drawing.say("done", now);
+                return Ok(store.clone());
+            }
+            if facts != before.1 {
+                before = (now, facts);
+            }
+        }
+        if let Some(error) = stuck(context, &before, now) {
+            drawing.clear();
+            return Err(error);
+        }
+        context.clock.sleep(LOOK_EVERY).await;
+    }
+}
+
+fn stuck(context: &Context, (since, facts): &(Micros, Facts), now: Micros) -> Option<Error> {
+    if let Some(why) = &facts.waiting {
+        return Some(Error::new(ErrorKind::Bug, format!("a stream has stopped: {why}")));
+    }
+    if let Some(run) = facts.batches_failed.first() {
+        let why = context.command(&format!("tasks why {run}"));
+        return Some(
+            Error::new(ErrorKind::Bug, format!("run {run} failed"))
+                .remedy(format!("in the demo's folder: `{why}`")),
+        );
+    }
+    (now.since(*since) > STILL_MAX)
+        .then(|| Error::new(ErrorKind::Bug, format!("nothing has moved for a minute: {facts:?}")))
+}
+
+/// Counts, prints, and says what to try next; exit code 0 only if everything agrees.
+async fn conclude(
+    context: &Context,
+    dir: &Path,
+    place: &Place,
+    project: &Project,
+    store: &Store,
+) -> Result<ExitCode, Error> {
+    let verdict = verdict::reach(context, project, store).await?;
+    let mut text = verdict::screen(&verdict, &place.warehouse(dir));
+    let env = place.env().map_or(String::new(), |env| format!(" --env {env}"));
+    let line = |verb: &str| format!("  {} -C {}{env} {verb}\n", context.program, dir.display());
+    text.push_str("Try next:\n");
+    text += &line("partitions list raw.recentchange");
+    text += &line(
+        "sql \"select wiki, count(*) from raw.recentchange group by 1 order by 2 desc limit 5\"",
+    );
+    text += &line(
+        "up          # goes on as a real project: dags/, jobs/ and topics/ are yours to edit",
+    );
+    print::text(&text)?;
+    if verdict.is_good() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    print::note("error: the counts do not agree; this is a mistake of ours, please report it");
+    Ok(ExitCode::FAILURE)
+}
+
+/// Returns when somebody wants the demo to end.
+async fn stopped() {
+    let signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let mut heard = Vec::new();
+    for kind in signals {
+        if let Ok(mut signal) = signal(kind) {
+            heard.push(Box::pin(async move { signal.recv().await }));
+        }
+    }
+    futures::future::select_all(heard).await;
+}
+
+/// The last lines of the daemon's log.
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().rev().take(15).collect();
+    let lines: Vec<_> = lines.into_iter().rev().collect();
+    format!("the end of {}:\n{}", log.display(), lines.join("\n"))
+}
+
+/// `./tidemill-demo`, for a reader who looks for it.
+fn shown(dir: &Path) -> String {
+    if dir.is_absolute() || dir.starts_with(".") {
+        return dir.display().to_string();
+    }
+    format!("./{}", dir.display())
+}
