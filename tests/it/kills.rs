@@ -65,7 +65,7 @@ fn kill_all(project: &Project, seed: u64) -> Daemon<'_> {
         let _failed = SetInPanic(&failed);
         let mut daemon = project.up();
         let killers = [
-            (Role::Feed, 0..1, 0..6000),
+            (Role::Feed, 0..1, 0..3000), // All its lives together end before the day does.
             (Role::Stream, 0..1, 0..6000),
             (Role::Batch, 0..100, 0..40), // They are short, and come in bursts.
             (Role::Shim, 0..3000, 0..3000), // A feed's, a stream's or a batch's.
