@@ -1,7 +1,8 @@
 //! The SQL over tables: what batches return and load, and what tests ask.
 
 use super::problem;
-use crate::config::problem::{Problem, did_you_mean};
+use crate::config::meant::did_you_mean;
+use crate::config::problem::Problem;
 use crate::config::sql::{Role, SqlText};
 use crate::model::dag::TableContent;
 use crate::model::job::{BatchJob, JobKind};

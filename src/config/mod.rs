@@ -15,6 +15,7 @@ pub mod import;
 mod job;
 mod lake;
 mod later;
+pub mod meant;
 mod node;
 pub mod problem;
 mod resolve;

@@ -1,8 +1,9 @@
 //! Takes keys from a table of a file, and says what is wrong with each and which are left over.
 
 use super::later;
+use super::meant::did_you_mean;
 use super::node::{Entry, Node, Table, Value};
-use super::problem::{At, Place, Problem, Sink, did_you_mean};
+use super::problem::{At, Place, Problem, Sink};
 use crate::model::duration::{parse_duration, parse_size};
 use crate::model::time::Micros;
 use std::fmt::Display;

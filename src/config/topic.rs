@@ -1,7 +1,8 @@
 //! Reads `topics/<topic>.toml`: what a topic holds, for every job that reads it.
 
+use super::meant::{did_you_mean, nearest};
 use super::node::{Node, Value};
-use super::problem::{At, Place, Problem, Sink, did_you_mean};
+use super::problem::{At, Place, Problem, Sink};
 use super::section::{Section, text, wrong_kind};
 use crate::model::column::{Column, ColumnType, MessagePart, Origin};
 use crate::model::name::{Name, TopicName};
@@ -142,7 +143,7 @@ fn column_type(text: &At<String>, sink: &Sink) -> Option<ColumnType> {
     let read = text.value.parse();
     if let Err(wrong) = &read {
         let names = ["string", "int64", "float64", "bool", "timestamp", "date", "bytes", "json"];
-        let near = super::problem::nearest(&text.value, &names);
+        let near = nearest(&text.value, &names);
         let help =
             near.map_or_else(|| TYPES.into(), |near| format!("did you mean `{near}`? {TYPES}"));
         sink.push(Problem::error(wrong, &text.place).help(help));

@@ -1,11 +1,13 @@
 //! The calls of BigQuery's REST API that a load needs: one call, one answer, no decision.
 
-use super::decide::{Job, Labels, spanned};
+mod answer;
+
+use super::decide::{Job, spanned};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::model::settings::BigQuery as Settings;
-use crate::model::time::Micros;
+use answer::{Answer, Page, cells, read_job, read_listed, unanswered};
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt};
 use gcp_bigquery_client::Client;
@@ -14,17 +16,12 @@ use gcp_bigquery_client::client_builder::ClientBuilder;
 use gcp_bigquery_client::error::{BQError, NestedResponseError};
 use gcp_bigquery_client::model::dataset::Dataset;
 use gcp_bigquery_client::model::get_query_results_parameters::GetQueryResultsParameters;
-use gcp_bigquery_client::model::get_query_results_response::GetQueryResultsResponse;
 use gcp_bigquery_client::model::job::Job as ApiJob;
 use gcp_bigquery_client::model::job_configuration::JobConfiguration;
-use gcp_bigquery_client::model::job_list_jobs::JobListJobs;
 use gcp_bigquery_client::model::job_list_parameters::{JobListParameters, Projection};
 use gcp_bigquery_client::model::job_reference::JobReference;
 use gcp_bigquery_client::model::query_request::QueryRequest;
-use gcp_bigquery_client::model::query_response::QueryResponse;
 use gcp_bigquery_client::model::table::Table;
-use gcp_bigquery_client::model::table_row::TableRow;
-use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::debug;
@@ -336,105 +333,4 @@ impl Rest {
             Answer::Exists => Err(Error::new(ErrorKind::Unavailable, "BigQuery answered 409")),
         }
     }
-}
-
-/// A part of a query's answer.
-struct Page {
-    job: Option<String>,
-    complete: bool,
-    rows: Vec<TableRow>,
-    next: Option<String>,
-}
-
-impl From<QueryResponse> for Page {
-    fn from(answer: QueryResponse) -> Self {
-        Self {
-            job: answer.job_reference.and_then(|job| job.job_id),
-            complete: answer.job_complete != Some(false),
-            rows: answer.rows.unwrap_or_default(),
-            next: answer.page_token,
-        }
-    }
-}
-
-impl From<GetQueryResultsResponse> for Page {
-    fn from(answer: GetQueryResultsResponse) -> Self {
-        Self {
-            job: answer.job_reference.and_then(|job| job.job_id),
-            complete: answer.job_complete != Some(false),
-            rows: answer.rows.unwrap_or_default(),
-            next: answer.page_token,
-        }
-    }
-}
-
-fn cells(row: TableRow) -> Vec<Option<String>> {
-    let cells = row.columns.unwrap_or_default().into_iter();
-    let text = |value| match value {
-        Value::Null => None,
-        Value::String(text) => Some(text),
-        other => Some(other.to_string()),
-    };
-    cells.map(|cell| cell.value.and_then(text)).collect()
-}
-
-enum Answer<T> {
-    Found(T),
-    /// There is no such thing, as the service says it.
-    Missing(String),
-    /// The name is in use.
-    Exists,
-}
-
-impl<T> Answer<T> {
-    fn found(self) -> Option<T> {
-        match self {
-            Self::Found(found) => Some(found),
-            Self::Missing(_) | Self::Exists => None,
-        }
-    }
-}
-
-fn unanswered(err: BQError) -> Error {
-    match err {
-        BQError::AuthError(_)
-        | BQError::YupAuthError(_)
-        | BQError::NoToken
-        | BQError::InvalidServiceAccountKey(_)
-        | BQError::InvalidServiceAccountAuthenticator(_)
-        | BQError::InvalidAuthorizedUserAuthenticator(_)
-        | BQError::InvalidApplicationDefaultCredentialsAuthenticator(_) => {
-            Error::new(ErrorKind::Input, err.to_string()).remedy(
-                "run `gcloud auth application-default login`, run on a machine with a service account, or set warehouse.credentials",
-            )
-        }
-        err => Error::new(ErrorKind::Unavailable, err.to_string()),
-    }
-}
-
-fn labels_of(configuration: Option<&JobConfiguration>) -> Labels {
-    configuration.and_then(|configuration| configuration.labels.clone()).unwrap_or_default()
-}
-
-fn read_job(job: ApiJob) -> Job {
-    let labels = labels_of(job.configuration.as_ref());
-    let status = job.status.unwrap_or_default();
-    let text = |text: Option<String>| text.unwrap_or_default();
-    let failure = status.error_result.map(|error| (text(error.reason), text(error.message)));
-    let statistics = job.statistics.unwrap_or_default();
-    let rows = statistics.load.and_then(|load| load.output_rows?.parse().ok());
-    let created = statistics.creation_time.and_then(|ms| ms.parse().ok());
-    let created = created.map(|ms: i64| Micros(ms * 1000));
-    Job { labels, done: status.state.as_deref() == Some("DONE"), failure, rows, created }
-}
-
-fn read_listed(listed: JobListJobs) -> Option<(String, Job)> {
-    let id = listed.job_reference.as_ref()?.job_id.clone()?;
-    let job = ApiJob {
-        configuration: listed.configuration,
-        status: listed.status,
-        statistics: listed.statistics,
-        ..ApiJob::default()
-    };
-    Some((id, read_job(job)))
 }
