@@ -52,6 +52,21 @@ fn problems_of_names_and_of_sql_are_told_together() {
 }
 
 #[test]
+fn a_timezone_that_is_wrong_hides_no_column_that_is_wrong_and_neither_do_settings() {
+    let slips = [
+        ("jobs/recentchange_land/job.toml", "table        =", "timezone = \"Madrid\"\ntable ="),
+        ("jobs/recentchange_by_hour/query.sql", "greatest(length_new", "greatest(lenght_new"),
+        ("tidemill.toml", "project =", "limits = { parallelism = 0 }\nproject ="),
+    ];
+    let (_folder, report) = shipped(&slips);
+    let told = report.problems.to_string();
+    for slip in ["UTC", "lenght_new", "parallelism"] {
+        assert!(told.contains(slip), "{slip}: {told}");
+    }
+    assert_eq!(report.problems.errors(), 3, "{told}");
+}
+
+#[test]
 fn what_depends_on_a_broken_query_is_not_a_problem_of_its_own() {
     let by_hour = "jobs/recentchange_by_hour/query.sql";
     let (_folder, report) = shipped(&[(by_hour, "group by", "grup by")]);

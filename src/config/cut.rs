@@ -21,7 +21,7 @@ impl Cuts {
         let mut cuts = Self::default();
         for job in files.jobs.values() {
             if let Some(JobFileKind::Stream(stream)) = &job.kind {
-                cuts.jobs.insert(job.name.clone(), stream.to.partition_by.value.clone());
+                cuts.jobs.insert(job.name.clone(), stream.to.partition_by.clone());
             }
         }
         for job in batches_in_order(files, writers, sink) {

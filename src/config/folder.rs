@@ -81,9 +81,15 @@ fn read_into(
         jobs: resolved.jobs,
         dags: resolved.dags,
         tables: resolved.tables,
-        settings: settings?,
+        settings: settings.or_else(|| built_in(&root))?,
         root,
     })
+}
+
+/// What a project without settings has. Where they are wrong nothing runs, and the rest is checked.
+fn built_in(root: &Path) -> Option<Settings> {
+    let nothing = nothing_written("tidemill.toml".into());
+    settings::read(root, super::DEFAULT_ENV, &nothing, &Sink::default()).0
 }
 
 /// The absolute folder, if it holds a project: `tidemill.toml`, or at least `dags/` or `jobs/`.

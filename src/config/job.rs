@@ -60,7 +60,9 @@ pub struct StreamFile {
 #[derive(Clone, Debug)]
 pub struct StreamToLake {
     pub table: At<TableName>,
-    pub partition_by: At<PartitionBy>,
+    pub partition_by: PartitionBy,
+    /// Where that is written; `None` where what is written is wrong.
+    pub cut: Option<Place>,
     pub close_after: Duration,
     pub late_quiet: Duration,
     pub roll: Roll,
@@ -92,7 +94,7 @@ impl JobFile {
     pub fn cut(&self) -> Option<&Place> {
         match self.kind.as_ref()? {
             JobFileKind::Feed(_) => None,
-            JobFileKind::Stream(stream) => Some(&stream.to.partition_by.place),
+            JobFileKind::Stream(stream) => stream.to.cut.as_ref(),
             JobFileKind::Batch(batch) => Some(&batch.to_lake.as_ref()?.place),
         }
     }
@@ -209,20 +211,20 @@ fn from_kafka(mut kafka: Section<'_>) -> Option<(At<TopicName>, Start, OnGap)> {
     };
     let on_gap = kafka.word("on_gap", &[("stop", OnGap::Stop), ("skip", OnGap::Skip)]);
     kafka.finish();
-    Some((topic?, start?, on_gap.unwrap_or(OnGap::Stop)))
+    Some((topic?, start.unwrap_or(Start::Earliest), on_gap.unwrap_or(OnGap::Stop)))
 }
 
 fn to_lake(mut lake: Section<'_>) -> Option<StreamToLake> {
     let table = table_name(&mut lake, "table = \"raw.events\"");
-    let partition_by = partition_by(&mut lake);
+    let (partition_by, cut) = partition_by(&mut lake).unzip();
+    let partition_by = partition_by.unwrap_or_else(|| PartitionBy::utc(Grain::Hour));
     let close_after = lake.duration("close_after").unwrap_or(CLOSE_AFTER);
     let late_quiet = lake.duration("late_quiet").unwrap_or(LATE_QUIET);
     let roll = lake.section("roll", "stream.to.lake.roll").map_or(ROLL, roll);
     let words = [("on_commit", Publish::OnCommit), ("on_close", Publish::OnClose)];
     let publish = lake.word("publish", &words).unwrap_or_default();
     lake.finish();
-    let (table, partition_by) = (table?, partition_by?);
-    Some(StreamToLake { table, partition_by, close_after, late_quiet, roll, publish })
+    Some(StreamToLake { table: table?, partition_by, cut, close_after, late_quiet, roll, publish })
 }
 
 fn table_name(section: &mut Section<'_>, like: &str) -> Option<At<TableName>> {
@@ -242,7 +244,9 @@ fn roll(mut section: Section<'_>) -> Roll {
 pub const GRAINS: [(&str, Grain); 3] =
     [("hour", Grain::Hour), ("day", Grain::Day), ("month", Grain::Month)];
 
-fn partition_by(lake: &mut Section<'_>) -> Option<At<PartitionBy>> {
+/// How the table is cut, and where that is written. Where it is wrong, nothing runs; the columns of the
+/// table are known all the same, and so what reads them is checked.
+fn partition_by(lake: &mut Section<'_>) -> Option<(PartitionBy, Place)> {
     let place = lake.take("partition_by").map(|entry| entry.node.place.clone());
     let grain = lake.word("partition_by", &GRAINS);
     if !lake.has("partition_by") {
@@ -253,7 +257,7 @@ fn partition_by(lake: &mut Section<'_>) -> Option<At<PartitionBy>> {
     }
     let timezone = lake.text("timezone");
     let (grain, Some(timezone)) = (grain?, timezone) else {
-        return Some(At { value: PartitionBy::utc(grain?), place: place? });
+        return Some((PartitionBy::utc(grain?), place?));
     };
     if grain == Grain::Hour && timezone.value != "UTC" {
         let title = "hours are those of UTC";
@@ -267,7 +271,7 @@ fn partition_by(lake: &mut Section<'_>) -> Option<At<PartitionBy>> {
         lake.sink().push(Problem::error(title, &timezone.place).help(help));
         return None;
     }
-    Some(At { value: PartitionBy { grain, timezone: timezone.value }, place: place? })
+    Some((PartitionBy { grain, timezone: timezone.value }, place?))
 }
 
 fn batch(mut section: Section<'_>, query: Option<Arc<Source>>) -> Option<BatchFile> {

@@ -205,7 +205,7 @@ fn job(file: &JobFile, files: &Files, cuts: &Cuts) -> Option<Job> {
             start: stream.start,
             on_gap: stream.on_gap,
             table: stream.to.table.value.clone(),
-            partition_by: stream.to.partition_by.value.clone(),
+            partition_by: stream.to.partition_by.clone(),
             close_after: stream.to.close_after,
             late_quiet: stream.to.late_quiet,
             roll: stream.to.roll,

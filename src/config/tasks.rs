@@ -20,6 +20,9 @@ pub fn check(dag: &DagFile, files: &Files, sink: &Sink) {
             job_of_task(dag, job, files, sink);
             reads_what_its_run_writes(dag, job, files, sink);
         }
+        if matches!(dag.schedule, ScheduleFile::Manual) {
+            needs_no_partition(task, files, sink);
+        }
         for after in &task.after {
             task_exists(dag, after, sink);
         }
@@ -132,6 +135,32 @@ fn job_of_task(dag: &DagFile, job: &At<Name>, files: &Files, sink: &Sink) {
             sink.push(Problem::error(title, &job.place).help(help));
         }
         None => {}
+    }
+}
+
+/// Without a schedule a run works on no hive partition: what needs one could never run.
+fn needs_no_partition(task: &TaskFile, files: &Files, sink: &Sink) {
+    match &task.work {
+        Some(WorkFile::Batch(job)) => {
+            let kind = files.jobs.get(&job.value).and_then(|job| job.kind.as_ref());
+            let Some(JobFileKind::Batch(batch)) = kind else { return };
+            let title = format!(
+                "`{}` works on a hive partition, and a run of this DAG has none: it has no schedule",
+                job.value
+            );
+            let like = batch.reads.first().map_or("raw.events", |first| first.value.as_str());
+            let help = format!("add [schedule] with on_close = \"{like}\"");
+            sink.push(Problem::error(title, &job.place).help(help));
+        }
+        Some(WorkFile::Exec { templates, .. }) => {
+            for template in templates {
+                let Some(named) = template.value.of_partition() else { continue };
+                let title = format!("`{{{named}}}` has no value here: this DAG has no schedule");
+                let help = "leave it out, or add [schedule] with on_close = \"raw.events\"";
+                sink.push(Problem::error(title, &template.place).help(help));
+            }
+        }
+        Some(WorkFile::Test(_)) | None => {}
     }
 }
 

@@ -227,6 +227,18 @@ job = "count"
 }
 
 #[test]
+fn a_dag_without_a_schedule_has_no_task_that_needs_a_hive_partition() {
+    let dag = r#"[tasks.count]
+job = "count"
+[tasks.tell]
+exec = ["./tell", "{partition_key}", "{run_id}"]
+env = { DAY = "{data_interval_start:%Y-%m-%d}" }
+"#;
+    let folder = Folder::new(&[TOPIC, LAND, COUNT, QUERY, LANDING, ("dags/by_hand.toml", dag)]);
+    insta::assert_snapshot!(folder.problems());
+}
+
+#[test]
 fn tasks_that_wait_for_each_other_are_named() {
     let dag = r#"[tasks.a]
 exec = ["true"]
@@ -368,8 +380,8 @@ fn tables_that_are_made_from_each_other_are_named() {
         ("jobs/a/query.sql", "select 1 as one"),
         ("jobs/b/job.toml", &job("agg.a", "agg.b")),
         ("jobs/b/query.sql", "select 1 as one"),
-        ("dags/a.toml", "tasks.a.job = \"a\"\n"),
-        ("dags/b.toml", "tasks.b.job = \"b\"\n"),
+        ("dags/a.toml", "schedule.on_close = \"agg.b\"\ntasks.a.job = \"a\"\n"),
+        ("dags/b.toml", "schedule.on_close = \"agg.a\"\ntasks.b.job = \"b\"\n"),
     ]);
     insta::assert_snapshot!(folder.problems());
 }

@@ -117,6 +117,16 @@ impl Template {
         })
     }
 
+    /// The first value of it that only a run of a hive partition has.
+    pub fn of_partition(&self) -> Option<&'static str> {
+        self.0.iter().find_map(|part| match part {
+            Part::PartitionKey => Some("partition_key"),
+            Part::Interval { end: false, .. } => Some("data_interval_start"),
+            Part::Interval { end: true, .. } => Some("data_interval_end"),
+            Part::Text(_) | Part::RunId | Part::Output { .. } => None,
+        })
+    }
+
     /// The text, or which value there is none of.
     pub fn fill(&self, filling: &Filling<'_>) -> Result<String, String> {
         self.0.iter().map(|part| part.fill(filling)).collect()
