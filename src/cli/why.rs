@@ -2,13 +2,14 @@
 
 use crate::daemon;
 use crate::error::Error;
-use crate::model::attempt::{Attempt, AttemptState, Owner};
-use crate::model::dag::Schedule;
+use crate::model::attempt::{Attempt, AttemptState};
 use crate::model::project::Project;
 use crate::model::run::{Run, RunState};
-use crate::model::task::{TaskInstance, TaskState};
+use crate::model::task::{TaskId, TaskInstance, TaskState};
+use crate::scheduler::explain::{Explained, explain as plan};
+use crate::scheduler::plan::slots::Slots;
+use crate::scheduler::plan::waits::Wait;
 use crate::store::Store;
-use crate::store::runs::Wanted;
 use crate::terminal::context::Context;
 use crate::terminal::screen::{Times, short, short_run};
 use serde::Serialize;
@@ -45,26 +46,15 @@ pub async fn facts(
 ) -> Result<Facts, Error> {
     let dag = store.dag(&run.dag).await?;
     let newest = dag.as_ref().map(|dag| dag.version.clone()).unwrap_or_default();
-    let active_max = match dag {
-        Some(_) => runs_max(store, &newest).await?,
-        None => None,
-    };
-    let wanted =
-        Wanted { dag: Some(run.dag.clone()), state: Some(RunState::Running), ..Wanted::default() };
     let id = short_run(&run.id);
     Ok(Facts {
         run: run.clone(),
         tasks: store.tasks(&run.id).await?,
         attempts: store.attempts_of_run(&run.id).await?,
+        explained: plan(store, project.settings.limits.parallelism, times.now).await?,
         after: after(store, run).await?,
         retries: retries(store, run).await?,
         up: daemon::holder(&project.settings.home).is_some(),
-        present: dag.as_ref().is_some_and(|dag| dag.present),
-        paused: dag.as_ref().is_some_and(|dag| dag.paused),
-        active: store.runs(&wanted).await?.len(),
-        active_max,
-        slots_taken: slots_taken(store).await?,
-        slots: project.settings.limits.parallelism,
         newest,
         times,
         clear: context.command(&format!("runs clear {} {id} --only-failed", run.dag)),
@@ -79,29 +69,18 @@ pub struct Facts {
     pub run: Run,
     pub tasks: Vec<TaskInstance>,
     pub attempts: Vec<Attempt>,
+    /// What the scheduler makes of everything.
+    pub explained: Explained,
     /// Each task with those before it.
     pub after: Vec<(String, Vec<String>)>,
     pub retries: Vec<(String, u32)>,
     pub up: bool,
-    pub present: bool,
-    pub paused: bool,
-    pub active: usize,
-    pub active_max: Option<u32>,
-    pub slots_taken: usize,
-    pub slots: u32,
     pub newest: String,
     pub times: Times,
     pub clear: String,
     pub release: String,
     pub up_command: String,
     pub unpause: String,
-}
-
-async fn runs_max(store: &Store, version: &str) -> Result<Option<u32>, Error> {
-    Ok(match store.version(version).await?.dag.schedule {
-        Schedule::Manual => None,
-        Schedule::OnClose(on_close) => Some(on_close.max_active_runs),
-    })
 }
 
 async fn after(store: &Store, run: &Run) -> Result<Vec<(String, Vec<String>)>, Error> {
@@ -117,11 +96,6 @@ async fn retries(store: &Store, run: &Run) -> Result<Vec<(String, u32)>, Error> 
     Ok(version.dag.tasks.iter().map(|task| (task.name.to_string(), task.retries)).collect())
 }
 
-async fn slots_taken(store: &Store) -> Result<usize, Error> {
-    let open = store.open_attempts().await?;
-    Ok(open.iter().filter(|attempt| matches!(attempt.owner, Owner::Task { .. })).count())
-}
-
 pub fn explain(facts: &Facts) -> Why {
     let mut because = Vec::new();
     match facts.run.state {
@@ -134,7 +108,7 @@ pub fn explain(facts: &Facts) -> Why {
             "it is held: on_late = \"hold\" waits for a person. Let it go: {}",
             facts.release
         )),
-        RunState::Queued => because.extend(queued(facts)),
+        RunState::Queued => because.push(queued(facts)),
         RunState::Running | RunState::Failed => because.extend(tasks(facts)),
     }
     if !facts.up && !facts.run.state.ended() {
@@ -149,21 +123,49 @@ pub fn explain(facts: &Facts) -> Why {
     }
 }
 
-fn queued(facts: &Facts) -> Vec<String> {
-    let mut because = Vec::new();
-    if !facts.present {
-        because.push("its DAG is gone from the project's files".to_owned());
+fn queued(facts: &Facts) -> String {
+    match facts.explained.wait_of_run(&facts.run) {
+        None => "it starts at the daemon's next look".to_owned(),
+        Some(wait) => told(facts, &wait, "it"),
     }
-    if facts.paused {
-        because.push(format!("its DAG is paused: {}", facts.unpause));
+}
+
+/// What `name` waits for.
+fn told(facts: &Facts, wait: &Wait, name: &str) -> String {
+    match wait {
+        Wait::Gone => "its DAG is gone from the project's files".to_owned(),
+        Wait::Paused => format!("its DAG is paused: {}", facts.unpause),
+        Wait::ActiveRuns { working, most } if working >= most => {
+            format!("{working} of {most} runs of its DAG are at work")
+        }
+        Wait::ActiveRuns { most, .. } => {
+            format!("other runs of its DAG go first; {most} are at work at once")
+        }
+        Wait::EarlierRun { run } if *run == facts.run.id => {
+            format!("{name} waits for its own former attempt to end")
+        }
+        Wait::EarlierRun { run } => {
+            let run = short_run(run);
+            format!("{name} waits for {run}, which works on the same hive partition")
+        }
+        Wait::Upstream { tasks } => {
+            let tasks: Vec<_> = tasks.iter().map(ToString::to_string).collect();
+            format!("{name} waits for {} (all_success)", tasks.join(", "))
+        }
+        Wait::Retry { at } => {
+            format!("{name} waits for its next try at {}", facts.times.time(*at))
+        }
+        Wait::Slot(slots) => format!("{name} waits for a slot: {}", held(slots)),
     }
-    if let Some(max) = facts.active_max.filter(|max| facts.active >= *max as usize) {
-        because.push(format!("{} of {max} runs of its DAG are at work", facts.active));
+}
+
+fn held(slots: &Slots) -> String {
+    let Slots { of, tasks, closings, .. } = slots;
+    let all = format!("{} of {of} are taken (limits.parallelism)", slots.held());
+    match closings {
+        0 => all,
+        closings => format!("{all}, {tasks} by tasks and {closings} by hours that are sorted"),
     }
-    if because.is_empty() {
-        because.push("it starts at the daemon's next look, or after the run of an earlier closing of the same partition".to_owned());
-    }
-    because
 }
 
 fn tasks(facts: &Facts) -> Vec<String> {
@@ -174,13 +176,13 @@ fn tasks(facts: &Facts) -> Vec<String> {
         let after =
             facts.after.iter().find(|(of, _)| of == name).map(|(_, after)| after.as_slice());
         match task.state {
-            TaskState::Succeeded => {}
+            TaskState::Succeeded | TaskState::Skipped => {}
             TaskState::Running => because.push(format!("{name} is at work")),
             TaskState::Failed => because.push(failed(facts, task)),
             TaskState::UpstreamFailed => {
                 because.push(not_run(facts, name, after.unwrap_or_default()));
             }
-            TaskState::Waiting => because.push(waiting(facts, task, after.unwrap_or_default())),
+            TaskState::Waiting => because.push(waiting(facts, task)),
         }
     }
     because
@@ -233,40 +235,29 @@ fn failed(facts: &Facts, task: &TaskInstance) -> String {
     text
 }
 
-fn waiting(facts: &Facts, task: &TaskInstance, after: &[String]) -> String {
+fn waiting(facts: &Facts, task: &TaskInstance) -> String {
     let name = task.name.as_str();
-    let done = |before: &&String| {
-        !facts
-            .tasks
-            .iter()
-            .any(|task| task.name.as_str() == before.as_str() && task.state == TaskState::Succeeded)
-    };
-    let undone: Vec<_> = after.iter().filter(done).map(String::as_str).collect();
-    if !undone.is_empty() {
-        return format!("{name} waits for {} (all_success)", undone.join(", "));
-    }
-    match task.next_try {
-        Some(at) if at > facts.times.now => {
-            format!("{name} waits for its next try at {}", facts.times.time(at))
-        }
-        _ if facts.slots_taken >= facts.slots as usize => format!(
-            "{name} waits for a slot: {} of {} are taken (limits.parallelism)",
-            facts.slots_taken, facts.slots
-        ),
-        _ => format!("{name} starts at the daemon's next look"),
+    let id = TaskId { run: facts.run.id.clone(), task: task.name.clone() };
+    match facts.explained.wait_of_task(&id) {
+        None => format!("{name} starts at the daemon's next look"),
+        Some(wait) => told(facts, wait, name),
     }
 }
 
 fn not_in_the_way(facts: &Facts) -> Vec<String> {
     let mut clear = Vec::new();
-    if facts.present && !facts.paused {
+    let planned = &facts.explained.facts;
+    let dag = planned.dags.get(&facts.run.dag);
+    if dag.is_some_and(|dag| dag.held_back().is_none()) {
         clear.push("DAG active".to_owned());
     }
-    if let Some(max) = facts.active_max.filter(|max| facts.active < *max as usize) {
-        clear.push(format!("{} of {max} runs", facts.active));
+    if let Wait::ActiveRuns { working, most } = planned.active_runs(&facts.run.dag)
+        && working < most
+    {
+        clear.push(format!("{working} of {most} runs"));
     }
-    if facts.slots_taken < facts.slots as usize {
-        clear.push(format!("{} of {} slots", facts.slots_taken, facts.slots));
+    if planned.slots.is_free() {
+        clear.push(format!("{} of {} slots", planned.slots.held(), planned.slots.of));
     }
     clear
 }

@@ -275,7 +275,6 @@ impl Daemon {
                     .collect(),
                 secrets: Arc::new(move |secret| environment.secret(&root, secret)),
             },
-            parallelism: self.project.settings.limits.parallelism,
             wake: self.wakes.supervisor.clone(),
             ended: self.wakes.scheduler.clone(),
         };

@@ -1,11 +1,13 @@
 //! Attempts: one try of a task or of a compaction, or one life of a stream, and the process that it is.
 
 use super::commit::Compact;
+use super::duration::show_duration;
 use super::name::Name;
 use super::states::states;
 use super::time::Micros;
 use crate::error::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// In the result of a feed: whether its source has ended, so that it has nothing more to send.
 pub const COMPLETE: &str = "complete";
@@ -37,6 +39,33 @@ states! {
     }
 }
 
+states! {
+    /// Why an attempt is to stop.
+    StopReason {
+        /// It has run for as long as its task may.
+        TimedOut = "timed_out",
+        /// A person has said how its run ends.
+        Marked = "marked",
+        /// The project goes down.
+        Shutdown = "shutdown",
+        /// A person has stopped the stream.
+        Asked = "asked",
+        /// The project's files have the stream no more.
+        Gone = "gone",
+        Superseded = "superseded",
+        Edited = "edited",
+    }
+}
+
+/// The decision that an attempt is to stop. The supervisor carries it out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    pub reason: StopReason,
+    /// As shown to people; nothing is decided by it.
+    pub why: String,
+    pub at: Micros,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
     /// Also the name of its folder; ends in random characters.
@@ -53,8 +82,7 @@ pub struct Attempt {
     pub epoch: u64,
     pub state: AttemptState,
     /// Why it is to stop, once that has been decided.
-    pub stop: Option<String>,
-    pub stop_at: Option<Micros>,
+    pub stop: Option<Stop>,
     pub process: Option<Process>,
     pub created: Micros,
     pub started: Option<Micros>,
@@ -108,6 +136,39 @@ pub struct Ended {
     pub failure: Option<Failure>,
     /// Likewise.
     pub result: Option<serde_json::Value>,
+}
+
+impl StopReason {
+    /// As shown to people.
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::TimedOut => "timed out",
+            Self::Marked => "its run was marked by hand",
+            Self::Shutdown => "tidemill is stopping",
+            Self::Asked => "asked for by a person",
+            Self::Gone => "it is gone from the project's files",
+            Self::Superseded => "a newer attempt has taken over",
+            Self::Edited => "its job or topic has been edited",
+        }
+    }
+}
+
+impl Stop {
+    pub fn new(reason: StopReason, at: Micros) -> Self {
+        Self { reason, why: reason.why().to_owned(), at }
+    }
+
+    pub fn timed_out(after: Duration, at: Micros) -> Self {
+        let reason = StopReason::TimedOut;
+        Self { reason, why: format!("{} after {}", reason.why(), show_duration(after)), at }
+    }
+}
+
+impl Attempt {
+    /// Whether it is to stop for this reason.
+    pub fn stops_for(&self, reason: StopReason) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.reason == reason)
+    }
 }
 
 impl AttemptState {

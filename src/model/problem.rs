@@ -3,6 +3,7 @@
 use super::hive::PartitionKey;
 use super::name::{Name, TableName};
 use super::time::Micros;
+use crate::error::Error;
 use serde::Serialize;
 
 /// Something that keeps a part of the project from going on.
@@ -15,6 +16,13 @@ pub struct Problem {
     pub remedy: Option<String>,
     /// When it was first found. Finding it again does not move this.
     pub since: Micros,
+}
+
+impl Problem {
+    /// What an error says of its subject.
+    pub fn of(about: About, error: &Error, since: Micros) -> Self {
+        Self { about, text: error.to_string(), remedy: error.remedy.clone(), since }
+    }
 }
 
 /// What a problem is about.

@@ -14,7 +14,16 @@ states! {
         Failed = "failed",
         /// A task before it failed for good.
         UpstreamFailed = "upstream_failed",
+        /// It is not wanted in this run, and that is no failure.
+        Skipped = "skipped",
     }
+}
+
+/// Which task of which run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TaskId {
+    pub run: String,
+    pub task: Name,
 }
 
 /// A task of one run.

@@ -1,6 +1,7 @@
 //! Reads the facts that the plan needs, and carries out what it says, in one transaction each.
 
 use super::make::ActiveDag;
+use super::plan::slots::{Holder, Slots};
 use super::plan::{Action, DagFacts, Facts};
 use crate::error::Error;
 use crate::model::attempt::AttemptKind;
@@ -21,23 +22,27 @@ const ACTIVE_RUNS_MAX: u32 = 16;
 /// What the versions of these runs are, by content hash.
 pub type Versions = BTreeMap<String, Arc<DagVersion>>;
 
-/// Everything that the plan looks at, but for the versions.
+/// Everything that the plan looks at, but for the versions and for what only the scheduler knows.
 pub async fn facts(store: &Store, dags: &[ActiveDag], parallelism: u32) -> Result<Facts, Error> {
     let mut tx = store.snapshot().await?;
     let active = tx.active().await?;
     let busy = tx.busy().await?;
     let mut of_dags = BTreeMap::new();
     for dag in dags {
-        let held_back = dag.paused || !dag.present;
+        let (paused, present) = (dag.paused, dag.present);
         let max_active_runs = dag.on_close().map_or(ACTIVE_RUNS_MAX, |it| it.max_active_runs);
         // One place more for each partition that may have to be passed over.
         let most = max_active_runs.saturating_add(u32::try_from(busy.len()).unwrap_or(u32::MAX));
-        let queued =
-            if held_back { Vec::new() } else { tx.queued(dag.name(), most.min(10_000)).await? };
-        of_dags.insert(dag.name().clone(), DagFacts { held_back, max_active_runs, queued });
+        let mut its = DagFacts { paused, present, max_active_runs, queued: Vec::new() };
+        if its.held_back().is_none() {
+            its.queued = tx.queued(dag.name(), most.min(10_000)).await?;
+        }
+        of_dags.insert(dag.name().clone(), its);
     }
-    let taken = tx.slots_taken().await?;
-    Ok(Facts { parallelism, taken, dags: of_dags, active, busy, versions: BTreeMap::new() })
+    let (tasks, closings) = tx.slots_held().await?;
+    let slots = Slots { of: parallelism, tasks, closings, next: Holder::default() };
+    let (wanted, versions) = (Vec::new(), BTreeMap::new());
+    Ok(Facts { slots, wanted, dags: of_dags, active, busy, versions })
 }
 
 /// Carries the actions out; says whether every launch took place.
@@ -74,12 +79,16 @@ async fn apply_one(
             let launch = Launch { run, task, kind, version: hash, tries: *tries };
             return Ok(tx.launch_task(&launch, now).await?.is_some());
         }
+        Action::Compact(compact) => {
+            // It may be at work already, or its table be gone.
+            tx.launch_compaction(compact, now).await?;
+        }
         Action::Change { run, task, from, to, retry } => {
             let (tries, lost, next_try) = (retry.tries, retry.lost, retry.next_try);
             let change = TaskChange { run, task, from: *from, to: *to, tries, lost, next_try };
             tx.change_task(&change, now).await?;
         }
-        Action::Stop { attempt, why } => tx.ask_to_stop(attempt, why, now).await?,
+        Action::Stop { attempt, stop } => tx.ask_to_stop(attempt, stop).await?,
         Action::End { run, state } => {
             info!(run.id = %run, %state, "run {run} {state}");
             tx.end_run(run, *state, now).await?;

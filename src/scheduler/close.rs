@@ -5,30 +5,25 @@
 //! and goes on. The frontier moves no further than what has been closed, so that a failure in one
 //! hive partition makes no row of it late.
 
-use super::compact::Taken;
+use super::closing::{Asked, Closer, Looked, Taken};
 use super::fate::Cause;
 use super::frontier::{Close, Facts, Heard};
-use super::make::ActiveDag;
-use super::{compact, frontier, make};
+use super::turn::Turn;
+use super::{compact, empty, frontier, make};
 use crate::crash;
 use crate::error::{Error, ErrorKind};
-use crate::lake::{Created, Lake};
+use crate::lake::Created;
 use crate::model::closing::Circumstances;
 use crate::model::commit::{ClosedFile, Closing, Compaction, FORMAT};
-use crate::model::dag::Empty;
 use crate::model::hive::PartitionKey;
-use crate::model::run::{Class, RunKind, RunState, Subject};
+use crate::model::problem::{About, Problem};
 use crate::model::table::{Cursor, LakeTable, OpenPartition};
 use crate::model::time::Micros;
-use crate::store::{Store, Tx};
+use crate::store::Tx;
 use futures::StreamExt;
-use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tracing::{info, warn};
-
-/// Closings that become visible together; a replayed year closes in many small transactions.
-const CHUNK: usize = 32;
 
 /// Closings that are made side by side.
 const CREATES_MAX: usize = 4;
@@ -36,92 +31,97 @@ const CREATES_MAX: usize = 4;
 /// What could not be closed is tried again this much later.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// Ranges without rows that one step gives runs to; the frontier waits for the rest.
-const EMPTY_MAX: usize = 1_000;
-
-/// What closing needs to reach.
-#[derive(Clone, Copy)]
-pub struct Closer<'a> {
-    pub store: &'a Store,
-    pub lake: &'a Lake,
-    pub dags: &'a [ActiveDag],
-    pub now: Micros,
-    /// So many attempts make closings at once.
-    pub parallelism: u32,
-    /// Is set where an attempt was queued.
-    pub launched: &'a AtomicBool,
-}
-
-/// How a look at a table has left it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Looked {
-    /// When something is due even if its log has nothing new.
-    pub wake: Option<Micros>,
-    /// An attempt makes a closing, and its end is to be looked for.
-    pub pending: bool,
-}
-
-impl Looked {
-    fn at_latest(&mut self, at: Micros) {
-        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
-    }
-}
+/// Nothing is put off for longer.
+const RETRY_MAX: Duration = Duration::from_mins(5);
 
 impl Closer<'_> {
-    /// Closes what is due.
-    pub async fn close_due(&self, table: &LakeTable) -> Result<Looked, Error> {
+    /// Closes what is due, as far as the turn goes. `before`: how the last look has left the table.
+    pub async fn close_due(
+        &self,
+        table: &LakeTable,
+        before: Option<&Looked>,
+        turn: &mut Turn,
+    ) -> Result<Looked, Error> {
         let facts = self.facts(table).await?;
         let plan = frontier::plan(&facts, self.now);
-        let mut looked = Looked { wake: plan.wake, pending: false };
+        let mut looked = Looked { wake: plan.wake, ..Looked::default() };
         let Some(frontier) = plan.frontier else { return Ok(looked) };
-        let mut until = frontier;
-        let mut passed = match facts.frontier {
+        let passed = match facts.frontier {
             Some(before) => Some(before),
             None => self.first_row(table, &facts).await?,
         };
-        let mut left = plan.close.as_slice();
-        while !left.is_empty() {
-            let (chunk, rest) = left.split_at(left.len().min(CHUNK));
-            left = rest;
-            let mut made = Vec::with_capacity(chunk.len());
-            for (close, created) in chunk.iter().zip(self.create_all(table, chunk, frontier).await)
-            {
-                if let Some(closing) = self.taken(table, close, created, &mut looked) {
-                    made.push((closing, close.late));
-                } else if !close.late {
-                    // What is late lies behind the frontier already, and holds nothing.
-                    until = until.min(before_end(table, close));
-                }
+        let chosen = self.choose(table, &plan.close, before, turn, &mut looked).await?;
+        let created = self.create_all(table, &chosen, frontier).await;
+        let mut made = Vec::with_capacity(chosen.len());
+        for (close, created) in chosen.iter().zip(created) {
+            let again = before.is_some_and(|before| before.retries.contains_key(&close.key));
+            if let Some(closing) = self.taken(table, close, (created, again), &mut looked) {
+                made.push((closing, close.late));
             }
-            let until = rest.first().map_or(until, |next| until.min(before_end(table, next)));
-            let mut tx = self.store.begin().await?;
-            for (closing, late) in &made {
-                self.mirror(&mut tx, table, closing, *late, Cause::Frontier).await?;
-            }
-            passed = Some(self.advance(&mut tx, table, passed, until).await?);
-            tx.commit().await?;
-            crash::point("run-created");
         }
-        if plan.close.is_empty() && facts.frontier != Some(frontier) {
-            let mut tx = self.store.begin().await?;
-            passed = Some(self.advance(&mut tx, table, passed, frontier).await?);
-            tx.commit().await?;
+        let left = left_open(&plan.close, &made);
+        looked.still_fail(before, &left);
+        let until = first_held(table, &left).unwrap_or(frontier);
+        if made.is_empty() && facts.frontier == Some(until) {
+            return Ok(looked);
         }
+        let mut tx = self.store.begin().await?;
+        for (closing, late) in &made {
+            self.mirror(&mut tx, table, closing, *late, Cause::Frontier).await?;
+        }
+        let passed = self.advance(&mut tx, table, passed, until).await?;
+        tx.commit().await?;
+        crash::point("run-created");
         // There are more ranges without rows than one step gives runs to.
-        if passed.is_some_and(|passed| passed < until) {
+        if passed < until {
             looked.at_latest(self.now);
         }
         Ok(looked)
     }
 
-    /// The closing that there is now, if there is one.
+    /// What this turn tries: neither what an attempt is making, nor what has failed just before. So
+    /// what cannot be closed keeps nothing else from its turn.
+    async fn choose<'c>(
+        &self,
+        table: &LakeTable,
+        due: &'c [Close],
+        before: Option<&Looked>,
+        turn: &mut Turn,
+        looked: &mut Looked,
+    ) -> Result<Vec<&'c Close>, Error> {
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        let at_work = self.store.closings_at_work(&table.table.name).await?;
+        let (mut chosen, mut again) = (Vec::new(), Vec::new());
+        for close in due {
+            let retry = before.and_then(|before| before.retries.get(&close.key));
+            match retry {
+                _ if at_work.contains(&(close.key, close.n)) => looked.pending = true,
+                Some(at) if !at.is_due(RETRY_MAX, self.now) => looked.retry(close.key, *at),
+                Some(_) => again.push(close),
+                None => chosen.push(close),
+            }
+        }
+        chosen.append(&mut again);
+        let taken = turn.take(chosen.len());
+        looked.more = taken < chosen.len();
+        chosen.truncate(taken);
+        Ok(chosen)
+    }
+
+    /// The closing that there is now, if there is one. `again`: it has failed just before.
     fn taken(
         &self,
         table: &LakeTable,
         close: &Close,
-        created: Result<Taken, Error>,
+        (created, again): (Result<Taken, Error>, bool),
         looked: &mut Looked,
     ) -> Option<Closing> {
+        let problem = |error: Error| {
+            let about = About::Closing { table: table.table.name.clone(), key: close.key };
+            Problem::of(about, &error, self.now)
+        };
         match created {
             Ok(Taken::Ours(closing)) => Some(closing),
             // It may lack rows that we know of: they are late, and due after a while.
@@ -129,19 +129,31 @@ impl Closer<'_> {
                 looked.at_latest(self.now);
                 Some(closing)
             }
-            Ok(Taken::Pending { again, .. }) => {
+            Ok(Taken::AtWork) => {
                 looked.pending = true;
-                if let Some(again) = again {
-                    looked.at_latest(again);
-                }
+                None
+            }
+            Ok(Taken::Wanted(compact)) => {
+                looked.wanted.push(compact);
+                // Whatever follows would wait for the same slots.
+                looked.more = false;
+                None
+            }
+            Ok(Taken::Failed { again, failure }) => {
+                looked.retry(close.key, again);
+                looked.problems.extend(failure.map(compact::failed).map(problem));
                 None
             }
             Err(error) => {
-                looked.at_latest(self.now.plus(RETRY_AFTER));
+                looked.retry(close.key, self.now.plus(RETRY_AFTER));
                 let Close { key, n, .. } = close;
                 let name = &table.table.name;
                 warn!(table = %name, hive_partition = %key, n, %error,
                     "cannot close {key} of {name}; trying again");
+                // What did not answer once may do so at the next look.
+                if again || error.kind != ErrorKind::Unavailable {
+                    looked.problems.push(problem(error));
+                }
                 None
             }
         }
@@ -159,24 +171,21 @@ impl Closer<'_> {
     async fn create_all(
         &self,
         table: &LakeTable,
-        chunk: &[Close],
+        chosen: &[&Close],
         frontier: Micros,
     ) -> Vec<Result<Taken, Error>> {
         let creates: Vec<_> =
-            chunk.iter().map(|close| self.create(table, close, frontier)).collect();
+            chosen.iter().map(|close| self.create(table, close, frontier)).collect();
         futures::stream::iter(creates).buffered(CREATES_MAX).collect().await
     }
 
     /// Closes one hive partition because a person asks for it, as it is or once more.
-    ///
-    /// The transaction is left open for the request's outcome: neither is there without the other.
-    /// `None`: an attempt is sorting its rows.
     pub async fn close_asked(
         &self,
         table: &LakeTable,
         key: &PartitionKey,
         cause: Cause,
-    ) -> Result<Option<(Tx, Closing)>, Error> {
+    ) -> Result<Asked, Error> {
         let facts = self.facts(table).await?;
         let end = table.table.partition_by.range(key).1;
         let passed = facts.frontier.is_some_and(|frontier| end <= frontier);
@@ -187,12 +196,13 @@ impl Closer<'_> {
         let frontier = facts.frontier.unwrap_or(Micros(0));
         let closing = match self.create(table, &close, frontier).await? {
             Taken::Ours(closing) | Taken::Theirs(closing) => closing,
-            Taken::Pending { failure: Some(failure), .. } => return Err(compact::failed(failure)),
-            Taken::Pending { failure: None, .. } => return Ok(None),
+            Taken::Failed { failure: Some(failure), .. } => return Err(compact::failed(failure)),
+            Taken::Failed { failure: None, .. } | Taken::AtWork => return Ok(Asked::Waits(None)),
+            Taken::Wanted(compact) => return Ok(Asked::Waits(Some(compact))),
         };
         let mut tx = self.store.begin().await?;
         self.mirror(&mut tx, table, &closing, close.late, cause).await?;
-        Ok(Some((tx, closing)))
+        Ok(Asked::Closed(tx, Box::new(closing)))
     }
 
     pub async fn facts(&self, table: &LakeTable) -> Result<Facts, Error> {
@@ -234,8 +244,8 @@ impl Closer<'_> {
     ) -> Result<Taken, Error> {
         let Close { key, n, .. } = close;
         let name = &table.table.name;
-        if let Some(pending) = compact::at_work(self, table, close).await? {
-            return Ok(pending);
+        if compact::is_at_work(self, table, close).await? {
+            return Ok(Taken::AtWork);
         }
         let before = match n.saturating_sub(1) {
             0 => None,
@@ -243,7 +253,7 @@ impl Closer<'_> {
         };
         let complete = table.table.partition_by.range(key).1 <= frontier;
         if compact::is_needed(self, table, key, before.as_ref()).await? {
-            return compact::found_or_asked(self, table, close, (complete, frontier)).await;
+            return compact::found_or_wanted(self, table, close, (complete, frontier)).await;
         }
         let files = self.files(table, key, before.as_ref()).await?;
         if files.is_empty() {
@@ -337,47 +347,25 @@ impl Closer<'_> {
         before: Option<Micros>,
         frontier: Micros,
     ) -> Result<Micros, Error> {
-        let mut until = frontier;
-        for dag in self.dags {
-            let Some(schedule) = dag.waits_for(&table.table.name) else { continue };
-            let Some(before) = before.filter(|_| schedule.empty == Empty::Run) else { continue };
-            let layout = super::fate::layout(schedule);
-            let mut key = layout.key_of(before);
-            for made in 0.. {
-                let (start, end) = layout.range(&key);
-                if end > frontier {
-                    break;
-                }
-                if made == EMPTY_MAX {
-                    until = until.min(start);
-                    break;
-                }
-                let is_wanted = end > before && schedule.start.is_none_or(|first| start >= first);
-                if is_wanted && tx.newest_closed(&table.table.name, (start, end)).await?.is_empty()
-                {
-                    let (table, grain) = (table.table.name.clone(), schedule.grain);
-                    let others = tx.newest_number_of_others(dag.name(), &table, &key).await?;
-                    let n = others.map_or(0, |newest| newest + 1);
-                    let of = Subject { table, grain, key, n, start, end, partial: false };
-                    let new = make::new_run(
-                        dag,
-                        RunKind::Close,
-                        of,
-                        RunState::Queued,
-                        Class::Live,
-                        self.now,
-                    );
-                    make::add(tx, dag, new, self.now).await?;
-                }
-                key = key.next();
-            }
-        }
-        tx.advance(&table.table.name, until).await?;
+        let name = &table.table.name;
+        let until = match before {
+            Some(before) => empty::pass(tx, self.dags, name, (before, frontier), self.now).await?,
+            None => frontier,
+        };
+        tx.advance(name, until).await?;
         Ok(until)
     }
 }
 
-/// The last moment at which the frontier leaves the hive partition open.
-fn before_end(table: &LakeTable, close: &Close) -> Micros {
-    Micros(table.table.partition_by.range(&close.key).1.0 - 1)
+/// What is due and has not closed.
+fn left_open<'c>(due: &'c [Close], made: &[(Closing, bool)]) -> Vec<&'c Close> {
+    let made: BTreeSet<_> = made.iter().map(|(closing, _)| closing.key).collect();
+    due.iter().filter(|close| !made.contains(&close.key)).collect()
+}
+
+/// The last moment at which the frontier leaves all of it open. What is late lies behind it already, and
+/// holds nothing.
+fn first_held(table: &LakeTable, left: &[&Close]) -> Option<Micros> {
+    let held = left.iter().filter(|close| !close.late);
+    held.map(|close| Micros(table.table.partition_by.range(&close.key).1.0 - 1)).min()
 }

@@ -3,7 +3,7 @@
 //! The object in the lake says whether it has been made, never how the attempt ended: one that was
 //! killed after the closing has done its part, and what it left undone is done here.
 
-use super::close::Closer;
+use super::closing::{Closer, Taken};
 use super::frontier::Close;
 use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind};
@@ -12,7 +12,6 @@ use crate::model::commit::{Closing, Compact};
 use crate::model::hive::PartitionKey;
 use crate::model::table::LakeTable;
 use crate::model::time::Micros;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tracing::warn;
 
@@ -22,27 +21,14 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// A person who has mended the cause waits no longer.
 const PAUSE_MAX: Duration = Duration::from_mins(5);
 
-/// The closing that the lake has now.
-pub enum Taken {
-    Ours(Closing),
-    /// Made before, by an earlier life of this step, by another daemon or by an attempt.
-    Theirs(Closing),
-    /// An attempt makes it, or is to be queued `again` after one that has failed.
-    Pending {
-        again: Option<Micros>,
-        failure: Option<Failure>,
-    },
-}
-
 /// Whether an attempt is making the closing.
-pub async fn at_work(
+pub async fn is_at_work(
     closer: &Closer<'_>,
     table: &LakeTable,
     close: &Close,
-) -> Result<Option<Taken>, Error> {
+) -> Result<bool, Error> {
     let newest = closer.store.newest_compaction(&table.table.name, &close.key, close.n).await?;
-    let open = newest.is_some_and(|attempt| !attempt.state.ended());
-    Ok(open.then_some(Taken::Pending { again: None, failure: None }))
+    Ok(newest.is_some_and(|attempt| !attempt.state.ended()))
 }
 
 /// Whether there are staged files that the closing `before` has not taken.
@@ -57,8 +43,8 @@ pub async fn is_needed(
     Ok(records.iter().any(|(record, on_close)| *on_close && is_new(record)))
 }
 
-/// Takes the closing that an attempt has made, or queues an attempt.
-pub async fn found_or_asked(
+/// Takes the closing that an attempt has made, or wants an attempt that makes it.
+pub async fn found_or_wanted(
     closer: &Closer<'_>,
     table: &LakeTable,
     close: &Close,
@@ -74,22 +60,14 @@ pub async fn found_or_asked(
         before.as_ref().and_then(try_again).filter(|again| !again.is_due(PAUSE_MAX, closer.now))
     {
         let failure = before.and_then(|before| before.failure);
-        return Ok(Taken::Pending { again: Some(again), failure });
+        if let Some(Failure { error, .. }) = &failure {
+            warn!(table = %name, hive_partition = %key, n, %error,
+                "could not sort {key} of {name}; trying again");
+        }
+        return Ok(Taken::Failed { again, failure });
     }
-    let (key, n, partial) = (*key, *n, *partial);
-    let compact = Compact { table: name.clone(), key, n, partial, complete, frontier };
-    let mut tx = closer.store.begin().await?;
-    // What waits in the queue for a slot keeps it from the tasks, which are given what is free.
-    let most = closer.parallelism;
-    let launched = tx.launch_compaction(&compact, most, closer.now).await?.is_some();
-    tx.commit().await?;
-    if let Some(failure) = before.and_then(|before| before.failure).filter(|_| launched) {
-        let error = failure.error;
-        warn!(table = %name, hive_partition = %key, n, %error,
-            "could not sort {key} of {name}; trying again");
-    }
-    closer.launched.fetch_or(launched, Ordering::Relaxed);
-    Ok(Taken::Pending { again: None, failure: None })
+    let (table, key, n, partial) = (name.clone(), *key, *n, *partial);
+    Ok(Taken::Wanted(Compact { table, key, n, partial, complete, frontier }))
 }
 
 /// When an attempt that has ended without its closing is followed by another.

@@ -14,6 +14,7 @@ use crate::model::commit::{ClosedFile, Closing, FORMAT, MadeFrom, Output};
 use crate::model::dag::DagVersion;
 use crate::model::hive::PartitionKey;
 use crate::model::name::{Name, TableName};
+use crate::model::problem::About;
 use crate::model::run::{Run, Subject};
 use crate::model::table::LakeTable;
 use crate::model::time::Micros;
@@ -191,6 +192,12 @@ pub async fn highest_number(
         highest = lake.output_at_once(&table, key).await?.map_or(0, |output| output.n).max(highest);
     }
     Ok(highest)
+}
+
+/// The first hive partition that the run writes: where its outputs cannot close, that one is told of.
+pub fn first_of(run: &Run, version: &DagVersion) -> Option<About> {
+    let table = make::outputs(version).into_iter().next()?;
+    Some(About::Closing { table, key: run.subject.as_ref()?.key })
 }
 
 fn made_by(made_from: Option<&(String, u32)>, n: u32) -> bool {

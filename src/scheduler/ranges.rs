@@ -6,29 +6,45 @@
 use super::fate::{Cause, Fate};
 use super::make::ActiveDag;
 use super::outputs::highest_number;
+use super::turn::Turn;
 use super::{fate, make};
 use crate::error::Error;
 use crate::lake::Lake;
 use crate::model::dag::OnClose;
-use crate::model::due::DueRange;
+use crate::model::due::{DueRange, Hold};
 use crate::model::run::{RunKind, Subject};
 use crate::model::time::Micros;
 use crate::store::Store;
+use std::collections::BTreeSet;
 use tracing::warn;
 
-/// Makes a run of each due range that nothing holds; says whether there was one.
+/// Makes a run of each due range that nothing holds, as far as the turn goes; says whether there was one.
 pub async fn run_due(
     store: &Store,
     lake: &Lake,
     dags: &[ActiveDag],
     now: Micros,
+    turn: &mut Turn,
 ) -> Result<bool, Error> {
     let mut any = false;
+    // A DAG's ranges come in order: where the frontier holds one, it holds all that follow.
+    let mut ahead = BTreeSet::new();
     for due in store.due_ranges().await? {
+        if ahead.contains(&due.dag) {
+            continue;
+        }
         let Some(dag) = dags.iter().find(|dag| *dag.name() == due.dag) else { continue };
         let Some(schedule) = dag.on_close() else { continue };
-        if store.hold(&schedule.table, (due.start, due.end)).await?.is_some() {
-            continue;
+        match store.hold(&schedule.table, (due.start, due.end)).await? {
+            None => {}
+            Some(Hold::Frontier { .. }) => {
+                ahead.insert(due.dag);
+                continue;
+            }
+            Some(Hold::Run(_) | Hold::Due { .. }) => continue,
+        }
+        if turn.take(1) == 0 {
+            break;
         }
         match run(store, lake, dag, schedule, &due, now).await {
             Ok(()) => any = true,

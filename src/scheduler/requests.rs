@@ -1,6 +1,6 @@
 //! What people ask for, carried out together with its outcome in one transaction.
 
-use super::close::Closer;
+use super::closing::{Asked, Closer};
 use super::fate::Cause;
 use super::make::ActiveDag;
 use super::{Scheduler, StepOutcome, make, tail};
@@ -47,6 +47,7 @@ impl Scheduler {
         now: Micros,
         outcome: &mut StepOutcome,
     ) -> Result<(), Error> {
+        self.asked.clear();
         let mut sorting = BTreeSet::new();
         for request in self.store.open_requests().await? {
             let table = table_of(&request.verb);
@@ -266,11 +267,14 @@ impl Scheduler {
         }
         self.looks.remove(table);
         let dags = self.current().await?;
-        let (store, lake, launched) = (&self.store, &self.lake, &self.launched);
-        let (parallelism, dags) = (self.parallelism, dags.as_slice());
-        let closer = Closer { store, lake, dags, now, parallelism, launched };
-        let Some((tx, closing)) = closer.close_asked(&found, &key, cause).await? else {
-            return Ok(None);
+        let (store, lake, dags) = (&self.store, &self.lake, dags.as_slice());
+        let closer = Closer { store, lake, dags, now };
+        let (tx, closing) = match closer.close_asked(&found, &key, cause).await? {
+            Asked::Closed(tx, closing) => (tx, closing),
+            Asked::Waits(wanted) => {
+                self.asked.extend(wanted);
+                return Ok(None);
+            }
         };
         let (n, rows, partial) = (closing.n, closing.rows, closing.partial);
         let files = closing.files.len() as u64;

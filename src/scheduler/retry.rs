@@ -4,12 +4,10 @@
 //! it wants to mend that meanwhile. A try that was lost through no fault of the task (its process
 //! killed from outside, its shim gone, a newer epoch) is made again without counting, a few times.
 
-use super::plan::Retry;
 use crate::backoff::Backoff;
 use crate::error::ErrorKind;
-use crate::model::attempt::{Attempt, AttemptState};
+use crate::model::attempt::{Attempt, AttemptState, Stop, StopReason};
 use crate::model::dag::Task as Spec;
-use crate::model::duration::show_duration;
 use crate::model::task::TaskInstance;
 use crate::model::time::Micros;
 use std::time::Duration;
@@ -20,8 +18,13 @@ const BACKOFF_MAX: Duration = Duration::from_hours(1);
 /// Enough for a restarted machine; a query that the kernel kills for its memory must fail some day.
 const LOST_MAX: u32 = 3;
 
-/// How the reason of a stop begins that is the task's own fault.
-const TIMED_OUT: &str = "timed out";
+/// What a task's counters become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retry {
+    pub tries: u32,
+    pub lost: u32,
+    pub next_try: Option<Micros>,
+}
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
@@ -29,8 +32,8 @@ pub enum Verdict {
     Open,
     /// At work, and out of time then.
     WakeAt(Micros),
-    /// To be stopped, for this reason.
-    Stop(String),
+    /// To be stopped.
+    Stop(Stop),
     Succeeded,
     Again(Retry),
     /// For good.
@@ -38,18 +41,9 @@ pub enum Verdict {
 }
 
 pub fn judge(task: &TaskInstance, spec: &Spec, attempt: &Attempt, now: Micros) -> Verdict {
-    let timed_out = attempt.stop.as_ref().is_some_and(|why| why.starts_with(TIMED_OUT));
+    let timed_out = attempt.stops_for(StopReason::TimedOut);
     match attempt.state {
-        AttemptState::Queued | AttemptState::Running => match (spec.timeout, attempt.started) {
-            (Some(timeout), Some(started)) if attempt.stop.is_none() => {
-                if started.plus(timeout) <= now {
-                    Verdict::Stop(format!("{TIMED_OUT} after {}", show_duration(timeout)))
-                } else {
-                    Verdict::WakeAt(started.plus(timeout))
-                }
-            }
-            _ => Verdict::Open,
-        },
+        AttemptState::Queued | AttemptState::Running => at_work(spec, attempt, now),
         AttemptState::Succeeded => Verdict::Succeeded,
         // We asked for it, so it says nothing about the task.
         AttemptState::Stopped if !timed_out => {
@@ -58,6 +52,20 @@ pub fn judge(task: &TaskInstance, spec: &Spec, attempt: &Attempt, now: Micros) -
         AttemptState::Failed | AttemptState::Stopped | AttemptState::Unknown => {
             after_failure(task, spec, attempt, timed_out, now)
         }
+    }
+}
+
+/// The only place that watches how long a task may run.
+fn at_work(spec: &Spec, attempt: &Attempt, now: Micros) -> Verdict {
+    let Some(timeout) = spec.timeout.filter(|_| attempt.stop.is_none()) else {
+        return Verdict::Open;
+    };
+    // One that has not started is looked at again when it could be out of time at the earliest.
+    let over = attempt.started.unwrap_or(attempt.created).plus(timeout);
+    match attempt.started {
+        _ if over > now => Verdict::WakeAt(over),
+        Some(_) => Verdict::Stop(Stop::timed_out(timeout, now)),
+        None => Verdict::Open,
     }
 }
 

@@ -7,7 +7,7 @@
 use super::db::{Row, query};
 use super::{Store, Tx};
 use crate::error::{Error, ErrorKind};
-use crate::model::attempt::{Attempt, Ended, Failure, Owner, Process};
+use crate::model::attempt::{Attempt, Ended, Failure, Owner, Process, Stop, StopReason};
 use crate::model::commit::Compact;
 use crate::model::time::Micros;
 
@@ -120,22 +120,23 @@ impl Store {
     }
 
     /// Decides that an attempt is to stop; the supervisor carries it out. The first reason stays.
-    pub async fn ask_to_stop(&self, id: &str, why: &str, now: Micros) -> Result<(), Error> {
+    pub async fn ask_to_stop(&self, id: &str, stop: &Stop) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        tx.ask_to_stop(id, why, now).await?;
+        tx.ask_to_stop(id, stop).await?;
         tx.commit().await
     }
 }
 
 impl Tx {
     /// See [`Store::ask_to_stop`].
-    pub async fn ask_to_stop(&mut self, id: &str, why: &str, now: Micros) -> Result<(), Error> {
+    pub async fn ask_to_stop(&mut self, id: &str, stop: &Stop) -> Result<(), Error> {
         query(
-            "UPDATE attempts SET stop = $1, stop_us = $2
-             WHERE id = $3 AND stop IS NULL AND state IN ('queued', 'running')",
+            "UPDATE attempts SET stop_reason = $1, stop = $2, stop_us = $3
+             WHERE id = $4 AND stop IS NULL AND state IN ('queued', 'running')",
         )
-        .bind(why)
-        .bind(now.0)
+        .bind(stop.reason.as_str())
+        .bind(&stop.why)
+        .bind(stop.at.0)
         .bind(id)
         .execute(self.conn())
         .await?;
@@ -169,8 +170,7 @@ pub(super) fn attempt(row: &Row) -> Result<Attempt, Error> {
         tries: row.number("try")?,
         epoch: row.number("epoch")?,
         state: row.parse("state")?,
-        stop: row.text_opt("stop")?,
-        stop_at: row.time_opt("stop_us")?,
+        stop: stop(row)?,
         process,
         created: row.time("created_us")?,
         started: row.time_opt("started_us")?,
@@ -180,6 +180,15 @@ pub(super) fn attempt(row: &Row) -> Result<Attempt, Error> {
         failure: failure(row)?,
         result: row.json_opt("result")?,
     })
+}
+
+fn stop(row: &Row) -> Result<Option<Stop>, Error> {
+    let (Some(why), Some(at)) = (row.text_opt("stop")?, row.time_opt("stop_us")?) else {
+        return Ok(None);
+    };
+    // A migration has given the older rows their reason.
+    let reason = row.parse_opt("stop_reason")?.unwrap_or(StopReason::Asked);
+    Ok(Some(Stop { reason, why, at }))
 }
 
 fn failure(row: &Row) -> Result<Option<Failure>, Error> {

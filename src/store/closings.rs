@@ -132,6 +132,19 @@ impl Tx {
         rows.iter().map(closed).collect()
     }
 
+    /// Where the first hive partition that has closed begins, of those that do at `from` or later.
+    pub async fn first_closed_from(
+        &mut self,
+        table: &TableName,
+        from: Micros,
+    ) -> Result<Option<Micros>, Error> {
+        let query = query(
+            "SELECT min(start_us) AS first_us FROM closings WHERE table_name = $1 AND start_us >= $2",
+        );
+        let query = query.bind(table.as_str()).bind(from.0);
+        query.fetch_one(self.conn()).await?.time_opt("first_us")
+    }
+
     /// The same as inputs of a run.
     pub async fn newest_inputs(
         &mut self,

@@ -9,6 +9,7 @@ use crate::model::commit::{Compact, RecordId};
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
 use crate::model::time::Micros;
+use std::collections::BTreeSet;
 
 impl Store {
     /// The newest attempt to make this closing.
@@ -28,6 +29,21 @@ impl Store {
         .fetch_optional(&self.db)
         .await?;
         row.as_ref().map(attempt).transpose()
+    }
+
+    /// The closings of a table that attempts are making: key and number.
+    pub async fn closings_at_work(
+        &self,
+        table: &TableName,
+    ) -> Result<BTreeSet<(PartitionKey, u32)>, Error> {
+        let rows = query(
+            "SELECT key, n FROM attempts
+             WHERE state IN ('queued', 'running') AND table_name = $1",
+        )
+        .bind(table.as_str())
+        .fetch_all(&self.db)
+        .await?;
+        rows.iter().map(|row| Ok((row.parse("key")?, row.number("n")?))).collect()
     }
 
     /// The records with files in the hive partition, as far as they are mirrored, and whether these
@@ -55,11 +71,10 @@ impl Store {
 }
 
 impl Tx {
-    /// Queues an attempt to make a closing, unless one is open, or `most` for any closings.
+    /// Queues an attempt to make a closing, unless one is open.
     pub async fn launch_compaction(
         &mut self,
         compact: &Compact,
-        most: u32,
         now: Micros,
     ) -> Result<Option<String>, Error> {
         let Compact { table, key, n, partial, complete, frontier } = compact;
@@ -73,8 +88,7 @@ impl Tx {
                  coalesce(max(epoch), 0) AS tries,
                  count(CASE WHEN state IN ('queued', 'running') THEN 1 END) AS open
                FROM attempts WHERE table_name = $4 AND key = $5 AND n = $6) AS before
-             WHERE tables.name = $4 AND before.open = 0 AND $10 > (SELECT count(*) FROM attempts
-               WHERE state IN ('queued', 'running') AND table_name IS NOT NULL) RETURNING id",
+             WHERE tables.name = $4 AND before.open = 0 RETURNING id",
         )
         .bind(id)
         .bind(AttemptKind::Compact.as_str())
@@ -85,7 +99,6 @@ impl Tx {
         .bind(*partial)
         .bind(*complete)
         .bind(frontier.0)
-        .bind(most)
         .fetch_optional(self.conn())
         .await?;
         row.map(|row| row.text("id")).transpose()

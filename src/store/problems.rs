@@ -1,8 +1,10 @@
 //! What is wrong for longer than a moment, until it is over.
 
-use super::db::{Row, query};
+use super::db::{Row, query, to_json};
 use super::{Store, Tx};
 use crate::error::{Error, ErrorKind};
+use crate::model::hive::PartitionKey;
+use crate::model::name::TableName;
 use crate::model::problem::{About, Problem};
 use crate::model::time::Micros;
 
@@ -47,6 +49,26 @@ impl Store {
             let since = known.iter().find(same).map_or(new.since, |old| old.since);
             tx.put_problem(&Problem { since, ..new.clone() }, position).await?;
         }
+        tx.commit().await
+    }
+
+    /// Every hive partition of the table can close again, but for these.
+    pub async fn settle_closings_but(
+        &self,
+        table: &TableName,
+        keys: impl Iterator<Item = PartitionKey>,
+    ) -> Result<(), Error> {
+        let kept: Vec<_> = keys.map(|key| format!("{table}/{key}")).collect();
+        let mut tx = self.begin().await?;
+        query(
+            "DELETE FROM problems WHERE scope = $1 AND substr(subject, 1, length($2)) = $2
+               AND subject NOT IN {list $3}",
+        )
+        .bind(CLOSING)
+        .bind(format!("{table}/"))
+        .bind(to_json(&kept))
+        .execute(tx.conn())
+        .await?;
         tx.commit().await
     }
 
@@ -199,6 +221,26 @@ mod tests {
         assert!(store.settle_problem(&problem.about).await.unwrap());
         assert!(!store.settle_problem(&problem.about).await.unwrap());
         assert_eq!(store.problems().await.unwrap(), [other]);
+    }
+
+    #[tokio::test]
+    async fn closings_that_can_be_made_again_are_problems_no_more_and_others_stay() {
+        let (_folder, store) = with_feed().await;
+        let of = |table: &str, key: &str| {
+            let about = About::Closing { table: table.parse().unwrap(), key: key.parse().unwrap() };
+            Problem { about, ..closing("x", 1) }
+        };
+        let all = [
+            of("raw.changes", "2026-11-20T05"),
+            of("raw.changes", "2026-11-20T06"),
+            of("raw.changes_too", "2026-11-20T05"),
+        ];
+        for problem in &all {
+            store.note_problem(problem).await.unwrap();
+        }
+        let kept = ["2026-11-20T06".parse().unwrap()].into_iter();
+        store.settle_closings_but(&"raw.changes".parse().unwrap(), kept).await.unwrap();
+        assert_eq!(store.problems().await.unwrap(), all[1..]);
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use super::db::{Row, query, to_json};
 use super::runs::{run, task};
 use super::{Store, Tx};
 use crate::error::Error;
-use crate::model::attempt::Attempt;
+use crate::model::attempt::{Attempt, StopReason};
 use crate::model::hive::PartitionKey;
 use crate::model::name::{Name, TableName};
 use crate::model::run::{ActiveRun, Run, RunState};
@@ -93,15 +93,16 @@ impl Tx {
         rows.iter().map(busy).collect()
     }
 
-    /// How many attempts, streams apart, are queued or running.
-    pub async fn slots_taken(&mut self) -> Result<u32, Error> {
+    /// How many attempts of tasks are queued or running, and how many that make a closing.
+    pub async fn slots_held(&mut self) -> Result<(u32, u32), Error> {
         let row = query(
-            "SELECT count(*) AS taken FROM attempts
+            "SELECT count(CASE WHEN table_name IS NULL THEN 1 END) AS tasks,
+               count(table_name) AS closings FROM attempts
              WHERE state IN ('queued', 'running') AND stream IS NULL",
         )
         .fetch_one(self.conn())
         .await?;
-        row.number("taken")
+        Ok((row.number("tasks")?, row.number("closings")?))
     }
 
     /// Starts a queued run: its tasks get rows, unless it has been cleared and they are kept.
@@ -285,9 +286,10 @@ impl Tx {
         .execute(self.conn())
         .await?;
         query(
-            "UPDATE attempts SET stop = $1, stop_us = $2
-             WHERE run = $3 AND stop IS NULL AND state IN ('queued', 'running')",
+            "UPDATE attempts SET stop_reason = $1, stop = $2, stop_us = $3
+             WHERE run = $4 AND stop IS NULL AND state IN ('queued', 'running')",
         )
+        .bind(StopReason::Marked.as_str())
         .bind(format!("{who} marked the run {to}"))
         .bind(now.0)
         .bind(id)

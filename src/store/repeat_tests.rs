@@ -9,7 +9,7 @@ use super::tests::{fresh, with_feed};
 use crate::crash::Crash;
 use crate::error::{Error, ErrorKind};
 use crate::model::accepted::Accepted;
-use crate::model::attempt::{AttemptState, Ended, Failure, Process};
+use crate::model::attempt::{AttemptState, Ended, Failure, Process, Stop, StopReason};
 use crate::model::request::{NewRequest, Verb};
 use crate::model::stream::{Standing, StreamProgress, StreamState};
 use crate::model::time::Micros;
@@ -73,7 +73,8 @@ async fn an_attempt_of_a_stream_is_launched_recorded_told_of_and_ended_once() {
         store.heartbeat(STREAM, attempt.epoch, &progress, NOW).await.map(drop)
     })
     .await;
-    check(&store, async |store| store.ask_to_stop(&attempt.id, "why", NOW).await).await;
+    let stop = Stop::new(StopReason::Asked, NOW);
+    check(&store, async |store| store.ask_to_stop(&attempt.id, &stop).await).await;
     let failure = Failure { kind: ErrorKind::Data, error: "no".into(), remedy: None };
     check(&store, async |store| store.report(&attempt.id, None, Some(&failure)).await.map(drop))
         .await;

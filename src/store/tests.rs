@@ -1,6 +1,6 @@
 use super::conformance::{NOW, accept_feed, name};
 use super::*;
-use crate::model::attempt::Failure;
+use crate::model::attempt::{Failure, StopReason};
 use crate::model::request::{Answer, NewRequest, Outcome, Refusal, Verb};
 
 /// What every database must do.
@@ -38,6 +38,32 @@ async fn all_who_make_a_store_at_once_have_it() {
         let opened = futures::future::join_all((0..8).map(|_| Store::open(&path))).await;
         let failed: Vec<Error> = opened.into_iter().filter_map(Result::err).collect();
         assert!(failed.is_empty(), "{failed:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_older_version_wrote_of_stops_gets_its_reason() {
+    const TO_REASONS: &str = include_str!("migrations/sqlite/0009_stop_reason.sql");
+    let written = [
+        ("timed out after 10 min", StopReason::TimedOut),
+        ("ada marked the run failed", StopReason::Marked),
+        ("tidemill is stopping", StopReason::Shutdown),
+        ("its job or topic has been edited", StopReason::Edited),
+        ("asked for by a person", StopReason::Asked),
+    ];
+    let (folder, store) = with_feed().await;
+    let attempt = store.launch_stream("wiki.collect", NOW).await.unwrap().unwrap();
+    for (words, reason) in written {
+        let mut tx = store.begin().await.unwrap();
+        tx.conn().run("ALTER TABLE attempts DROP COLUMN stop_reason").await.unwrap();
+        let write = query("UPDATE attempts SET stop = $1, stop_us = 1").bind(words);
+        write.execute(tx.conn()).await.unwrap();
+        tx.conn().run(TO_REASONS).await.unwrap();
+        tx.commit().await.unwrap();
+        // A connection knows the columns that there were.
+        let again = Store::open(&folder.path().join("state.db")).await.unwrap();
+        let stop = again.attempt(&attempt.id).await.unwrap().unwrap().stop.unwrap();
+        assert_eq!((stop.why.as_str(), stop.reason), (words, reason));
     }
 }
 

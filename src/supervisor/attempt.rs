@@ -4,8 +4,7 @@ use super::Mode;
 use super::folder::{Claim, End, Status};
 use super::process::ProcessId;
 use crate::error::ErrorKind;
-use crate::model::attempt::{Attempt, AttemptKind, AttemptState, Ended, Failure};
-use crate::model::duration::show_duration;
+use crate::model::attempt::{Attempt, AttemptKind, AttemptState, Ended, Failure, StopReason};
 use crate::model::time::Micros;
 use std::time::Duration;
 
@@ -18,8 +17,6 @@ const TERMINATE_MAX: Duration = Duration::from_secs(10);
 const KILL_MAX: Duration = Duration::from_secs(5);
 /// The exit code of a process of ours that ends because something did not answer.
 const TRY_LATER: i32 = 3;
-/// How the reason of a stop begins that counts as a failure of the task.
-const TIMED_OUT: &str = "timed out";
 
 /// What is there of an attempt, beside its row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +65,7 @@ pub enum Step {
     Finish(Ended),
     /// Kill whatever is left of it; when nothing is, finish it as unknown.
     Clear(Ended),
-    AskToStop(String),
+    AskToStop(StopReason),
     Press(Pressure),
 }
 
@@ -77,10 +74,9 @@ pub enum Step {
 pub struct Known {
     /// We have started a shim for it, which is still there.
     pub launched: bool,
-    /// A slot is free for it.
-    pub slot: bool,
+    /// The project is not going down.
+    pub may_start: bool,
     pub pressure: Option<Pressure>,
-    pub timeout: Option<Duration>,
 }
 
 /// Every step is safe to repeat; the next look decides again.
@@ -106,7 +102,7 @@ pub fn going_down(step: Step, mode: Mode, attempt: &Attempt) -> Step {
     match (step, mode) {
         // In mode kill, too: the end of one attempt may have queued the next, and nothing else ends that.
         (Step::Wait, Mode::Drain | Mode::Kill) if attempt.stop.is_none() => {
-            Step::AskToStop("tidemill is stopping".into())
+            Step::AskToStop(StopReason::Shutdown)
         }
         (Step::Wait | Step::AskToStop(_), Mode::Kill) => Step::Press(Pressure::Sweep),
         (step, _) => step,
@@ -120,7 +116,7 @@ fn begin(attempt: &Attempt, known: Known) -> Step {
     } else if attempt.state == AttemptState::Running || attempt.stop.is_some() {
         // Someone has removed the folder of a running one; or it is stopped before it began.
         Step::Clear(lost(attempt))
-    } else if known.slot {
+    } else if known.may_start {
         Step::Launch
     } else {
         Step::Wait
@@ -128,14 +124,7 @@ fn begin(attempt: &Attempt, known: Known) -> Step {
 }
 
 fn watch(attempt: &Attempt, known: Known, now: Micros) -> Step {
-    let Some(asked) = attempt.stop_at else {
-        return match (attempt.started, known.timeout) {
-            (Some(started), Some(timeout)) if now.since(started) >= timeout => {
-                Step::AskToStop(format!("{TIMED_OUT} after {}", show_duration(timeout)))
-            }
-            _ => Step::Wait,
-        };
-    };
+    let Some(asked) = attempt.stop.as_ref().map(|stop| stop.at) else { return Step::Wait };
     // The clock was set back, and nothing tells how long ago that was: a step at each look.
     let due =
         if asked > now { harder(known.pressure) } else { pressure(attempt.kind, now.since(asked)) };
@@ -176,13 +165,8 @@ fn drain_max(kind: AttemptKind) -> Duration {
 }
 
 /// When [`decide`] would say something else though nothing else has happened.
-pub fn next_look(attempt: &Attempt, timeout: Option<Duration>, now: Micros) -> Option<Micros> {
-    if attempt.state != AttemptState::Running {
-        return None;
-    }
-    let Some(asked) = attempt.stop_at else {
-        return Some(attempt.started?.plus(timeout?));
-    };
+pub fn next_look(attempt: &Attempt, now: Micros) -> Option<Micros> {
+    let asked = attempt.stop.as_ref().filter(|_| attempt.state == AttemptState::Running)?.at;
     let drained = asked.plus(drain_max(attempt.kind));
     let terminated = drained.plus(TERMINATE_MAX);
     [drained, terminated, terminated.plus(KILL_MAX)].into_iter().find(|at| *at > now)
@@ -195,8 +179,8 @@ fn ended(attempt: &Attempt, end: &End) -> Ended {
         End::Signalled(signal) => (None, Some(*signal)),
         End::NotStarted(_) => (None, None),
     };
-    let timed_out = attempt.stop.as_deref().filter(|why| why.starts_with(TIMED_OUT));
-    let (state, failure) = match (end, timed_out, &attempt.stop) {
+    let out_of_time = attempt.stop.as_ref().filter(|stop| stop.reason == StopReason::TimedOut);
+    let (state, failure) = match (end, out_of_time, &attempt.stop) {
         (End::Exited(0), _, None) => (AttemptState::Succeeded, None),
         // A task of ours that was through before the request reached it is done. A stream never is, and
         // of a user's program nobody knows: many take a SIGTERM and exit with 0, half way through.
@@ -208,9 +192,9 @@ fn ended(attempt: &Attempt, end: &End) -> Ended {
         {
             (AttemptState::Succeeded, None)
         }
-        (_, Some(why), _) => {
+        (_, Some(stop), _) => {
             let remedy = "see its log, or allow it more by `timeout`";
-            (AttemptState::Failed, Some(failed(ErrorKind::Unavailable, why, Some(remedy))))
+            (AttemptState::Failed, Some(failed(ErrorKind::Unavailable, &stop.why, Some(remedy))))
         }
         (_, None, Some(_)) => (AttemptState::Stopped, None),
         (End::Exited(code), None, None) => (AttemptState::Failed, Some(exited(attempt, *code))),
@@ -275,7 +259,7 @@ fn failed(kind: ErrorKind, error: &str, remedy: Option<&str>) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::attempt::{AttemptKind, Owner};
+    use crate::model::attempt::{AttemptKind, Owner, Stop};
 
     fn at(secs: i64) -> Micros {
         Micros(secs * 1_000_000)
@@ -291,8 +275,7 @@ mod tests {
             tries: 1,
             epoch: 1,
             state,
-            stop: stopped.map(|_| "asked for".into()),
-            stop_at: stopped.map(at),
+            stop: stopped.map(|asked| Stop::new(StopReason::Asked, at(asked))),
             process: None,
             created: at(0),
             started: (state == AttemptState::Running).then(|| at(0)),
@@ -328,7 +311,7 @@ mod tests {
             Step::Record(_) => "record".into(),
             Step::Finish(ended) => format!("finish as {}", tell(&ended)),
             Step::Clear(ended) => format!("clear as {}", tell(&ended)),
-            Step::AskToStop(why) => format!("ask to stop: {why}"),
+            Step::AskToStop(reason) => format!("ask to stop: {reason}"),
             Step::Press(pressure) => format!("{pressure:?}").to_lowercase(),
         };
         assert_eq!(told, expected);
@@ -342,17 +325,17 @@ mod tests {
     }
 
     #[test]
-    fn a_queued_attempt_is_launched_once_and_only_into_a_slot() {
-        let slot = Known { slot: true, ..Known::default() };
+    fn a_queued_attempt_is_launched_once_and_only_while_the_project_is_up() {
+        let up = Known { may_start: true, ..Known::default() };
         check(&queued(), &Seen::Nothing, Known::default(), 1, "wait");
-        check(&queued(), &Seen::Nothing, slot, 1, "launch");
-        check(&queued(), &Seen::Nothing, Known { launched: true, ..slot }, 1, "wait");
+        check(&queued(), &Seen::Nothing, up, 1, "launch");
+        check(&queued(), &Seen::Nothing, Known { launched: true, ..up }, 1, "wait");
     }
 
     #[test]
     fn what_was_queued_while_everything_is_killed_is_stopped() {
         let step = going_down(Step::Wait, Mode::Kill, &queued());
-        assert_eq!(step, Step::AskToStop("tidemill is stopping".into()));
+        assert_eq!(step, Step::AskToStop(StopReason::Shutdown));
         let asked = attempt(AttemptKind::Exec, AttemptState::Queued, Some(1));
         check(&asked, &Seen::Nothing, Known::default(), 1, "clear as stopped");
     }
@@ -404,14 +387,11 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_stops_and_counts_as_a_failure() {
-        let known = Known { timeout: Some(Duration::from_mins(10)), ..Known::default() };
+    fn a_task_that_was_stopped_because_it_is_out_of_time_has_failed() {
         let mut task = running(AttemptKind::Exec, None);
-        check(&task, &alive(), known, 599, "wait");
-        check(&task, &alive(), known, 600, "ask to stop: timed out after 10 min");
-        (task.stop, task.stop_at) = (Some("timed out after 10 min".into()), Some(at(600)));
+        task.stop = Some(Stop::timed_out(Duration::from_mins(10), at(600)));
         let expected = "finish as failed, unavailable: timed out after 10 min";
-        check(&task, &over(End::Signalled(15)), known, 601, expected);
+        check(&task, &over(End::Signalled(15)), Known::default(), 601, expected);
     }
 
     #[test]
@@ -445,18 +425,16 @@ mod tests {
     fn a_program_that_exits_well_when_it_is_stopped_has_not_succeeded() {
         let mut exec = running(AttemptKind::Exec, Some(1));
         check(&exec, &over(End::Exited(0)), Known::default(), 2, "finish as stopped");
-        exec.stop = Some("timed out after 1 s".into());
-        let expected = "finish as failed, unavailable: timed out after 1 s";
+        exec.stop = Some(Stop::timed_out(Duration::from_secs(1), at(1)));
+        let expected = "finish as failed, unavailable: timed out after 1.0 s";
         check(&exec, &over(End::Exited(0)), Known::default(), 2, expected);
     }
 
     #[test]
     fn the_next_look_is_when_the_decision_changes() {
         let stream = running(AttemptKind::Stream, Some(100));
-        assert_eq!(next_look(&stream, None, at(100)), Some(at(130)));
-        assert_eq!(next_look(&stream, None, at(130)), Some(at(140)));
-        let task = running(AttemptKind::Exec, None);
-        assert_eq!(next_look(&task, Some(Duration::from_secs(5)), at(1)), Some(at(5)));
-        assert_eq!(next_look(&task, None, at(1)), None);
+        assert_eq!(next_look(&stream, at(100)), Some(at(130)));
+        assert_eq!(next_look(&stream, at(130)), Some(at(140)));
+        assert_eq!(next_look(&running(AttemptKind::Exec, None), at(1)), None);
     }
 }

@@ -7,14 +7,15 @@ use super::process::{ProcessId, sweep};
 use super::{Mode, Ours, Supervisor, attempt, launch};
 use crate::crash;
 use crate::error::{Doing, Error, ErrorKind};
-use crate::model::attempt::{Attempt, AttemptKind, AttemptState, Ended, Failure, Owner, Process};
+use crate::model::attempt::{
+    Attempt, AttemptKind, AttemptState, Ended, Failure, Owner, Process, Stop,
+};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 use std::{fs, io};
 use tokio::io::unix::AsyncFd;
 use tracing::{info, warn};
@@ -26,7 +27,6 @@ const OUTPUT_BYTES_MAX: u64 = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Done {
     Nothing,
-    Launched,
     Finished,
     Acted,
     /// To be tried again soon.
@@ -34,13 +34,7 @@ pub(super) enum Done {
 }
 
 impl Supervisor {
-    pub(super) async fn look_at(
-        &mut self,
-        attempt: &Attempt,
-        mode: Mode,
-        slot: bool,
-        timeout: Option<Duration>,
-    ) -> Result<Done, Error> {
+    pub(super) async fn look_at(&mut self, attempt: &Attempt, mode: Mode) -> Result<Done, Error> {
         let folder = Folder::of(&self.around.home, &attempt.id);
         // The status first: a shim writes it before it goes.
         let (status, claim) = (folder.status()?, folder.claimed()?);
@@ -53,9 +47,8 @@ impl Supervisor {
         let ours = self.ours.get(&attempt.id);
         let known = Known {
             launched: ours.is_some_and(|ours| ours.launched),
-            slot,
+            may_start: mode == Mode::Run,
             pressure: ours.and_then(|ours| ours.pressure),
-            timeout,
         };
         let step = attempt::decide(attempt, &seen, known, self.now());
         let step = attempt::going_down(step, mode, attempt);
@@ -72,7 +65,7 @@ impl Supervisor {
         match step {
             Step::Wait => Ok(Done::Nothing),
             Step::Launch => match self.launch(attempt, folder).await {
-                Ok(()) => Ok(Done::Launched),
+                Ok(()) => Ok(Done::Nothing),
                 Err(error) => self.launch_failed(attempt, folder, &error).await,
             },
             Step::Record(shim) => {
@@ -85,8 +78,9 @@ impl Supervisor {
                 Ok(Done::Finished)
             }
             Step::Clear(ended) => self.clear(attempt, folder, seen, ended).await,
-            Step::AskToStop(why) => {
-                self.around.store.ask_to_stop(&attempt.id, &why, self.now()).await?;
+            Step::AskToStop(reason) => {
+                let asked = Stop::new(reason, self.now());
+                self.around.store.ask_to_stop(&attempt.id, &asked).await?;
                 Ok(Done::Acted)
             }
             Step::Press(pressure) => Ok(self.press(attempt, folder, seen, pressure)),

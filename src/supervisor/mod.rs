@@ -17,7 +17,7 @@ pub mod stream;
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
-use crate::model::attempt::{Attempt, AttemptKind, AttemptState, Owner};
+use crate::model::attempt::{Attempt, Owner, Stop};
 use crate::model::dag::DagVersion;
 use crate::model::stream::{Standing, StreamState};
 use crate::model::time::Micros;
@@ -59,8 +59,6 @@ pub struct Surroundings {
     /// State of the environment, where the attempts' folders are.
     pub home: PathBuf,
     pub setting: Setting,
-    /// Attempts at once, streams apart.
-    pub parallelism: u32,
     /// Wakes the supervisor.
     pub wake: Arc<Notify>,
     /// Is woken when an attempt has ended.
@@ -182,18 +180,13 @@ impl Supervisor {
         let open = self.around.store.open_attempts().await?;
         look.open = open.len();
         self.ours.retain(|id, _| open.iter().any(|attempt| attempt.id == *id));
-        let mut slots = self.around.parallelism.saturating_sub(self.busy(&open));
         for attempt in &open {
-            let timeout = self.timeout(attempt).await?;
-            let slot = mode == Mode::Run && (!needs_slot(attempt) || slots > 0);
-            match self.look_at(attempt, mode, slot, timeout).await {
+            match self.look_at(attempt, mode).await {
                 Ok(carry::Done::Nothing) => {}
-                Ok(carry::Done::Launched) => {
-                    slots = slots.saturating_sub(u32::from(needs_slot(attempt)));
-                }
-                // The end of a task concerns others only if they wait for its slot.
-                Ok(carry::Done::Finished) if needs_slot(attempt) && open.len() == 1 => {
-                    look.open = 0;
+                // What its end means for others the scheduler decides.
+                Ok(carry::Done::Finished) if !is_of_stream(attempt) => {
+                    look.open -= 1;
+                    continue;
                 }
                 Ok(carry::Done::Acted | carry::Done::Finished) => look.acted = true,
                 Ok(carry::Done::NotYet) => look.at_latest(now.plus(RETRY)),
@@ -202,22 +195,12 @@ impl Supervisor {
                     look.at_latest(now.plus(Duration::from_secs(1)));
                 }
             }
-            if let Some(at) = attempt::next_look(attempt, timeout, now) {
+            if let Some(at) = attempt::next_look(attempt, now) {
                 look.at_latest(at);
             }
         }
         self.look_at_streams(mode, &open, &mut look).await?;
         Ok(look)
-    }
-
-    /// Attempts that fill a slot already.
-    fn busy(&self, open: &[Attempt]) -> u32 {
-        let launched = |attempt: &Attempt| {
-            attempt.state == AttemptState::Running
-                || self.ours.get(&attempt.id).is_some_and(|ours| ours.launched)
-        };
-        let busy = open.iter().filter(|attempt| needs_slot(attempt) && launched(attempt)).count();
-        u32::try_from(busy).unwrap_or(u32::MAX)
     }
 
     async fn look_at_streams(
@@ -256,10 +239,11 @@ impl Supervisor {
                     let stands = &self.around.store;
                     look.acted |= stands.set_standing(&stream.id, stream.epoch, &standing).await?;
                 }
-                stream::Step::Stop(why) => {
+                stream::Step::Stop(reason) => {
                     let Some(attempt) = attempt else { continue };
-                    info!(stream.id = %stream.id, "draining {}: {why}", stream.id);
-                    self.around.store.ask_to_stop(&attempt.id, &why, now).await?;
+                    info!(stream.id = %stream.id, "draining {}: {}", stream.id, reason.why());
+                    let stop = Stop::new(reason, now);
+                    self.around.store.ask_to_stop(&attempt.id, &stop).await?;
                     let standing = Standing {
                         state: StreamState::Draining,
                         restarts: stream.restarts,
@@ -272,14 +256,6 @@ impl Supervisor {
             }
         }
         Ok(())
-    }
-
-    /// How long the attempt may run; streams have no limit.
-    async fn timeout(&mut self, attempt: &Attempt) -> Result<Option<Duration>, Error> {
-        let Owner::Task { task, .. } = &attempt.owner else { return Ok(None) };
-        let version = self.version(&attempt.version).await?;
-        let task = version.dag.tasks.iter().find(|known| known.name == *task);
-        Ok(task.and_then(|task| task.timeout))
     }
 
     async fn version(&mut self, hash: &str) -> Result<Arc<DagVersion>, Error> {
@@ -295,11 +271,8 @@ impl Supervisor {
     }
 }
 
-fn needs_slot(attempt: &Attempt) -> bool {
-    match attempt.kind {
-        AttemptKind::Batch | AttemptKind::Exec | AttemptKind::Test | AttemptKind::Compact => true,
-        AttemptKind::Feed | AttemptKind::Stream => false,
-    }
+fn is_of_stream(attempt: &Attempt) -> bool {
+    matches!(attempt.owner, Owner::Stream(_))
 }
 
 /// Says where a stream stands now, loudly if a person is needed.

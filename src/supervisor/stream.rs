@@ -2,7 +2,7 @@
 
 use crate::backoff::Backoff;
 use crate::error::ErrorKind;
-use crate::model::attempt::{Attempt, AttemptState, COMPLETE};
+use crate::model::attempt::{Attempt, AttemptState, COMPLETE, StopReason};
 use crate::model::stream::{Desired, Standing, Stream, StreamState};
 use crate::model::time::Micros;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub enum Step {
     /// Its attempt has ended: write down where the stream stands now.
     Stand(Standing),
     /// Drain the running attempt.
-    Stop(String),
+    Stop(StopReason),
 }
 
 /// `newest` is the stream's newest attempt, open or not.
@@ -33,7 +33,7 @@ pub fn decide(stream: &Stream, newest: Option<&Attempt>, now: Micros) -> Step {
     if let Some(attempt) = open {
         return stop_reason(stream, attempt)
             .filter(|_| attempt.stop.is_none())
-            .map_or(Step::Wait, |why| Step::Stop(why.to_owned()));
+            .map_or(Step::Wait, Step::Stop);
     }
     let wanted = stream.present && stream.desired == Desired::Running;
     let edited = newest.is_some_and(|attempt| attempt.content.as_ref() != Some(&stream.content));
@@ -59,15 +59,15 @@ pub fn decide(stream: &Stream, newest: Option<&Attempt>, now: Micros) -> Step {
     }
 }
 
-fn stop_reason(stream: &Stream, attempt: &Attempt) -> Option<&'static str> {
+fn stop_reason(stream: &Stream, attempt: &Attempt) -> Option<StopReason> {
     if !stream.present {
-        Some("it is gone from the project's files")
+        Some(StopReason::Gone)
     } else if stream.desired == Desired::Stopped {
-        Some("asked for by a person")
+        Some(StopReason::Asked)
     } else if attempt.epoch < stream.epoch {
-        Some("a newer attempt has taken over")
+        Some(StopReason::Superseded)
     } else if attempt.content.as_ref() != Some(&stream.content) {
-        Some("its job or topic has been edited")
+        Some(StopReason::Edited)
     } else {
         None
     }
@@ -136,7 +136,7 @@ fn stopped() -> Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::attempt::{AttemptKind, Failure, Owner};
+    use crate::model::attempt::{AttemptKind, Failure, Owner, Stop};
     use crate::model::stream::StreamKind;
 
     fn at(secs: i64) -> Micros {
@@ -176,7 +176,6 @@ mod tests {
             epoch: 1,
             state,
             stop: None,
-            stop_at: None,
             process: None,
             created: at(100),
             started: Some(at(100)),
@@ -193,7 +192,7 @@ mod tests {
         let told = match decide(stream, newest, at(now)) {
             Step::Wait => "wait".into(),
             Step::Launch => "launch".into(),
-            Step::Stop(why) => format!("stop: {why}"),
+            Step::Stop(reason) => format!("stop: {reason}"),
             Step::Stand(standing) => {
                 let next = standing.next_start.map(|at| format!(" at {}", at.0 / 1_000_000));
                 let why = standing.waiting_for.map(|why| format!(" for {why}"));
@@ -281,8 +280,8 @@ mod tests {
         let mut running = attempt(AttemptState::Running, 0, None);
         check(&stream(StreamState::Running), Some(&running), 101, "wait");
         let edited = Stream { content: "new".into(), ..stream(StreamState::Running) };
-        check(&edited, Some(&running), 101, "stop: its job or topic has been edited");
-        running.stop = Some("its job or topic has been edited".into());
+        check(&edited, Some(&running), 101, "stop: edited");
+        running.stop = Some(Stop::new(StopReason::Edited, at(101)));
         check(&edited, Some(&running), 101, "wait");
     }
 
@@ -290,8 +289,8 @@ mod tests {
     fn what_a_person_stopped_or_removed_is_drained() {
         let running = attempt(AttemptState::Running, 0, None);
         let stopped = Stream { desired: Desired::Stopped, ..stream(StreamState::Running) };
-        check(&stopped, Some(&running), 101, "stop: asked for by a person");
+        check(&stopped, Some(&running), 101, "stop: asked");
         let gone = Stream { present: false, ..stream(StreamState::Running) };
-        check(&gone, Some(&running), 101, "stop: it is gone from the project's files");
+        check(&gone, Some(&running), 101, "stop: gone");
     }
 }

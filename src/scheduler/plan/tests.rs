@@ -98,18 +98,35 @@ fn a_task_out_of_time_is_stopped_and_that_try_counts() {
     let expected = "stop a-one: timed out after 10 min";
     check(&facts(vec![active(&task)], vec![]), 10 * MINUTE, expected);
     let attempt = task.1.as_mut().unwrap();
-    (attempt.state, attempt.stop) = (AttemptState::Stopped, Some("timed out after 10 min".into()));
+    let stop = Stop::timed_out(Duration::from_mins(10), Micros(0));
+    (attempt.state, attempt.stop) = (AttemptState::Stopped, Some(stop));
     task.0.tries = 2;
     let expected = "a.one failed\na.two upstream_failed\nend a failed";
     check(&facts(vec![active(&task)], vec![]), 0, expected);
 }
 
 #[test]
+fn what_is_behind_a_skipped_task_is_skipped_and_the_run_succeeds() {
+    let mut task = waiting();
+    task.0.state = TaskState::Skipped;
+    let facts = facts(vec![at_work("a", 5, [task, waiting()])], vec![]);
+    check(&facts, 0, "a.two skipped\nend a succeeded");
+}
+
+#[test]
 fn a_paused_dag_starts_no_run_and_no_task_and_sees_its_attempts_end() {
     let active = at_work("a", 5, [running(AttemptState::Succeeded), waiting()]);
     let mut facts = facts(vec![active], vec![run("b", 6)]);
-    facts.dags.get_mut(&name("wiki")).unwrap().held_back = true;
+    facts.dags.get_mut(&name("wiki")).unwrap().paused = true;
     check(&facts, 0, "a.one succeeded");
+    waits(&facts, &["a.two Paused"]);
+}
+
+#[test]
+fn a_run_says_which_one_goes_first() {
+    let active = at_work("a", 5, [running(AttemptState::Running), waiting()]);
+    let facts = facts(vec![active], vec![run("b", 5)]);
+    waits(&facts, &["b behind a", "a.two after one"]);
 }
 
 #[test]
@@ -117,6 +134,7 @@ fn no_more_runs_than_max_active_runs_are_at_work() {
     let mut facts = facts(vec![], vec![run("a", 5), run("b", 6), run("c", 7)]);
     facts.dags.get_mut(&name("wiki")).unwrap().max_active_runs = 2;
     check(&facts, 0, "start a\nstart b\nlaunch a.one try 1\nlaunch b.one try 1");
+    waits(&facts, &["c 2 of 2 runs", "a.two after one", "b.two after one"]);
 }
 
 #[test]
@@ -124,9 +142,20 @@ fn no_more_attempts_than_slots_and_live_hours_go_first() {
     let backfill = Run { class: Class::Backfill, ..run("a", 5) };
     let reopened = Run { class: Class::Reopened, ..run("b", 6) };
     let mut facts = facts(vec![], vec![backfill, reopened, run("c", 7)]);
-    (facts.parallelism, facts.taken) = (3, 1);
+    facts.slots = Slots { of: 3, tasks: 1, ..Slots::default() };
     let expected = "start a\nstart b\nstart c\nlaunch c.one try 1\nlaunch b.one try 1";
     check(&facts, 0, expected);
+    waits(&facts, &["a.one 3 of 3", "a.two after one", "b.two after one", "c.two after one"]);
+}
+
+#[test]
+fn closings_hold_slots_as_tasks_do_and_a_task_that_waits_says_so() {
+    let mut facts = facts(vec![], vec![run("a", 5), run("b", 6)]);
+    facts.slots = Slots { of: 3, closings: 1, ..Slots::default() };
+    facts.wanted = vec![compact(7), compact(8)];
+    let expected = "start a\nstart b\nlaunch a.one try 1\ncompact 2026-11-20T07";
+    check(&facts, 0, expected);
+    waits(&facts, &["a.two after one", "b.one 3 of 3", "b.two after one"]);
 }
 
 #[test]
@@ -168,11 +197,12 @@ fn check(facts: &Facts, now: i64, expected: &str) {
     let line = |action: &Action| match action {
         Action::Start { run } => format!("start {run}"),
         Action::Launch { run, task, tries } => format!("launch {run}.{task} try {tries}"),
+        Action::Compact(compact) => format!("compact {}", compact.key),
         Action::Change { run, task, to, retry, .. } => {
             let until = retry.next_try.map(|at| format!(" until {}", at.0 / MINUTE));
             format!("{run}.{task} {to}{}", until.unwrap_or_default())
         }
-        Action::Stop { attempt, why } => format!("stop {attempt}: {why}"),
+        Action::Stop { attempt, stop } => format!("stop {attempt}: {}", stop.why),
         Action::End { run, state } => format!("end {run} {state}"),
     };
     let mut lines: Vec<_> = plan.actions.iter().map(line).collect();
@@ -180,11 +210,32 @@ fn check(facts: &Facts, now: i64, expected: &str) {
     assert_eq!(lines.join("\n"), expected);
 }
 
+/// States what waits, runs first, and for what.
+#[track_caller]
+fn waits(facts: &Facts, expected: &[&str]) {
+    let Waits { runs, tasks } = plan(facts, Micros(0)).waits;
+    let tasks = tasks.into_iter().map(|(id, wait)| (format!("{}.{}", id.run, id.task), wait));
+    let line = |(name, wait): (String, Wait)| match wait {
+        Wait::EarlierRun { run } => format!("{name} behind {run}"),
+        Wait::ActiveRuns { working, most } => format!("{name} {working} of {most} runs"),
+        Wait::Upstream { tasks } => format!("{name} after {}", tasks[0]),
+        Wait::Slot(slots) => format!("{name} {} of {}", slots.held(), slots.of),
+        wait => format!("{name} {wait:?}"),
+    };
+    let lines: Vec<_> = runs.into_iter().chain(tasks).map(line).collect();
+    assert_eq!(lines, expected);
+}
+
+fn compact(hour: u32) -> Compact {
+    let (table, frontier) = ("raw.changes".parse().unwrap(), Micros(0));
+    Compact { table, key: key(hour), n: 1, partial: false, complete: true, frontier }
+}
+
 fn facts(active: Vec<ActiveRun>, queued: Vec<Run>) -> Facts {
-    let dag = DagFacts { held_back: false, max_active_runs: 4, queued };
+    let dag = DagFacts { paused: false, present: true, max_active_runs: 4, queued };
     Facts {
-        parallelism: 4,
-        taken: 0,
+        slots: Slots { of: 4, ..Slots::default() },
+        wanted: vec![],
         dags: BTreeMap::from([(name("wiki"), dag)]),
         active,
         busy: vec![],
@@ -283,7 +334,6 @@ fn running(state: AttemptState) -> TaskAndAttempt {
         epoch: 1,
         state,
         stop: None,
-        stop_at: None,
         process: None,
         created: Micros(0),
         started: Some(Micros(0)),

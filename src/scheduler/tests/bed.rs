@@ -43,14 +43,16 @@ pub struct Bed {
     pub lake: Lake,
     pub scheduler: Scheduler,
     pub now: Micros,
-    dags: Vec<DagVersion>,
+    pub dags: Vec<DagVersion>,
+    /// The tables that streams write.
+    pub streamed: Vec<&'static str>,
     stores: u32,
 }
 
-async fn declare(lake: &Lake, topic_partitions: u32) {
+async fn declare(lake: &Lake, of: &str, topic_partitions: u32) {
     let (topic, topic_id) = ("changes".parse().unwrap(), TOPIC_ID.into());
     let seen = Members { format: FORMAT, topic, topic_id, topic_partitions };
-    lake.declare_members(&table("raw.changes"), &seen, OtherTopic::Refuse).await.unwrap();
+    lake.declare_members(&table(of), &seen, OtherTopic::Refuse).await.unwrap();
 }
 
 impl Bed {
@@ -59,7 +61,6 @@ impl Bed {
     pub async fn new(on_late: OnLate, empty: Empty) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let lake = testing::over(Arc::new(InMemory::new()), folder.path()).await;
-        declare(&lake, 2).await;
         let dags = vec![
             dag("hourly", "raw.changes", Grain::Hour, (on_late, empty), "agg.by_hour"),
             dag("daily", "agg.by_hour", Grain::Day, (OnLate::Refresh, Empty::Skip), "agg.by_day"),
@@ -67,17 +68,22 @@ impl Bed {
         ];
         let store = Store::open(&folder.path().join("state-0.db")).await.unwrap();
         let scheduler = Scheduler::new(store.clone(), lake.clone(), 4);
-        let bed = Self { folder, store, lake, scheduler, now: Micros(HOUR), dags, stores: 0 };
+        let streamed = vec!["raw.changes"];
+        let now = Micros(HOUR);
+        let bed = Self { folder, store, lake, scheduler, now, dags, streamed, stores: 0 };
+        bed.declare(2).await;
         bed.accept().await;
         bed
     }
 
     /// The topic has so many topic partitions now.
     pub async fn declare(&self, topic_partitions: u32) {
-        declare(&self.lake, topic_partitions).await;
+        for of in &self.streamed {
+            declare(&self.lake, of, topic_partitions).await;
+        }
     }
 
-    async fn accept(&self) {
+    pub async fn accept(&self) {
         let laid = |name: &str, dag: &str, grain, content, close_after: u64| AcceptedTable {
             table: Table {
                 name: table(name),
@@ -89,12 +95,13 @@ impl Bed {
             close_after: Duration::from_mins(close_after),
             late_quiet: Duration::from_mins(u64::from(close_after > 0)),
         };
-        let topic = TableContent::Topic("changes".parse().unwrap());
-        let tables = vec![
-            laid("raw.changes", "ingest", Grain::Hour, topic, 10),
+        let topic = || TableContent::Topic("changes".parse().unwrap());
+        let mut tables = vec![
             laid("agg.by_hour", "hourly", Grain::Hour, TableContent::Query, 0),
             laid("agg.by_day", "daily", Grain::Day, TableContent::Query, 0),
         ];
+        let streamed = self.streamed.iter();
+        tables.extend(streamed.map(|of| laid(of, "ingest", Grain::Hour, topic(), 10)));
         let accepted = Accepted { versions: self.dags.clone(), tables };
         self.store.accept(&accepted, self.now).await.unwrap();
     }
@@ -181,7 +188,18 @@ impl Bed {
         watermark: Option<i64>,
         change: impl FnOnce(&mut Record),
     ) {
-        let output = table("raw.changes");
+        self.append_to("raw.changes", topic_partition, hours, watermark, change).await;
+    }
+
+    pub async fn append_to(
+        &self,
+        of: &str,
+        topic_partition: u32,
+        hours: &[i64],
+        watermark: Option<i64>,
+        change: impl FnOnce(&mut Record),
+    ) {
+        let output = table(of);
         let log = self.lake.log(&output, TOPIC_ID, topic_partition);
         let tip = log.recover().await.unwrap();
         let (seq, start) = (tip.next_seq(), tip.end().unwrap_or(0));

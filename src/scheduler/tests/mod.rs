@@ -5,6 +5,7 @@ mod grown;
 mod lost;
 mod on_close;
 mod random;
+mod turns;
 
 use crate::lake::Created;
 use crate::model::attempt::AttemptState;

@@ -4,7 +4,10 @@ use super::bed::{Bed, HOUR, MINUTE, key, name, table};
 use crate::model::attempt::{AttemptState, Owner};
 use crate::model::dag::{Empty, OnLate};
 use crate::model::request::{Answer, Outcome, Refusal, Verb};
+use crate::model::task::{TaskId, TaskState};
 use crate::model::time::Micros;
+use crate::scheduler::explain::explain;
+use crate::scheduler::plan::waits::Wait;
 
 async fn bed() -> Bed {
     Bed::new(OnLate::Refresh, Empty::Skip).await
@@ -96,6 +99,27 @@ async fn a_backlog_of_hours_leaves_tasks_a_slot() {
     assert!(open.iter().any(|its| matches!(its.owner, Owner::Task { .. })), "{open:?}");
     bed.settle().await;
     assert_eq!(bed.runs("hourly").await.len(), 8);
+}
+
+#[tokio::test]
+async fn what_is_explained_is_what_is_done_also_where_hours_that_are_sorted_hold_the_slots() {
+    let mut bed = bed().await;
+    let hours: Vec<i64> = (0..8).collect();
+    bed.commit_waiting(&hours, 9 * 60).await;
+    bed.step().await;
+    bed.end_attempts(AttemptState::Succeeded).await;
+    bed.step().await;
+    let run = bed.store.find_run(&name("hourly"), "close-1970-01-01T00-r1").await.unwrap().id;
+    let task = TaskId { run: run.clone(), task: name("batch") };
+    let explained = explain(&bed.store, 4, bed.now).await.unwrap();
+    let Some(Wait::Slot(slots)) = explained.wait_of_task(&task) else { panic!("{explained:?}") };
+    assert_eq!((slots.tasks, slots.closings, slots.of), (0, 4, 4));
+
+    bed.end_one_compaction().await;
+    let explained = explain(&bed.store, 4, bed.now).await.unwrap();
+    assert_eq!(explained.wait_of_task(&task), None, "it gets the slot now");
+    bed.step().await;
+    assert_eq!(bed.store.tasks(&run).await.unwrap()[0].state, TaskState::Running);
 }
 
 #[tokio::test]

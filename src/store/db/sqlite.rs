@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0006_problems.sql"),
     include_str!("../migrations/sqlite/0007_leases.sql"),
     include_str!("../migrations/sqlite/0008_requests.sql"),
+    include_str!("../migrations/sqlite/0009_stop_reason.sql"),
 ];
 
 /// Longer than any of our transactions; a command line then says who holds the file.
