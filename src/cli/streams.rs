@@ -5,6 +5,7 @@ use super::status::{stream_grid, stream_lines};
 use super::{answers, instances, request};
 use crate::daemon;
 use crate::error::Error;
+use crate::feed;
 use crate::lake::paths::TOPIC_ID_DIGITS;
 use crate::model::commit::consumer_group;
 use crate::model::dag::DagVersion;
@@ -58,6 +59,7 @@ pub(super) struct Shown {
     note: Option<String>,
     produced: u64,
     left_out: u64,
+    passed_over: u64,
     counts: crate::model::commit::Counts,
     /// Where it has several.
     instances: Vec<Instance>,
@@ -151,6 +153,7 @@ pub(super) async fn facts(
         note: progress.note.clone(),
         produced: progress.produced,
         left_out: progress.left_out,
+        passed_over: progress.passed_over,
         counts: progress.counts,
         instances: instances::each(store, &all).await?,
         topic_partitions: places(&progress),
@@ -209,6 +212,10 @@ fn ends(version: &DagVersion, stream: &Stream) -> (String, String) {
                     format!("a simulation, seed {}, {}/s", simulate.seed, simulate.rate)
                 }
                 FeedFrom::Exec(exec) => format!("the program {}", exec.command.join(" ")),
+                FeedFrom::Sse(sse) => format!("the events of {}", feed::shown(&sse.server.url)),
+                FeedFrom::Wikimedia(from) => {
+                    format!("Wikimedia's {}, live", from.streams.join(", "))
+                }
             };
             (from, format!("topic {}", feed.topic))
         }
@@ -262,6 +269,13 @@ pub(super) fn screen(shown: &Shown, times: &Times) -> String {
         if shown.left_out > 0 {
             let left_out = count(shown.left_out);
             let _ = writeln!(text, "left out  {left_out} repeats, by their ids, since start");
+        }
+        if shown.passed_over > 0 {
+            let passed = count(shown.passed_over);
+            let _ = writeln!(
+                text,
+                "passed    over {passed} too large or not for the topic, since start"
+            );
         }
     }
     text

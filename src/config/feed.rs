@@ -2,6 +2,7 @@
 
 use super::problem::{At, Problem};
 use super::section::Section;
+use super::server;
 use super::value::variable;
 use crate::model::job::{Exec, FeedFrom, LateRows, Replay, Simulate, SimulateModel};
 use std::time::Duration;
@@ -37,14 +38,22 @@ pub fn read(mut from: Section<'_>) -> Option<FeedSource> {
     let exec = from
         .section("exec", "feed.from.exec")
         .map(|section| exec(section).map(FeedFrom::Exec).map(own));
-    let mut found: Vec<_> = [replay, simulate, exec].into_iter().flatten().collect();
+    let sse = from
+        .section("sse", "feed.from.sse")
+        .map(|section| server::sse(section).map(FeedFrom::Sse).map(own));
+    let wikimedia = from
+        .section("wikimedia", "feed.from.wikimedia")
+        .map(|section| server::wikimedia(section).map(FeedFrom::Wikimedia).map(own));
+    let found = [replay, simulate, exec, sse, wikimedia];
+    let mut found: Vec<_> = found.into_iter().flatten().collect();
     if found.len() > 1 {
         let title = "a feed has one source";
-        let help = "leave one of replay, simulate and exec";
+        let help = "leave one of wikimedia, sse, exec, replay and simulate";
         from.sink().push(Problem::error(title, &from.place).help(help));
         found.clear();
     } else if found.is_empty() && !from.has_any() {
-        from.missing("replay, simulate or exec", "simulate = { model = \"recentchange\" }");
+        let sources = "wikimedia, sse, exec, replay or simulate";
+        from.missing(sources, "simulate = { model = \"recentchange\" }");
     }
     from.finish();
     found.pop().flatten()

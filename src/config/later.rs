@@ -3,9 +3,8 @@
 use super::problem::{Place, Problem, Sink};
 
 /// A section, a key of it, and what to do instead.
-const KEYS: [(&str, &str, &str); 12] = [
+const KEYS: [(&str, &str, &str); 11] = [
     ("settings.state", "password", "the state lives in a file: leave the key out"),
-    ("feed.from", "wikimedia", "use [from.exec], [from.simulate] or [from.replay]"),
     ("stream.to", "search", "write to [to.lake]"),
     ("batch.to", "search", "write to [to.lake] or [to.warehouse]"),
     ("batch", "engine", "SQL runs in Tidemill itself: leave the key out"),

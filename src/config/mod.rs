@@ -21,6 +21,7 @@ pub mod problem;
 mod resolve;
 mod secret;
 mod section;
+mod server;
 mod settings;
 pub mod sql;
 mod tasks;

@@ -28,7 +28,7 @@ impl Folder {
         problems.to_string().replace(root.to_str().unwrap(), "FOLDER")
     }
 
-    fn load(&self, env: Option<&str>, environment: &Environment) -> Result<Loaded, Problems> {
+    pub fn load(&self, env: Option<&str>, environment: &Environment) -> Result<Loaded, Problems> {
         load(self.0.path(), env, environment)
     }
 }

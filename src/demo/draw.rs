@@ -90,16 +90,22 @@ fn lines(facts: &Facts, hours: &[PartitionKey], elapsed: &str) -> String {
             None => '·',
         })
         .collect();
+    let first = format!(
+        "{elapsed:>6}   produced {}  {}/s    landed {}    lag {}    watermark {watermark}",
+        count(facts.produced),
+        count(whole(facts.rate)),
+        count(facts.landed),
+        count(facts.produced.saturating_sub(done)),
+    );
+    if hours.is_empty() {
+        return first; // Of a live stream none closes while one looks on.
+    }
     let failed = match facts.batches_failed.len() {
         0 => String::new(),
         failed => format!(", {failed} failed"),
     };
     format!(
-        "{elapsed:>6}   produced {}  {}/s    landed {}    lag {}    watermark {watermark}\n         hours    {bar}    {} closed    batches {} ok{failed}",
-        count(facts.produced),
-        count(whole(facts.rate)),
-        count(facts.landed),
-        count(facts.produced.saturating_sub(done)),
+        "{first}\n         hours    {bar}    {} closed    batches {} ok{failed}",
         facts.closed.len(),
         facts.batches_done,
     )

@@ -4,6 +4,7 @@
 //! end is counted from the files that are left.
 
 mod draw;
+mod live;
 mod place;
 mod project;
 mod script;
@@ -43,6 +44,15 @@ pub struct DemoArgs {
     /// Replays a file of recentchange events (JSON lines, plain or gzip) instead of a simulated day
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
+    /// Takes Wikimedia's recent changes as they happen, for a minute
+    #[arg(long, requires = "contact", conflicts_with = "input")]
+    live: bool,
+    /// Whom Wikimedia may write to about the requests: its policy asks for an address
+    #[arg(long, value_name = "ADDRESS", requires = "live")]
+    contact: Option<String>,
+    /// Another server than Wikimedia's
+    #[arg(long, value_name = "URL", requires = "live", hide = true)]
+    url: Option<String>,
 }
 
 pub fn run(context: &Context, args: DemoArgs) -> Result<ExitCode, Error> {
@@ -50,6 +60,9 @@ pub fn run(context: &Context, args: DemoArgs) -> Result<ExitCode, Error> {
     let default = PathBuf::from("tidemill-demo");
     let dir = args.dir.unwrap_or(if here { default } else { context.dir.join(default) });
     let place = Place::of(context.env.as_deref())?;
+    if let (true, Some(contact)) = (args.live, args.contact) {
+        return live::run(context, &dir, &place, contact, args.url);
+    }
     let (project, script) = set_up(context, &dir, &place, args.input.as_deref())?;
     place.answers(&project)?;
     let what = if args.input.is_some() { "a file of" } else { "a day of simulated" };

@@ -54,6 +54,8 @@ pub enum Input {
     Simulated(Micros),
     /// A file of JSON lines, absolute, with its first and last date where it has any.
     File(PathBuf, Option<(Micros, Micros)>),
+    /// Wikimedia's own stream: whom it may write to, and another server's address.
+    Live { contact: String, url: Option<String> },
 }
 
 /// What the demo has written, to know its own folder again.
@@ -156,6 +158,15 @@ fn settings(input: &Input) -> String {
             });
             format!("[feeds.recentchange_collect.replay]\nfile  = {file}\n{speed}")
         }
+        Input::Live { contact, url } => {
+            let agent = format!("tidemill-demo/{} ({contact})", env!("CARGO_PKG_VERSION"));
+            let url = url.as_ref().map(|url| format!("url        = {}\n", toml_text(url)));
+            format!(
+                "[feeds.recentchange_collect.wikimedia]\nstreams    = [\"recentchange\"]\nuser_agent = {}\n{}",
+                toml_text(&agent),
+                url.unwrap_or_default()
+            )
+        }
     };
     format!(
         "# Written by `tidemill demo`; yours to edit.\nformat  = 1\nproject = \"demo\"\n\n\
@@ -183,7 +194,9 @@ mod tests {
         let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let file = elsewhere.path().join("a \"b\".jsonl");
         std::fs::write(&file, "").unwrap();
-        for input in [midnight(), Input::File(file, Some((Micros(0), Micros(9))))] {
+        let contact = "data@example.org".to_owned();
+        let live = Input::Live { contact, url: Some("http://127.0.0.1:9".to_owned()) };
+        for input in [midnight(), Input::File(file, Some((Micros(0), Micros(9)))), live] {
             for place in [Place::Here, Place::Emulators("demo-1".into())] {
                 prepare(dir.path(), &input, &place).unwrap();
                 let nothing = Environment::default();

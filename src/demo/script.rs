@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// The landing process is killed when this share of the hours has closed, in percent.
 const KILL_AT: usize = 40;
+/// Of a live stream, whose hours close later: when so many rows have landed.
+const LIVE_KILL_AT: u64 = 200;
 /// How long to wait for a moment at which it holds rows that are not committed.
 const HOLDS_NOTHING_MAX: Duration = Duration::from_secs(3);
 
@@ -50,6 +52,11 @@ impl Script {
         Self { hours, late, kill: Kill::Waiting, late_said: false, again_said: false }
     }
 
+    /// Of a stream that goes on for ever: a kill, and nothing else.
+    pub fn live() -> Self {
+        Self::new(Vec::new(), None)
+    }
+
     pub fn hours(&self) -> &[PartitionKey] {
         &self.hours
     }
@@ -66,9 +73,13 @@ impl Script {
             // Too short a play for it.
             Kill::Waiting | Kill::Due(_) if facts.feed_ended => self.kill = Kill::Over,
             Kill::Waiting => {
-                if facts.closed.len() * 100 >= self.hours.len() * KILL_AT
-                    && !facts.closed.is_empty()
-                {
+                let is_due = if self.hours.is_empty() {
+                    facts.landed >= LIVE_KILL_AT
+                } else {
+                    facts.closed.len() * 100 >= self.hours.len() * KILL_AT
+                        && !facts.closed.is_empty()
+                };
+                if is_due {
                     self.kill = Kill::Due(now);
                 }
             }
@@ -100,6 +111,11 @@ impl Script {
             }
             Kill::Over => {}
         }
+    }
+
+    /// Whether the process was killed and is back.
+    pub fn has_shown_the_kill(&self) -> bool {
+        self.kill == Kill::Over
     }
 
     fn late(&mut self, facts: &Facts, acts: &mut Vec<Act>) {
@@ -207,6 +223,18 @@ mod tests {
             &["it is back after 1.0 s at offset 25,880, its last commit"],
         );
         check(&mut script, &facts, 23, &[]);
+    }
+
+    #[test]
+    fn of_a_live_stream_the_kill_comes_when_some_rows_have_landed() {
+        let mut script = Script::live();
+        let landing = Some(landing(1, 60));
+        let facts = |landed| Facts { landed, landing, ..Facts::default() };
+        check(&mut script, &facts(199), 5, &[]);
+        check(&mut script, &facts(200), 6, &[]);
+        let kill = "we kill -9 the landing process (pid 41877) at offset 60 of topic partition 2";
+        check(&mut script, &facts(220), 7, &[kill, "kill 41877"]);
+        assert!(!script.has_shown_the_kill());
     }
 
     #[test]

@@ -148,12 +148,12 @@ async fn lines(
     Ok(rows.iter().map(line).collect())
 }
 
-async fn rows(context: &Context, project: &Project, text: &str) -> Result<Vec<Value>, Error> {
+pub async fn rows(context: &Context, project: &Project, text: &str) -> Result<Vec<Value>, Error> {
     let answer = batch::ask_project(project, &context.clock, text, 10_000).await?;
     Ok(batch::json(&answer)?["rows"].as_array().cloned().unwrap_or_default())
 }
 
-fn number(row: &Value, column: &str) -> u64 {
+pub fn number(row: &Value, column: &str) -> u64 {
     row[column].as_u64().unwrap_or(0)
 }
 

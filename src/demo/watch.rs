@@ -43,6 +43,8 @@ pub struct Facts {
     pub committed: BTreeMap<u32, i64>,
     /// Why a stream waits for a person.
     pub waiting: Option<String>,
+    /// What is the matter with the feed's source.
+    pub note: Option<String>,
 }
 
 /// The process that lands.
@@ -66,6 +68,7 @@ pub async fn look(project: &Project, store: &Store) -> Result<Facts, Error> {
             COLLECT => {
                 facts.produced = progress.produced;
                 facts.rate = progress.rate;
+                facts.note = progress.note.clone();
                 facts.feed_ended = stream.state == StreamState::Ended;
             }
             LAND => {

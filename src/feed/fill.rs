@@ -23,7 +23,7 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(5);
 const NAP_MAX: Duration = Duration::from_millis(20);
 
 /// How far a feed has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Events of this feed in the topic, those of earlier lives too.
     pub produced: u64,
@@ -31,10 +31,14 @@ pub struct Progress {
     pub sent: u64,
     /// Events that this life has left out, because `unique` knew their ids.
     pub left_out: u64,
+    /// Events that this life has passed over: too large, or not for the topic.
+    pub passed_over: u64,
     /// The newest event's date.
     pub newest: Option<EventTime>,
     /// The last mark: no event before it will follow.
     pub marked: Option<EventTime>,
+    /// What is the matter with the source.
+    pub note: Option<String>,
 }
 
 /// Writes down that every event before this number is in, whether none was sent since, and the token.
@@ -228,6 +232,8 @@ impl Filling<'_> {
         state.flushed = self.now();
         state.progress.newest = source.newest();
         state.progress.left_out = source.left_out();
+        state.progress.passed_over = source.passed_over();
+        state.progress.note = source.note();
         (self.progress)(&state.progress);
         Ok(())
     }

@@ -13,12 +13,13 @@ mod source;
 
 pub use ending::Reader;
 pub use fill::Progress;
+pub use source::sse::shown;
 
 use crate::clock::Clock;
 use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::{Cluster, TopicFacts};
 use crate::model::column::Origin;
-use crate::model::job::{FeedFrom, FeedJob, SimulateModel};
+use crate::model::job::{EventServer, FeedFrom, FeedJob, SimulateModel};
 use crate::model::name::Name;
 use crate::model::time::{EventTime, Micros};
 use crate::model::topic::Topic;
@@ -33,6 +34,9 @@ use source::exec::{Call, Program};
 use source::fields::Fields;
 use source::replay::Lines;
 use source::simulate::{Model, Simulation};
+use source::sse::rules::{Rules, Standard};
+use source::sse::wikimedia::Wikimedia;
+use source::sse::{Dates, EventStream, RETRY, Server};
 use source::unique::{RECENT_MAX, Recent};
 use source::{Event, Next, Source, pick, replay};
 use std::collections::BTreeMap;
@@ -59,6 +63,8 @@ pub struct FeedContext<'a> {
     pub home: &'a Path,
     /// What a program of the user's is started with.
     pub environment: &'a BTreeMap<String, String>,
+    /// What is sent to a server with each request.
+    pub headers: &'a BTreeMap<String, String>,
     pub cluster: &'a Cluster,
     pub clock: &'a Clock,
     /// Asks the feed to end soon; it stops between two events with all of them durable.
@@ -88,6 +94,13 @@ pub fn run(context: &mut FeedContext<'_>) -> Result<Ended, Error> {
         FeedFrom::Replay(replay) => replay::fingerprint(context.root, &replay.file)?,
         // Its command may be edited; the cursor stays.
         FeedFrom::Exec(_) => Fingerprint::of(&[b"exec", context.name.as_str().as_bytes()]),
+        // A server may move; the id of the last event stays.
+        FeedFrom::Sse(_) => Fingerprint::of(&[b"sse", context.name.as_str().as_bytes()]),
+        // Of other streams it has other ids.
+        FeedFrom::Wikimedia(from) => {
+            let streams = from.streams.join(",");
+            Fingerprint::of(&[b"wikimedia", context.name.as_str().as_bytes(), streams.as_bytes()])
+        }
     };
     let mut recent = Recent::new(RECENT_MAX);
     let kept = Kept::of(context.home, &topic.name, &facts.id, &fingerprint);
@@ -155,7 +168,44 @@ fn open(
             let program = Program::new(call, resume, fields, context.clock);
             Ok((Box::new(program), Pace::at_once()))
         }
+        FeedFrom::Sse(sse) => {
+            let token = resume.token.as_ref().map(|token| token.text.as_str());
+            let rules = Box::new(Standard::resume(sse.kinds.clone(), token));
+            let stream = event_stream(context, &sse.server, rules, None, resume, fields);
+            Ok((Box::new(stream), Pace::at_once()))
+        }
+        FeedFrom::Wikimedia(from) => {
+            let token = resume.token.as_ref().map(|token| token.text.as_str());
+            let rules = Wikimedia::resume(token)?;
+            rules.warn_of_a_gap(Micros::from(context.clock.now()));
+            let behind = Some(context.topic.event_time.out_of_order);
+            let rules = Box::new(rules);
+            let stream = event_stream(context, &from.server, rules, behind, resume, fields);
+            Ok((Box::new(stream), Pace::at_once()))
+        }
     }
+}
+
+/// A server's stream, which goes on as `rules` say.
+fn event_stream(
+    context: &FeedContext<'_>,
+    server: &EventServer,
+    rules: Box<dyn Rules>,
+    out_of_order: Option<Duration>,
+    resume: Resume,
+    fields: Fields,
+) -> EventStream {
+    let headers = context.headers.iter();
+    let server = Server {
+        url: server.url.clone(),
+        user_agent: server.user_agent.clone(),
+        headers: headers.map(|(name, value)| (name.clone(), value.clone())).collect(),
+        silence: server.silence,
+        event_bytes_max: server.event_bytes_max as usize,
+        retry: RETRY,
+    };
+    let dates = Dates { max_ahead: context.topic.event_time.max_ahead, out_of_order };
+    EventStream::new(server, rules, resume, fields, dates, context.clock)
 }
 
 /// The topic, with as many topic partitions as its file wants, if that is more than it had. Only we send
@@ -192,19 +242,24 @@ fn look_up(
     recent: &mut Recent,
 ) -> Result<Told, Error> {
     let now = Micros::from(context.clock.now());
-    let by_token = matches!(context.job.from, FeedFrom::Exec(_));
+    let by_token = context.job.from.goes_by_tokens();
     let mut told = nothing.clone();
     for back in TAILS {
         told = nothing.clone();
         let since = back.map_or(Micros(0), |back| now.minus(back));
         context.cluster.tail(&context.topic.name, since, &mut |message| {
             told.see(&message);
-            // Ids of our own events are left out by their numbers; these are another feed's.
-            let payload = message.payload.filter(|_| !told.is_ours(&message));
+            // What a source gives out by numbers is left out by them; it has its own repeats.
+            let is_ours = told.is_ours(&message);
+            let payload = message.payload.filter(|_| by_token || !is_ours);
             if let (Some(path), Some(payload)) = (&context.job.unique, payload)
                 && let Some(id) = pick::pick(payload, path)
             {
-                recent.hold(id.written());
+                if is_ours {
+                    recent.is_new(id.written());
+                } else {
+                    recent.hold(id.written());
+                }
             }
         })?;
         if told.is_all(partitions) && (!by_token || told.has_seam(partitions)) {
@@ -241,5 +296,7 @@ fn date_path(topic: &Topic) -> Option<Vec<String>> {
     }
 }
 
+#[cfg(test)]
+mod live_tests;
 #[cfg(test)]
 mod tests;

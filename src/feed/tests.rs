@@ -17,7 +17,7 @@ type Sent = (Option<String>, Option<Vec<u8>>, Option<Mark>);
 
 /// A topic in memory whose producer dies at a given call: of what was not flushed, each topic
 /// partition keeps a part of its own, but the beginning of it.
-struct Topic {
+pub(super) struct Topic {
     log: Vec<Vec<Sent>>,
     waiting: Vec<Vec<Sent>>,
     calls_left: u64,
@@ -92,7 +92,7 @@ impl Topic {
         told
     }
 
-    fn payloads(&self) -> Vec<&Vec<u8>> {
+    pub(super) fn payloads(&self) -> Vec<&Vec<u8>> {
         self.log.iter().flatten().filter_map(|(_, payload, _)| payload.as_ref()).collect()
     }
 }
@@ -172,7 +172,7 @@ fn killed_often(
 }
 
 /// Likewise, while the topic grows, at one call in `grows`.
-fn killed_while_growing(
+pub(super) fn killed_while_growing(
     seed: u64,
     grows: u64,
     mark_every: Duration,

@@ -39,6 +39,18 @@ pub enum FeedFrom {
     Replay(Replay),
     Simulate(Simulate),
     Exec(Exec),
+    Sse(Sse),
+    Wikimedia(Wikimedia),
+}
+
+impl FeedFrom {
+    /// Whether the source says by a token where it goes on, and not by the numbers of its events.
+    pub fn goes_by_tokens(&self) -> bool {
+        match self {
+            Self::Replay(_) | Self::Simulate(_) => false,
+            Self::Exec(_) | Self::Sse(_) | Self::Wikimedia(_) => true,
+        }
+    }
 }
 
 /// JSON lines, plain or gzip, in the file's order.
@@ -59,6 +71,37 @@ pub struct Exec {
     pub every: Duration,
     /// Added to the few variables that every program is handed down.
     pub environment: BTreeMap<String, EnvValue>,
+}
+
+/// A stream of server-sent events.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sse {
+    pub server: EventServer,
+    /// The kinds of events that are taken; empty: all.
+    pub kinds: Vec<String>,
+}
+
+/// Streams of Wikimedia's event service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Wikimedia {
+    /// The address of the whole, which names the streams.
+    pub server: EventServer,
+    pub streams: Vec<String>,
+}
+
+/// A server that sends events, and how it is asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventServer {
+    pub url: String,
+    /// Says who asks, with an address to write to.
+    pub user_agent: String,
+    /// Sent with each request.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, EnvValue>,
+    /// A connection on which nothing has come for so long is dead.
+    pub silence: Duration,
+    /// A larger event is left out.
+    pub event_bytes_max: u32,
 }
 
 /// Made-up events of a known shape.

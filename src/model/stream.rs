@@ -91,6 +91,8 @@ pub struct StreamProgress {
     pub produced: u64,
     /// Events that this process has left out, because `unique` or the topic knew their ids.
     pub left_out: u64,
+    /// Events that this process has passed over, because they are too large or not for the topic.
+    pub passed_over: u64,
     pub topic_partitions: Vec<TopicPartitionProgress>,
     /// What is the matter outside: `disconnected (HTTP 429), tries again in 38 s`.
     pub note: Option<String>,

@@ -31,6 +31,7 @@ pub(super) async fn run(work: &Work) -> Result<Option<Value>, Error> {
     let readers = readers(work, &job.topic);
     let (root, home) = (work.project.root.clone(), work.project.settings.home.clone());
     let environment = environment(work, job)?;
+    let headers = headers(work, job)?;
     let name = name.clone();
     let (job, clock, stop) = (job.clone(), work.clock.clone(), work.drain.clone());
     let (progress, heard) = watch::channel(StreamProgress::default());
@@ -46,6 +47,7 @@ pub(super) async fn run(work: &Work) -> Result<Option<Value>, Error> {
             root: &root,
             home: &home,
             environment: &environment,
+            headers: &headers,
             cluster: &cluster,
             clock: &clock,
             stop: &stop,
@@ -63,15 +65,32 @@ pub(super) async fn run(work: &Work) -> Result<Option<Value>, Error> {
 fn environment(work: &Work, job: &FeedJob) -> Result<BTreeMap<String, String>, Error> {
     let mut environment = handed_down(work.project.environment.iter());
     if let FeedFrom::Exec(exec) = &job.from {
-        for (name, value) in &exec.environment {
-            let value = match value {
-                EnvValue::Text(text) => text.clone(),
-                EnvValue::Secret(secret) => work.secret(secret).doing(|| format!("set {name}"))?,
-            };
-            environment.insert(name.clone(), value);
-        }
+        environment.extend(values(work, &exec.environment)?);
     }
     Ok(environment)
+}
+
+/// What a server is sent with each request; secrets as they are now.
+fn headers(work: &Work, job: &FeedJob) -> Result<BTreeMap<String, String>, Error> {
+    match &job.from {
+        FeedFrom::Sse(sse) => values(work, &sse.server.headers),
+        FeedFrom::Wikimedia(from) => values(work, &from.server.headers),
+        FeedFrom::Replay(_) | FeedFrom::Simulate(_) | FeedFrom::Exec(_) => Ok(BTreeMap::new()),
+    }
+}
+
+fn values(
+    work: &Work,
+    named: &BTreeMap<String, EnvValue>,
+) -> Result<BTreeMap<String, String>, Error> {
+    let value = |(name, value): (&String, &EnvValue)| {
+        let value = match value {
+            EnvValue::Text(text) => text.clone(),
+            EnvValue::Secret(secret) => work.secret(secret).doing(|| format!("set {name}"))?,
+        };
+        Ok((name.clone(), value))
+    };
+    named.iter().map(value).collect()
 }
 
 /// The streams of this DAG that read the topic.
@@ -112,6 +131,8 @@ impl Meter {
             last_mark: progress.marked,
             produced: progress.produced,
             left_out: progress.left_out,
+            passed_over: progress.passed_over,
+            note: progress.note.clone(),
             ..StreamProgress::default()
         }
     }

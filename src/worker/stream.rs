@@ -79,6 +79,7 @@ fn told(progress: &stream::Progress) -> StreamProgress {
         counts: progress.counts,
         produced: 0,
         left_out: 0,
+        passed_over: 0,
         topic_partitions: parts.iter().map(of).collect(),
         note: None,
     }

@@ -31,9 +31,13 @@ impl Token {
 /// What stands in an event's key for its id: 64 bits of its SHA-256, in hexadecimal. Only the ids since
 /// the last mark are compared by it, a few thousand.
 pub fn digest(id: &str) -> String {
-    let mut digest = Checksum::of(id);
-    digest.truncate(16);
-    digest
+    shortened(Checksum::of(id))
+}
+
+/// The first 64 bits of a checksum.
+pub fn shortened(mut checksum: String) -> String {
+    checksum.truncate(16);
+    checksum
 }
 
 /// What the tail of a topic says of the newest token, and of the events behind it.
@@ -85,6 +89,45 @@ impl Seam {
     }
 }
 
+/// So many events of a source may come before those that are in the topic already: then these don't come.
+const BEHIND_MAX: u32 = 10_000;
+
+/// The events that are in the topic behind the last token.
+///
+/// They come again, mixed with those that the last life did not get through. A mark in between must not carry
+/// a newer token: the next life would read on from there and no longer look for what is in behind it.
+#[derive(Clone, Debug)]
+pub struct Behind {
+    digests: HashSet<String>,
+    awaited: HashSet<String>,
+    passed: u32,
+}
+
+impl Behind {
+    /// By the digests of their ids.
+    pub fn new(digests: HashSet<String>) -> Self {
+        Self { awaited: digests.clone(), digests, passed: 0 }
+    }
+
+    /// An event has come; whether the topic has it.
+    pub fn has(&mut self, digest: Option<&str>) -> bool {
+        if !self.awaited.is_empty() {
+            self.passed += 1;
+            if self.passed > BEHIND_MAX {
+                self.awaited.clear();
+            }
+        }
+        let Some(digest) = digest else { return false };
+        self.awaited.remove(digest);
+        self.digests.contains(digest)
+    }
+
+    /// Whether a mark may carry a newer token.
+    pub fn has_passed(&self) -> bool {
+        self.awaited.is_empty()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,5 +171,25 @@ mod tests {
         let seam = seam(&[(0, Key::Mark(4), Some(&token)), (0, Key::Event(4), Some("d"))]);
         let noted = Token { before: 5, text: "noted".to_owned() };
         assert_eq!(seam.resume(Some(&noted)), (Some(noted.clone()), HashSet::new()));
+    }
+
+    #[test]
+    fn a_token_waits_for_what_is_in_the_topic_behind_the_last_one() {
+        let mut behind = Behind::new(HashSet::from(["a".to_owned(), "b".to_owned()]));
+        assert!(behind.has(Some("a")) && !behind.has(Some("new")) && !behind.has(None));
+        assert!(!behind.has_passed());
+        assert!(behind.has(Some("b")) && behind.has_passed());
+        assert!(behind.has(Some("a")), "it may come a third time");
+    }
+
+    #[test]
+    fn what_does_not_come_again_is_waited_for_no_longer_than_it_can_come() {
+        let mut behind = Behind::new(HashSet::from(["gone".to_owned()]));
+        for _ in 0..BEHIND_MAX {
+            behind.has(None);
+            assert!(!behind.has_passed());
+        }
+        behind.has(None);
+        assert!(behind.has_passed() && behind.has(Some("gone")));
     }
 }

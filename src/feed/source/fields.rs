@@ -35,12 +35,23 @@ impl Fields {
             self.leave_out();
             return false;
         }
-        event.at = self.date.as_ref().and_then(|path| pick(&event.payload, path)).and_then(date);
-        if let Some(at) = event.at.filter(|at| *at <= self.date_max) {
+        event.at = self.hear(&event.payload);
+        true
+    }
+
+    /// Takes the date of what is not sent into account, and returns it.
+    pub fn hear(&mut self, payload: &[u8]) -> Option<EventTime> {
+        let at = self.date.as_ref().and_then(|path| pick(payload, path)).and_then(date);
+        if let Some(at) = at.filter(|at| *at <= self.date_max) {
             let (first, last) = self.span.unwrap_or((at, at));
             self.span = Some((first.min(at), last.max(at)));
         }
-        true
+        at
+    }
+
+    /// From now on dates up to `date_max` are believed: a feed that never ends sees time pass.
+    pub fn believe_until(&mut self, date_max: EventTime) {
+        self.date_max = date_max;
     }
 
     /// Counts an event that is known to be a repeat.

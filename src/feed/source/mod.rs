@@ -5,6 +5,7 @@ pub mod fields;
 pub mod pick;
 pub mod replay;
 pub mod simulate;
+pub mod sse;
 pub mod unique;
 
 use crate::error::Error;
@@ -65,5 +66,15 @@ pub trait Source: Send {
     /// How many events this life has left out as repeats.
     fn left_out(&self) -> u64 {
         0
+    }
+
+    /// How many events this life has passed over because they are not for the topic, or too large for it.
+    fn passed_over(&self) -> u64 {
+        0
+    }
+
+    /// What is the matter outside, while nothing comes.
+    fn note(&self) -> Option<String> {
+        None
     }
 }

@@ -7,12 +7,13 @@ use super::fields::Fields;
 use super::{Event, Next, Source};
 use crate::clock::Clock;
 use crate::error::{Doing, Error, ErrorKind};
-use crate::feed::resume::{Resume, token};
+use crate::feed::resume::Resume;
+use crate::feed::resume::token::{self, Behind};
 use crate::model::job::Exec;
 use crate::model::time::{EventTime, Micros};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -43,8 +44,9 @@ pub struct Program {
     /// When it is called again, by the steady clock.
     due: Micros,
     fields: Fields,
-    /// Digests of ids that are in the topic behind the token of the last life.
-    in_topic: HashSet<String>,
+    /// What is in the topic behind the token of the last life, and that token.
+    behind: Behind,
+    resumed: Option<String>,
     /// The number of the next event.
     next: u64,
     begins_at: u64,
@@ -92,7 +94,8 @@ impl Program {
             running: None,
             due: Micros::MIN,
             fields,
-            in_topic: resume.in_topic,
+            behind: Behind::new(resume.in_topic),
+            resumed: token.clone(),
             next: resume.behind_all,
             begins_at: resume.behind_all,
             token_before_last: token.clone(),
@@ -158,7 +161,7 @@ impl Program {
         let Some(payload) = said.event else { return Ok(false) };
         let id = said.id.map(text_of);
         let digest = id.as_deref().map(token::digest);
-        if digest.as_ref().is_some_and(|digest| self.in_topic.contains(digest)) {
+        if self.behind.has(digest.as_deref()) {
             self.fields.leave_out();
             return Ok(false);
         }
@@ -231,6 +234,9 @@ impl Source for Program {
     }
 
     fn token_before(&self, number: u64) -> Option<&str> {
+        if !self.behind.has_passed() {
+            return self.resumed.as_deref();
+        }
         if number < self.next { self.token_before_last.as_deref() } else { self.token.as_deref() }
     }
 

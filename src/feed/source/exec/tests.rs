@@ -3,6 +3,11 @@ use std::time::Duration;
 
 /// A program in sh, called with the cursor, that ends each time.
 fn program(script: &str, token: Option<&str>) -> Program {
+    program_behind(script, token, &[])
+}
+
+/// Likewise, after a life that has sent events with these ids behind the token.
+fn program_behind(script: &str, token: Option<&str>, ids: &[&str]) -> Program {
     let exec = Exec {
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),
         every: Duration::ZERO,
@@ -11,7 +16,7 @@ fn program(script: &str, token: Option<&str>) -> Program {
     let environment = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
     let call = Call { exec, folder: "/".into(), environment };
     let token = token.map(|text| token::Token { before: 7, text: text.to_owned() });
-    let in_topic = HashSet::from([token::digest("in")]);
+    let in_topic = ids.iter().map(|id| token::digest(id)).collect();
     let resume = Resume { first_missing: 3, behind_all: 7, token, in_topic };
     let date = Some(vec!["at".to_owned()]);
     Program::new(call, resume, Fields::new(date, Micros::MAX, None), &Clock::system())
@@ -65,10 +70,24 @@ fn the_token_is_behind_what_was_sent_and_before_what_is_in_hand() {
 #[test]
 fn an_event_that_is_in_the_topic_is_left_out_by_its_id() {
     let lines = r#"echo '{"id":"in","event":1}'; echo '{"id":"out","event":2}'; sleep 9"#;
-    let mut program = program(lines, None);
+    let mut program = program_behind(lines, None, &["in"]);
     let event = next(&mut program).unwrap();
     assert_eq!((text(&event).as_str(), program.left_out()), ("2", 1));
     assert_eq!(event.id_digest, Some(token::digest("out")));
+}
+
+#[test]
+fn the_token_waits_for_what_is_in_the_topic_behind_it() {
+    let lines = r#"echo '{"id":"new","cursor":1,"event":1}'; echo '{"id":"in","cursor":2,"event":2}'
+        echo '{"id":"more","cursor":3,"event":3}'; sleep 9"#;
+    let mut program = program_behind(lines, Some("start"), &["in"]);
+    let new = next(&mut program).unwrap().number;
+    assert_eq!(program.token_before(new + 1), Some("start"));
+    let more = next(&mut program).unwrap().number;
+    assert_eq!(
+        (program.token_before(more), program.token_before(more + 1)),
+        (Some("2"), Some("3"))
+    );
 }
 
 #[test]
