@@ -33,6 +33,8 @@ pub mod feed;
 pub mod check;
 
 pub mod scheduler;
+pub mod view;
+
 pub mod supervisor;
 pub mod worker;
 

@@ -107,5 +107,15 @@ pub enum Verb {
         /// The epoch under which that daemon decides
         #[arg(long, requires = "state")]
         epoch: Option<u64>,
+        /// As that daemon logs
+        #[arg(long, conflicts_with = "attempt")]
+        log_json: bool,
     },
+}
+
+impl Verb {
+    /// Whether its errors are lines of a log for machines.
+    pub fn logs_json(&self) -> bool {
+        matches!(self, Self::Up { log_json: true, .. } | Self::Worker { log_json: true, .. })
+    }
 }

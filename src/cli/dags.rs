@@ -1,10 +1,10 @@
 //! `tidemill dags`: what is defined, and whether it may run.
 
-use super::status::{dag_state, next};
+use super::standing::{dag_state, next};
 use super::{answers, request};
 use crate::error::Error;
 use crate::model::accepted::DagEntry;
-use crate::model::dag::{DagVersion, OnLate, Schedule, Work};
+use crate::model::dag::OnLate;
 use crate::model::hive::PartitionKey;
 use crate::model::name::Name;
 use crate::model::request::Verb;
@@ -12,8 +12,9 @@ use crate::store::Store;
 use crate::terminal::context::{Context, block_on, unknown};
 use crate::terminal::print;
 use crate::terminal::screen::{Grid, Lean, Times, or_dash, short};
+use crate::view::dags as view;
+use crate::view::dags::{DagFacts, Definition, ScheduleFacts, TaskDefinition, WorkFacts};
 use clap::Subcommand;
-use serde::Serialize;
 use std::fmt::Write as _;
 
 #[derive(Debug, Subcommand)]
@@ -35,46 +36,19 @@ pub enum DagsVerb {
     Unpause { dag: String },
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct DagFacts {
-    name: String,
-    state: &'static str,
-    doc: String,
-    owner: String,
-    version: String,
-    schedule: String,
-    next: Option<String>,
-    streams: Vec<StreamFacts>,
-    tasks: Vec<TaskFacts>,
-}
-
-#[derive(Debug, Serialize)]
-struct StreamFacts {
-    id: String,
-    job: String,
-}
-
-#[derive(Debug, Serialize)]
-struct TaskFacts {
-    name: String,
-    after: Vec<String>,
-    work: String,
-    retries: u32,
-}
-
 pub fn run(context: &Context, verb: DagsVerb) -> Result<(), Error> {
     let project = context.project()?;
     block_on(async {
         let store = context.store(&project).await?;
         let (dag, verb): (String, fn(Name) -> Verb) = match verb {
             DagsVerb::List => {
-                let all = all(&store, &context.times()).await?;
-                return context.show(&all, |all| list_screen(all));
+                let all = view::list(&store).await?;
+                return context.show(&all, |all| list_screen(all, &context.times()));
             }
             DagsVerb::Show { dag } => {
                 let dag = find(context, &store, &dag).await?;
-                let facts = facts(&store, &dag, &context.times()).await?;
-                return context.show(&facts, screen);
+                let facts = view::show(&store, &dag).await?;
+                return context.show(&facts, |facts| screen(facts, &context.times()));
             }
             DagsVerb::Trigger { dag, partition_key } => {
                 let dag = find(context, &store, &dag).await?.name;
@@ -104,15 +78,7 @@ pub async fn find(context: &Context, store: &Store, named: &str) -> Result<DagEn
         .ok_or_else(|| unknown("DAG", named, &known, &context.command("dags list")))
 }
 
-pub(super) async fn all(store: &Store, times: &Times) -> Result<Vec<DagFacts>, Error> {
-    let mut all = Vec::new();
-    for dag in store.dags().await? {
-        all.push(facts(store, &dag, times).await?);
-    }
-    Ok(all)
-}
-
-pub(super) fn list_screen(all: &[DagFacts]) -> String {
+pub(super) fn list_screen(all: &[DagFacts], times: &Times) -> String {
     let mut grid = Grid::new(&[
         ("DAG", Lean::Left),
         ("STATE", Lean::Left),
@@ -122,94 +88,69 @@ pub(super) fn list_screen(all: &[DagFacts]) -> String {
         ("NEXT", Lean::Left),
     ]);
     for dag in all {
+        let definition = dag.definition.as_ref();
         grid.row([
-            dag.name.clone(),
-            dag.state.to_owned(),
-            dag.schedule.clone(),
-            dag.streams.len().to_string(),
-            dag.tasks.len().to_string(),
-            or_dash(dag.next.clone()),
+            dag.name.to_string(),
+            dag_state(dag.state).to_owned(),
+            or_dash(definition.map(|its| schedule(&its.schedule))),
+            or_dash(definition.map(|its| its.streams.len().to_string())),
+            or_dash(definition.map(|its| its.tasks.len().to_string())),
+            or_dash(dag.next.as_ref().map(|waits| next(waits, times))),
         ]);
     }
     grid.show()
 }
 
-pub(super) async fn facts(store: &Store, dag: &DagEntry, times: &Times) -> Result<DagFacts, Error> {
-    let version = store.version(&dag.version).await?;
-    let next = next(store, &version, times).await?;
-    let streams = version.dag.streams.iter();
-    Ok(DagFacts {
-        name: dag.name.to_string(),
-        state: dag_state(dag),
-        doc: version.dag.doc.clone(),
-        owner: version.dag.owner.clone(),
-        version: short(&dag.version),
-        schedule: schedule(&version),
-        next: next.filter(|_| dag.present && !dag.paused),
-        streams: streams
-            .map(|(name, job)| StreamFacts {
-                id: format!("{}.{name}", dag.name),
-                job: job.to_string(),
-            })
-            .collect(),
-        tasks: tasks(&version),
-    })
-}
-
 /// `each hour of raw.recentchange that closes`.
-fn schedule(version: &DagVersion) -> String {
-    match &version.dag.schedule {
-        Schedule::Manual => "by hand".to_owned(),
-        Schedule::OnClose(on_close) => {
-            let late = match on_close.on_late {
+fn schedule(schedule: &ScheduleFacts) -> String {
+    match schedule {
+        ScheduleFacts::Manual => "by hand".to_owned(),
+        ScheduleFacts::OnClose { table, grain, on_late, .. } => {
+            let late = match on_late {
                 OnLate::Refresh => "",
                 OnLate::Hold => ", late rows held",
                 OnLate::Ignore => ", late rows ignored",
             };
-            format!("each {} of {} that closes{late}", on_close.grain, on_close.table)
+            format!("each {grain} of {table} that closes{late}")
         }
     }
 }
 
-fn tasks(version: &DagVersion) -> Vec<TaskFacts> {
-    let work = |work: &Work| match work {
-        Work::Batch(job) => format!("job {job}"),
-        Work::Exec { argv, .. } => format!("exec {}", argv.join(" ")),
-        Work::Test(sql) => format!("test {sql}"),
-    };
-    let task = |task: &crate::model::dag::Task| TaskFacts {
-        name: task.name.to_string(),
-        after: task.after.iter().map(ToString::to_string).collect(),
-        work: work(&task.work),
-        retries: task.retries,
-    };
-    version.dag.tasks.iter().map(task).collect()
-}
-
-pub(super) fn screen(dag: &DagFacts) -> String {
-    let DagFacts { name, state, doc, owner, version, schedule, .. } = dag;
-    let mut shown = format!("{name}    {state}, version {version}\n");
-    for line in [doc, owner].into_iter().filter(|line| !line.is_empty()) {
-        let _ = writeln!(shown, "{line}");
+pub(super) fn screen(dag: &DagFacts, times: &Times) -> String {
+    let (state, version) = (dag_state(dag.state), short(&dag.version));
+    let mut shown = format!("{}    {state}, version {version}\n", dag.name);
+    if let Some(definition) = &dag.definition {
+        let Definition { doc, owner, .. } = definition;
+        for line in [doc, owner].into_iter().filter(|line| !line.is_empty()) {
+            let _ = writeln!(shown, "{line}");
+        }
+        let _ = writeln!(shown, "runs      {}", schedule(&definition.schedule));
     }
-    let _ = writeln!(shown, "runs      {schedule}");
-    if let Some(next) = &dag.next {
-        let _ = writeln!(shown, "next      {next}");
+    if let Some(waits) = &dag.next {
+        let _ = writeln!(shown, "next      {}", next(waits, times));
     }
-    for stream in &dag.streams {
+    for stream in dag.definition.iter().flat_map(|its| &its.streams) {
         let _ = writeln!(shown, "stream    {} (job {})", stream.id, stream.job);
     }
-    for task in &dag.tasks {
-        let after = if task.after.is_empty() {
-            String::new()
-        } else {
-            format!(" after {}", task.after.join(", "))
-        };
-        let retries = match task.retries {
-            0 => String::new(),
-            retries => format!("; up to {} tries", retries + 1),
-        };
-        let _ = writeln!(shown, "task      {}{after}: {}{retries}", task.name, task.work);
+    for task in dag.definition.iter().flat_map(|its| &its.tasks) {
+        let _ = writeln!(shown, "task      {}", in_words(task));
     }
     shown
+}
+
+/// `sane after by_hour: test select …; up to 4 tries`.
+fn in_words(task: &TaskDefinition) -> String {
+    let after: Vec<_> = task.after.iter().map(ToString::to_string).collect();
+    let after =
+        if after.is_empty() { String::new() } else { format!(" after {}", after.join(", ")) };
+    let work = match &task.work {
+        WorkFacts::Batch { job } => format!("job {job}"),
+        WorkFacts::Exec { argv } => format!("exec {}", argv.join(" ")),
+        WorkFacts::Test { sql } => format!("test {sql}"),
+    };
+    let retries = match task.retries {
+        0 => String::new(),
+        retries => format!("; up to {} tries", retries + 1),
+    };
+    format!("{}{after}: {work}{retries}", task.name)
 }

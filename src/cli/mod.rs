@@ -10,13 +10,13 @@ mod check;
 mod config;
 mod dags;
 mod doctor;
-mod instances;
 mod jobs;
 mod lake;
 mod partitions;
 mod request;
 mod runs;
 mod sql;
+mod standing;
 mod status;
 mod streams;
 mod tables;
@@ -35,9 +35,10 @@ use crate::error::{Error, ErrorKind};
 use crate::terminal::context::Context;
 use crate::terminal::print;
 use args::{Args, Verb};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
 use std::process::ExitCode;
+use tracing::error;
 
 /// Runs what `arguments` say; the first is the program as it was called.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -54,13 +55,36 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Args { dir, env, output, tz: zone, verb } = args;
     let (clock, environment) = (Clock::system(), Environment::of_process());
     let context = Context { dir, env, output, zone, program, clock, environment };
+    let logs_json = verb.logs_json();
     match dispatch(&context, verb) {
         Ok(code) => code,
         Err(error) => {
-            print::error(&error);
+            let error = with_our_commands(&context, error);
+            if logs_json {
+                error!(kind = error.kind.as_str(), remedy = error.remedy, "{error}");
+            } else {
+                print::error(&error);
+            }
             exit_code(error.kind)
         }
     }
+}
+
+/// A remedy from deeper down says `tidemill check`: told here as a line that works where this one was
+/// typed.
+fn with_our_commands(context: &Context, mut error: Error) -> Error {
+    let verbs: Vec<_> =
+        Args::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    let told = |remedy: String| {
+        verbs.iter().fold(remedy, |remedy, verb| {
+            let of_ours = |mark: &str| format!("{mark}{}", context.command(verb));
+            remedy
+                .replace(&format!("`tidemill {verb}"), &of_ours("`"))
+                .replace(&format!(": tidemill {verb}"), &of_ours(": "))
+        })
+    };
+    error.remedy = error.remedy.map(told);
+    error
 }
 
 fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Error> {
@@ -81,8 +105,8 @@ fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Error> {
         Verb::Tables(verb) => tables::run(context, &verb)?,
         Verb::Sql(args) => sql::run(context, &args)?,
         Verb::Version => print::text(concat!("tidemill ", env!("CARGO_PKG_VERSION"), "\n"))?,
-        Verb::Worker { attempt, state, epoch, .. } => {
-            up::work(context, attempt.as_deref(), state.as_deref().zip(epoch))?;
+        Verb::Worker { attempt, state, epoch, log_json, .. } => {
+            up::work(context, attempt.as_deref(), state.as_deref().zip(epoch), log_json)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -1,18 +1,20 @@
 //! `tidemill runs`: DAGs at work, each for one trigger.
 
+use super::standing::fate;
 use super::{answers, dags, request};
 use crate::error::{Error, ErrorKind};
 use crate::model::duration::{parse_duration, show_duration};
 use crate::model::hive::PartitionKey;
 use crate::model::request::Verb;
 use crate::model::run::{Run, RunState};
-use crate::model::time::Micros;
 use crate::store::Store;
 use crate::store::runs::Wanted;
 use crate::terminal::context::{Context, block_on};
-use crate::terminal::screen::{Grid, Lean, Stamp, Times, count, fate, or_dash, short, size};
+use crate::terminal::screen::{Grid, Lean, Times, count, or_dash, short, size};
+use crate::view::Stamp;
+use crate::view::runs as view;
+use crate::view::runs::{InputFacts, RunFacts, RunShown};
 use clap::Subcommand;
-use serde::Serialize;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -58,43 +60,6 @@ pub enum RunsVerb {
     },
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct RunFacts {
-    dag: String,
-    id: String,
-    state: String,
-    fate: String,
-    partition_key: Option<String>,
-    revision: Option<u32>,
-    partial: bool,
-    version: String,
-    created: Stamp,
-    started: Option<Stamp>,
-    ended: Option<Stamp>,
-    superseded_by: Option<String>,
-    marked_by: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct Shown {
-    #[serde(flatten)]
-    run: RunFacts,
-    inputs: Vec<String>,
-    tasks: Vec<TaskFacts>,
-}
-
-#[derive(Debug, Serialize)]
-struct TaskFacts {
-    name: String,
-    state: String,
-    tries: u32,
-    started: Option<Stamp>,
-    ended: Option<Stamp>,
-    attempt: Option<String>,
-    /// What it made: an exec task's own JSON, a batch's rows, bytes and load job.
-    output: Option<serde_json::Value>,
-}
-
 pub fn run(context: &Context, verb: RunsVerb) -> Result<ExitCode, Error> {
     let project = context.project()?;
     block_on(async {
@@ -107,14 +72,14 @@ pub fn run(context: &Context, verb: RunsVerb) -> Result<ExitCode, Error> {
                 };
                 let times = context.times();
                 let wanted = Wanted { dag, state, key: partition_key, most };
-                let listed = listed(&store, &wanted, &times).await?;
+                let listed = view::list(&store, &wanted).await?;
                 context.show(&listed, |listed| list_screen(listed, &times))?;
                 return Ok(ExitCode::SUCCESS);
             }
             RunsVerb::Show { dag, run } => {
                 let run = find(context, &store, &dag, &run).await?;
                 let times = context.times();
-                let shown = shown(&store, &run, &times).await?;
+                let shown = view::show(&store, run).await?;
                 context.show(&shown, |shown| screen(shown, &times))?;
                 return Ok(ExitCode::SUCCESS);
             }
@@ -143,80 +108,38 @@ pub async fn find(context: &Context, store: &Store, dag: &str, run: &str) -> Res
     store.find_run(&dag, run).await
 }
 
-pub(super) async fn listed(
-    store: &Store,
-    wanted: &Wanted,
-    times: &Times,
-) -> Result<Vec<RunFacts>, Error> {
-    Ok(store.runs(wanted).await?.iter().map(|run| facts(run, times.now)).collect())
-}
-
 pub(super) fn list_screen(runs: &[RunFacts], times: &Times) -> String {
     let mut grid = Grid::new(&[
         ("DAG", Lean::Left),
         ("RUN", Lean::Left),
+        ("PARTITION", Lean::Left),
         ("FATE", Lean::Left),
         ("CREATED", Lean::Right),
     ]);
     for run in runs {
-        let created = times.time(run.created.0);
-        grid.row([run.dag.clone(), run.id.clone(), run.fate.clone(), created]);
+        grid.row([
+            run.dag.to_string(),
+            run.id.clone(),
+            or_dash(run.partition_key.map(|key| key.to_string())),
+            fate(run, times.now),
+            times.time(run.created.0),
+        ]);
     }
     grid.show()
 }
 
-fn facts(run: &Run, now: Micros) -> RunFacts {
-    RunFacts {
-        dag: run.dag.to_string(),
-        id: run.id.clone(),
-        state: run.state.to_string(),
-        fate: fate(run, now),
-        partition_key: run.subject.as_ref().map(|of| of.key.to_string()),
-        revision: run.subject.as_ref().map(|of| of.n),
-        partial: run.subject.as_ref().is_some_and(|of| of.partial),
-        version: short(&run.version),
-        created: Stamp(run.created),
-        started: run.started.map(Stamp),
-        ended: run.ended.map(Stamp),
-        superseded_by: run.superseded_by.clone(),
-        marked_by: run.marked_by.clone(),
-    }
-}
-
-pub(super) async fn shown(store: &Store, run: &Run, times: &Times) -> Result<Shown, Error> {
-    let inputs = store.inputs(&run.id).await?;
-    let tasks = store.tasks(&run.id).await?;
-    Ok(Shown {
-        run: facts(run, times.now),
-        inputs: inputs
-            .iter()
-            .map(|input| format!("{} {} revision {}", input.table, input.key, input.n))
-            .collect(),
-        tasks: tasks
-            .into_iter()
-            .map(|task| TaskFacts {
-                name: task.name.to_string(),
-                state: task.state.to_string(),
-                tries: task.tries,
-                started: task.started.map(Stamp),
-                ended: task.ended.map(Stamp),
-                attempt: task.attempt,
-                output: task.output,
-            })
-            .collect(),
-    })
-}
-
-pub(super) fn screen(shown: &Shown, times: &Times) -> String {
+pub(super) fn screen(shown: &RunShown, times: &Times) -> String {
     let run = &shown.run;
-    let mut text = format!("{} {}    {}\n", run.dag, run.id, run.fate);
-    let _ = writeln!(text, "version   {}, made {}", run.version, times.time(run.created.0));
+    let mut text = format!("{} {}    {}\n", run.dag, run.id, fate(run, times.now));
+    let version = short(&run.version);
+    let _ = writeln!(text, "version   {version}, made {}", times.time(run.created.0));
     if let (Some(key), Some(revision)) = (&run.partition_key, run.revision) {
         let partial = if run.partial { ", partial" } else { "" };
         let _ = writeln!(text, "for       {key}, revision {revision}{partial}");
     }
     for input in &shown.inputs {
-        let _ = writeln!(text, "reads     {input}");
+        let InputFacts { table, partition_key, revision } = input;
+        let _ = writeln!(text, "reads     {table} {partition_key} revision {revision}");
     }
     for (what, who) in [("marked by", &run.marked_by), ("gave way to", &run.superseded_by)] {
         if let Some(who) = who {
@@ -234,8 +157,8 @@ pub(super) fn screen(shown: &Shown, times: &Times) -> String {
         let took =
             |from: Stamp| show_duration(task.ended.map_or(times.now, |at| at.0).since(from.0));
         grid.row([
-            task.name.clone(),
-            task.state.clone(),
+            task.name.to_string(),
+            task.state.to_string(),
             task.tries.to_string(),
             or_dash(task.started.map(took)),
             or_dash(task.attempt.clone()),
@@ -269,10 +192,10 @@ async fn wait(
         let gone = || Error::new(ErrorKind::Input, format!("run {id} is not kept any more"));
         let run = store.run(id).await?.ok_or_else(gone)?;
         if run.state.ended() {
-            context
-                .show(&facts(&run, context.now()), |run| format!("{} {}\n", run.id, run.fate))?;
             // What gave way to a newer run is done as well: that one does its work.
             let well = run.state != RunState::Failed;
+            let now = context.now();
+            context.show(&RunFacts::from(run), |run| format!("{} {}\n", run.id, fate(run, now)))?;
             return Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         if context.steady().since(began) > timeout {

@@ -12,9 +12,8 @@ use std::path::Path;
 
 /// Runs the project until Ctrl-C, SIGHUP or SIGTERM, or the end of stdin where that was asked for.
 pub fn run(context: &Context, log_json: bool, while_stdin: bool) -> Result<(), Error> {
+    telemetry::start(format(log_json), false)?;
     let project = context.project()?;
-    let format = if log_json { Format::Json } else { Format::Human };
-    telemetry::start(format, false)?;
     let mut arguments = vec!["-C".to_owned(), project.root.display().to_string()];
     if project.settings.env != config::DEFAULT_ENV {
         arguments.extend(["--env".to_owned(), project.settings.env.clone()]);
@@ -24,8 +23,13 @@ pub fn run(context: &Context, log_json: bool, while_stdin: bool) -> Result<(), E
         arguments,
         settings: project.settings,
         environment: context.environment.clone(),
+        log_json,
         while_stdin,
     })
+}
+
+fn format(log_json: bool) -> Format {
+    if log_json { Format::Json } else { Format::Human }
 }
 
 /// Works on `attempt`; without one, checks the project's files and takes them over.
@@ -35,8 +39,9 @@ pub fn work(
     context: &Context,
     attempt: Option<&str>,
     asks: Option<(&Path, u64)>,
+    log_json: bool,
 ) -> Result<(), Error> {
-    telemetry::start(Format::Human, false)?;
+    telemetry::start(format(log_json), false)?;
     let Some(attempt) = attempt else {
         let env = context.env.as_deref();
         return worker::accept::run(&context.dir, env, &context.environment, asks);

@@ -69,6 +69,7 @@ pub async fn check(project: &Project, epoch: u64) -> Result<Verdict, Error> {
         .args(["worker", "--accept", "--state"])
         .arg(&project.settings.state)
         .args(["--epoch", &epoch.to_string()])
+        .args(project.log_json.then_some("--log-json"))
         .current_dir(&project.root)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -59,6 +59,8 @@ pub struct Project {
     pub arguments: Vec<String>,
     pub settings: Settings,
     pub environment: Environment,
+    /// Its log is JSON, and so is that of those who check files for it.
+    pub log_json: bool,
     /// Ends, as at Ctrl-C, when nobody holds the other end of our stdin any more.
     pub while_stdin: bool,
 }

@@ -13,7 +13,6 @@ mod source;
 
 pub use ending::Reader;
 pub use fill::Progress;
-pub use source::sse::shown;
 
 use crate::clock::Clock;
 use crate::error::{Doing, Error, ErrorKind};

@@ -104,6 +104,11 @@ pub struct EventServer {
     pub event_bytes_max: u32,
 }
 
+/// An address without what may be a secret in it.
+pub fn without_query(url: &str) -> &str {
+    url.split_once('?').map_or(url, |(address, _)| address)
+}
+
 /// Made-up events of a known shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Simulate {

@@ -266,7 +266,7 @@ fn closed(row: &Row) -> Result<Closed, Error> {
     })
 }
 
-fn due_range(row: &Row) -> Result<DueRange, Error> {
+pub(super) fn due_range(row: &Row) -> Result<DueRange, Error> {
     Ok(DueRange {
         dag: row.parse("dag")?,
         key: row.parse("key")?,

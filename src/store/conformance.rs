@@ -327,15 +327,15 @@ pub async fn a_range_is_due_until_it_is_settled_and_held_by_what_is_not_done(sto
 /// The end of the first hour.
 const HOUR: Micros = Micros(3_600_000_000);
 
-fn table() -> TableName {
+pub fn table() -> TableName {
     "raw.changes".parse().unwrap()
 }
 
-fn key() -> PartitionKey {
+pub fn key() -> PartitionKey {
     "1970-01-01T00".parse().unwrap()
 }
 
-async fn accept_table(store: &Store) {
+pub async fn accept_table(store: &Store) {
     let table = Table {
         name: table(),
         writer: name("land"),
@@ -348,7 +348,7 @@ async fn accept_table(store: &Store) {
 }
 
 /// The first record of a topic partition: two rows in one file of the first hour.
-fn record() -> Record {
+pub fn record() -> Record {
     let file = serde_json::json!({
         "key": "1970-01-01T00", "staged": "stage/a", "published": "raw/changes/a.parquet",
         "bytes": 9, "checksum": "c0ffee", "rows": 2, "event_time_min": 1, "event_time_max": 2,
@@ -365,7 +365,7 @@ fn record() -> Record {
 }
 
 /// The first closing of the first hour, of the files that are mirrored.
-async fn closing(store: &Store) -> Closing {
+pub async fn closing(store: &Store) -> Closing {
     Closing {
         format: 1,
         table: table(),
@@ -380,12 +380,12 @@ async fn closing(store: &Store) -> Closing {
     }
 }
 
-fn about() -> Circumstances {
+pub fn about() -> Circumstances {
     Circumstances { late: false, start: Micros(0), end: HOUR }
 }
 
 /// A queued run of the first hour.
-async fn run(store: &Store, id: &str, n: u32) -> Run {
+pub async fn run(store: &Store, id: &str, n: u32) -> Run {
     let subject = Subject {
         table: table(),
         grain: Grain::Hour,

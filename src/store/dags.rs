@@ -53,8 +53,13 @@ impl Store {
         let row = query.fetch_optional(&self.db).await?.ok_or_else(|| {
             Error::new(ErrorKind::Bug, format!("the state store has no dag version {hash}"))
         })?;
-        row.json("body").doing(|| format!("read dag version {hash}"))
+        version(&row).doing(|| format!("read dag version {hash}"))
     }
+}
+
+/// The version in a row's `body`.
+pub(super) fn version(row: &Row) -> Result<DagVersion, Error> {
+    row.json("body")
 }
 
 impl Tx {

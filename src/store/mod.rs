@@ -16,6 +16,7 @@ pub mod holds;
 mod ids;
 pub mod leases;
 pub mod loads;
+pub mod pages;
 pub mod problems;
 pub mod progress;
 pub mod requests;
@@ -248,6 +249,8 @@ fn tied(bound: &str, lake_id: &str) -> Result<(), Error> {
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod pages_tests;
 #[cfg(test)]
 mod repeat_tests;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Runs, their tasks, and the closings that each run reads.
 
 use super::dags::grain_of;
-use super::db::{Row, query};
+use super::db::{Query, Row, query};
 use super::{Store, Tx};
 use crate::error::{Error, ErrorKind};
 use crate::model::hive::PartitionKey;
@@ -23,17 +23,7 @@ pub struct Wanted {
 
 impl Store {
     pub async fn runs(&self, wanted: &Wanted) -> Result<Vec<Run>, Error> {
-        let rows = query(
-            "SELECT * FROM runs WHERE ($1 IS NULL OR dag = $1) AND ($2 IS NULL OR state = $2)
-               AND ($3 IS NULL OR key = $3)
-             ORDER BY created_us DESC, start_us DESC, id LIMIT $4",
-        )
-        .bind(wanted.dag.as_ref().map(Name::as_str))
-        .bind(wanted.state.map(RunState::as_str))
-        .bind(wanted.key.map(|key| key.to_string()))
-        .bind(if wanted.most == 0 { i64::MAX } else { i64::from(wanted.most) })
-        .fetch_all(&self.db)
-        .await?;
+        let rows = listing(wanted).fetch_all(&self.db).await?;
         rows.iter().map(run).collect()
     }
 
@@ -110,6 +100,42 @@ impl Store {
         .await?;
         rows.iter().map(|row| Ok((run(row)?, row.number("read_n")?))).collect()
     }
+}
+
+/// The runs that are wanted, newest first. Each combination has an index that ends at the last one shown.
+fn listing(wanted: &Wanted) -> Query {
+    let mut values: Vec<String> = Vec::new();
+    let mut is = |column: &str, value: String| {
+        values.push(value);
+        format!("{column} = ${}", values.len())
+    };
+    let dag = wanted.dag.as_ref().map(|dag| is("dag", dag.to_string()));
+    let key = wanted.key.map(|key| is("key", key.to_string()));
+    let state = wanted.state.map(|state| is("state", state.to_string()));
+    let newest = "ORDER BY created_us DESC, start_us DESC, id LIMIT";
+    let limit = values.len() + 1;
+    let runs = match (&dag, &key, &state) {
+        (None, None, None) => "runs WHERE TRUE".to_owned(),
+        (Some(dag), None, None) => format!("runs WHERE {dag}"),
+        (Some(dag), None, Some(state)) => format!("runs WHERE {dag} AND {state}"),
+        (Some(dag), Some(key), _) => {
+            format!("runs {{index runs_by_key}} WHERE {dag} AND {key}")
+        }
+        (None, Some(key), _) => format!(
+            "runs {{index runs_by_partition}}
+             WHERE table_name IN (SELECT name FROM tables) AND {key}"
+        ),
+        // The newest of each DAG in that state, of which the newest are shown.
+        (None, None, Some(state)) => format!(
+            "runs WHERE id IN (SELECT own.id FROM dags JOIN runs AS own ON own.id IN
+               (SELECT id FROM runs WHERE dag = dags.name AND {state} {newest} ${limit}))"
+        ),
+    };
+    let state =
+        state.filter(|_| key.is_some()).map_or(String::new(), |state| format!("AND {state}"));
+    let sql = format!("SELECT * FROM {runs} {state} {newest} ${limit}");
+    let most = if wanted.most == 0 { i64::MAX } else { i64::from(wanted.most) };
+    values.into_iter().fold(query(sql), Query::bind).bind(most)
 }
 
 impl Tx {

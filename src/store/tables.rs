@@ -1,6 +1,6 @@
 //! The mirror of the lake's logs: for each table how far it has been read, and its files.
 
-use super::db::{Row, query};
+use super::db::{Query, Row, query};
 use super::{Store, Tx};
 use crate::error::Error;
 use crate::model::commit::{ClosedFile, Members, Publish, Record};
@@ -33,21 +33,18 @@ impl Store {
 
     /// The hive partitions with files that no closing lists, in the order of their keys.
     pub async fn open_partitions(&self, table: &TableName) -> Result<Vec<OpenPartition>, Error> {
-        let rows = query(
-            "SELECT key, min(seen_us) AS first_us, max(seen_us) AS last_us, count(*) AS files,
-               CAST(sum(rows) AS BIGINT) AS rows, CAST(sum(bytes) AS BIGINT) AS bytes,
-               (SELECT coalesce(max(n), 0) FROM closings
-                WHERE closings.table_name = $1 AND closings.key = files.key) AS n,
-               coalesce((SELECT frontier_us >= end_us FROM closings
-                WHERE closings.table_name = $1 AND closings.key = files.key
-                ORDER BY closings.n DESC LIMIT 1), FALSE) AS passed
-             FROM files {index files_open} WHERE table_name = $1 AND closed IS NULL
-             GROUP BY key ORDER BY key",
-        )
-        .bind(table.as_str())
-        .fetch_all(&self.db)
-        .await?;
+        let rows = open("").bind(table.as_str()).fetch_all(&self.db).await?;
         rows.iter().map(open_partition).collect()
+    }
+
+    /// One hive partition, if it has files that no closing lists.
+    pub async fn open_partition(
+        &self,
+        table: &TableName,
+        key: &PartitionKey,
+    ) -> Result<Option<OpenPartition>, Error> {
+        let query = open("AND key = $2").bind(table.as_str()).bind(key.to_string());
+        query.fetch_optional(&self.db).await?.as_ref().map(open_partition).transpose()
     }
 
     pub async fn cuts(&self, table: &TableName) -> Result<Vec<Cut>, Error> {
@@ -241,6 +238,21 @@ impl Tx {
             .await?;
         Ok(())
     }
+}
+
+/// Hive partitions of table `$1` with files that no closing lists.
+fn open(and: &str) -> Query {
+    query(format!(
+        "SELECT key, min(seen_us) AS first_us, max(seen_us) AS last_us, count(*) AS files,
+           CAST(sum(rows) AS BIGINT) AS rows, CAST(sum(bytes) AS BIGINT) AS bytes,
+           (SELECT coalesce(max(n), 0) FROM closings
+            WHERE closings.table_name = $1 AND closings.key = files.key) AS n,
+           coalesce((SELECT frontier_us >= end_us FROM closings
+            WHERE closings.table_name = $1 AND closings.key = files.key
+            ORDER BY closings.n DESC LIMIT 1), FALSE) AS passed
+         FROM files {{index files_open}} WHERE table_name = $1 AND closed IS NULL {and}
+         GROUP BY key ORDER BY key"
+    ))
 }
 
 fn lake_table(row: &Row) -> Result<LakeTable, Error> {

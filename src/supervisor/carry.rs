@@ -212,7 +212,7 @@ impl Supervisor {
             let failure = attempt.failure.as_ref().or(ended.failure.as_ref());
             let failure = failure.map(|failure| failure.error.as_str());
             let state = ended.state;
-            info!(attempt.id, ?failure, signal = ended.signal, "{} has {state}", attempt.id);
+            info!(attempt.id, failure, signal = ended.signal, "{} has {state}", attempt.id);
             self.around.ended.notify_one();
         }
         self.ours.remove(&attempt.id);

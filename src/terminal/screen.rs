@@ -1,21 +1,9 @@
 //! Tables, numbers and times as every screen shows them.
 
 use crate::model::duration::show_duration;
-use crate::model::run::{Run, RunState};
 use crate::model::time::Micros;
 use jiff::tz::TimeZone;
-use serde::{Serialize, Serializer};
 use std::fmt::Write as _;
-
-/// A moment in facts: `-o json` prints it as text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp(pub Micros);
-
-impl Serialize for Stamp {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&self.0)
-    }
-}
 
 /// Which way a column leans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,17 +135,6 @@ pub fn short_run(id: &str) -> &str {
     match id.rsplit_once('-') {
         Some((named, _)) if id.starts_with("close-") => named,
         Some(_) | None => id,
-    }
-}
-
-/// `succeeded, 1.9 s`: where a run stands, and how long it took or has been taking.
-pub fn fate(run: &Run, now: Micros) -> String {
-    let took = run.started.map(|started| show_duration(run.ended.unwrap_or(now).since(started)));
-    match (run.state, took) {
-        (RunState::Held, _) => "held: waits for a person".to_owned(),
-        (RunState::Queued | RunState::Superseded, _) | (_, None) => run.state.to_string(),
-        (RunState::Running, Some(took)) => format!("running for {took}"),
-        (RunState::Succeeded | RunState::Failed, Some(took)) => format!("{}, {took}", run.state),
     }
 }
 

@@ -46,6 +46,22 @@ fn a_slip_in_a_file_is_the_users_to_mend() {
 }
 
 #[test]
+fn a_log_for_machines_is_one_also_where_a_file_is_broken() {
+    for (file, text) in [("tidemill.toml", "projekt = 1"), ("dags/a.toml", "[tasks.x]\nexek = []")]
+    {
+        let dir = empty_project();
+        std::fs::create_dir_all(dir.path().join("dags")).unwrap();
+        std::fs::write(dir.path().join(file), text).unwrap();
+        let output = tidemill(dir.path(), &["up", "--log-json"]);
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{log}");
+        let of_line = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect(line);
+        let lines: Vec<_> = log.lines().map(of_line).collect();
+        assert!(lines.iter().any(|line| line["level"] == "ERROR"), "{log}");
+    }
+}
+
+#[test]
 fn a_project_that_was_never_up_says_what_to_run() {
     let dir = empty_project();
     let up = format!("-C {} up`", dir.path().display());

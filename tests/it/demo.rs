@@ -114,19 +114,19 @@ fn an_ordinary_project_is_left(dir: &Path) {
         (vec!["sql", "select 1 as one"], "columns row_count rows rows_left_out"),
         (
             vec!["partitions", "show", table, &hour],
-            "bytes close_it closed closes files held_by key late_rows partial past_end quarantined \
-             revision rows runs state table waiting_rows",
+            "bytes closed closes end files held_by late_rows partial partition_key problem \
+             quarantined revision rows runs runs_left_out sorting start state table waiting_rows",
         ),
         (
             vec!["runs", "show", "wikimedia", &run],
-            "created dag ended fate id inputs marked_by partial partition_key revision started state \
-             superseded_by tasks version",
+            "created dag ended id inputs kind marked_by partial partition_key revision started state \
+             superseded_by table tasks version",
         ),
         (
             vec!["streams", "show", "wikimedia.land"],
-            "adopted consumer_group counts grain hive_partitions_open id instances job last_error \
-             left_out memory_bytes memory_max_bytes next_start note pid produced reads restarts since state \
-             topic_id topic_partitions version waiting_for watermark writes",
+            "adopted counts from hive_partitions_open id instances job kind last_error left_out \
+             memory_bytes memory_max_bytes next_start note pid produced restarts since state to \
+             topic_partitions version waiting_for watermark",
         ),
     ] {
         let facts = json(dir, &arguments);

@@ -88,7 +88,7 @@ pub fn raw() -> TableName {
     "raw.changes".parse().unwrap()
 }
 
-fn hours(day: &str, range: std::ops::Range<u32>) -> Vec<PartitionKey> {
+pub fn hours(day: &str, range: std::ops::Range<u32>) -> Vec<PartitionKey> {
     range.map(|hour| key(&format!("{day}T{hour:02}"))).collect()
 }
 
@@ -104,7 +104,12 @@ fn range(key: &PartitionKey) -> (Micros, Micros) {
 impl Bed {
     /// Two days of hours: two of them closed twice, one whose run failed, one that is open.
     pub async fn new() -> Self {
-        let mut bed = Self::empty().await;
+        Self::with(&[]).await
+    }
+
+    /// The same with these files too.
+    pub async fn with(more: &[(&str, &str)]) -> Self {
+        let mut bed = Self::empty(more).await;
         let members = Members {
             format: FORMAT,
             topic: "changes".parse().unwrap(),
@@ -132,9 +137,10 @@ impl Bed {
         bed
     }
 
-    async fn empty() -> Self {
+    async fn empty(more: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for (path, text) in FILES.into_iter().chain([("dags/wikimedia_daily.toml", DAILY)]) {
+        let daily = ("dags/wikimedia_daily.toml", DAILY);
+        for (path, text) in FILES.into_iter().chain([daily]).chain(more.iter().copied()) {
             let path = folder.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
@@ -160,7 +166,7 @@ impl Bed {
     pub async fn without_hashes(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (dag, shown) in self.store.dags().await.unwrap().iter().zip(["7c1f0e9", "a0e0d65"]) {
-            text = text.replace(&dag.version[..7], shown);
+            text = text.replace(&dag.version, shown).replace(&dag.version[..7], shown);
         }
         text
     }
@@ -208,7 +214,7 @@ impl Bed {
     }
 
     /// Lands 9,000 rows and closes the hour with them.
-    async fn close(&mut self, key: PartitionKey, n: u32) {
+    pub async fn close(&mut self, key: PartitionKey, n: u32) {
         let (start, end) = range(&key);
         let now = end.plus(Duration::from_mins(10 * u64::from(n)));
         self.record(key, 9_000, now).await;
@@ -232,7 +238,8 @@ impl Bed {
         tx.commit().await.unwrap();
     }
 
-    async fn queue(&self, key: PartitionKey, n: u32) -> (Run, Vec<Name>, Micros) {
+    /// Adds a run of the hour's closing `n`.
+    pub async fn add(&self, key: PartitionKey, n: u32, state: RunState) -> Run {
         let (start, end) = range(&key);
         let dag = self.store.dag(&"wikimedia".parse().unwrap()).await.unwrap().unwrap();
         let now = end.plus(Duration::from_mins(10 * u64::from(n)));
@@ -244,23 +251,30 @@ impl Bed {
             kind: RunKind::Close,
             class: Class::Live,
             subject: Some(Subject { table: raw(), grain, key, n, start, end, partial: false }),
-            state: RunState::Queued,
+            state,
             created: now,
             started: None,
             ended: None,
             superseded_by: None,
             marked_by: None,
         };
-        let tasks = vec!["by_hour".parse().unwrap(), "sane".parse().unwrap()];
         let mut tx = self.store.begin().await.unwrap();
         assert!(tx.add_run(&run, &[Input { table: raw(), key, n }]).await.unwrap());
+        tx.commit().await.unwrap();
+        run
+    }
+
+    async fn start(&self, key: PartitionKey, n: u32) -> (Run, Vec<Name>, Micros) {
+        let run = self.add(key, n, RunState::Queued).await;
+        let tasks = vec!["by_hour".parse().unwrap(), "sane".parse().unwrap()];
+        let (now, mut tx) = (run.created, self.store.begin().await.unwrap());
         tx.start_run(&run.id, &tasks, now).await.unwrap();
         tx.commit().await.unwrap();
         (run, tasks, now)
     }
 
     async fn run(&self, key: PartitionKey, n: u32) {
-        let (run, tasks, now) = self.queue(key, n).await;
+        let (run, tasks, now) = self.start(key, n).await;
         let later = now.plus(Duration::from_millis(1_900));
         for task in &tasks {
             self.attempt(&run, task, 1, None, now, later).await;
@@ -271,7 +285,7 @@ impl Bed {
 
     /// Four tries of its first task, so that the second never runs.
     async fn fail(&self, key: PartitionKey) {
-        let (run, tasks, now) = self.queue(key, 1).await;
+        let (run, tasks, now) = self.start(key, 1).await;
         let failure = Failure {
             kind: ErrorKind::Input,
             error: "run job `by_hour`: load 1 file into agg.by_hour$2026112018: no permission"

@@ -1,8 +1,8 @@
 //! Every screen, as a table and as JSON, from fixed facts at a fixed time.
 
 mod bed;
+mod held_up;
 
-use super::status::Up;
 use super::{dags, lake, partitions, runs, status, streams, why};
 use crate::error::Error;
 use crate::lake::verify::Severity;
@@ -10,7 +10,11 @@ use crate::model::settings::LakeUrl;
 use crate::store::runs::Wanted;
 use crate::terminal::context::block_on;
 use crate::terminal::print;
-use crate::terminal::screen::{Stamp, Times};
+use crate::terminal::screen::Times;
+use crate::view;
+use crate::view::Stamp;
+use crate::view::definitions::Definitions;
+use crate::view::up::Up;
 use bed::{Bed, at, key, times};
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -39,16 +43,16 @@ fn both_of_one<T: Serialize>(facts: &[T], screen: impl FnOnce(&[T]) -> String) -
 }
 
 fn up() -> Up {
-    Up { pid: 40_112, since: Stamp(at("2026-11-21T06:02:00Z")) }
+    Up { pid: 40_112, since: Stamp(at("2026-11-21T06:02:00Z")), restart_for: Vec::new() }
 }
 
 #[test]
 fn status_names_what_runs_and_what_needs_a_person() {
     let told = seen(async |bed| {
         let times = times();
-        let Bed { context, project, store, .. } = bed;
-        let facts = status::facts(context, project, store, Some(up()), &times).await?;
-        Ok(both(&facts, |facts| status::screen(facts, &times)))
+        let settings = &bed.project.settings;
+        let facts = view::status::status(&bed.store, settings, Some(up())).await?;
+        Ok(both(&facts, |facts| status::screen(facts, &bed.context, &times)))
     });
     insta::assert_snapshot!(told);
 }
@@ -59,8 +63,9 @@ fn a_stream_that_has_just_started_has_the_last_commit_of_the_one_before() {
         let began = at("2026-11-21T09:14:00Z");
         let stream = bed.store.stream("wikimedia.land").await?.unwrap();
         bed.store.heartbeat(&stream.id, stream.epoch, &<_>::default(), began).await?;
-        let lines = status::stream_lines(&bed.store, &bed.store.streams().await?).await?;
-        Ok(status::stream_grid(&lines, &times()))
+        let definitions = Definitions::read(&bed.store).await?;
+        let lines = view::streams::lines(&bed.store, &definitions).await?;
+        Ok(streams::stream_grid(&lines, &times()))
     });
     insta::assert_snapshot!(told);
 }
@@ -70,8 +75,9 @@ fn times_are_shown_in_the_zone_that_was_asked_for() {
     let told = seen(async |bed| {
         let zone = TimeZone::get("Europe/Madrid").unwrap();
         let times = Times { zone, ..times() };
-        let lines = status::stream_lines(&bed.store, &bed.store.streams().await?).await?;
-        Ok(status::stream_grid(&lines, &times))
+        let definitions = Definitions::read(&bed.store).await?;
+        let lines = view::streams::lines(&bed.store, &definitions).await?;
+        Ok(streams::stream_grid(&lines, &times))
     });
     insta::assert_snapshot!(told);
 }
@@ -90,8 +96,9 @@ fn tasks_why_tells_what_failed_and_how_to_go_on() {
 #[test]
 fn streams_list_is_a_line_a_stream() {
     let told = seen(async |bed| {
-        let lines = status::stream_lines(&bed.store, &bed.store.streams().await?).await?;
-        Ok(both(&lines, |lines| status::stream_grid(lines, &times())))
+        let definitions = Definitions::read(&bed.store).await?;
+        let lines = view::streams::lines(&bed.store, &definitions).await?;
+        Ok(both(&lines, |lines| streams::stream_grid(lines, &times())))
     });
     insta::assert_snapshot!(told);
 }
@@ -101,7 +108,8 @@ fn streams_show_names_what_it_reads_and_who_holds_the_watermark() {
     let told = seen(async |bed| {
         let stream = bed.store.stream("wikimedia.land").await?.unwrap();
         let since = Some(up().since.0.plus(std::time::Duration::from_hours(1)));
-        let shown = streams::facts(&bed.project, &bed.store, &stream, since).await?;
+        let project = &bed.project.settings.project;
+        let shown = view::streams::show(&bed.store, project, &stream, since).await?;
         Ok(both(&shown, |shown| streams::screen(shown, &times())))
     });
     insta::assert_snapshot!(told);
@@ -111,7 +119,8 @@ fn streams_show_names_what_it_reads_and_who_holds_the_watermark() {
 fn streams_show_of_a_feed_tells_what_it_has_sent() {
     let told = seen(async |bed| {
         let stream = bed.store.stream("wikimedia.collect").await?.unwrap();
-        let shown = streams::facts(&bed.project, &bed.store, &stream, Some(up().since.0)).await?;
+        let (project, since) = (&bed.project.settings.project, Some(up().since.0));
+        let shown = view::streams::show(&bed.store, project, &stream, since).await?;
         Ok(streams::screen(&shown, &times()))
     });
     insta::assert_snapshot!(told);
@@ -121,7 +130,7 @@ fn streams_show_of_a_feed_tells_what_it_has_sent() {
 fn partitions_list_draws_the_hours_of_two_days() {
     let told = seen(async |bed| {
         let table = partitions::find(&bed.context, &bed.store, "raw.changes").await?;
-        let listed = partitions::listed(&bed.store, &table).await?;
+        let listed = view::partitions::list(&bed.store, &table).await?;
         Ok(both(&listed, partitions::list_screen))
     });
     insta::assert_snapshot!(told);
@@ -131,10 +140,10 @@ fn partitions_list_draws_the_hours_of_two_days() {
 async fn partition(bed: &Bed, hour: &str, quarantined: u64, late: u64) -> Result<String, Error> {
     let table = partitions::find(&bed.context, &bed.store, "raw.changes").await?;
     let times = times();
-    let shown = partitions::shown(&bed.context, &bed.store, &table, key(hour), &times);
-    let mut shown = shown.await?;
+    partitions::check_grain(&bed.context, &table, key(hour))?;
+    let mut shown = view::partitions::show(&bed.store, &table, key(hour)).await?;
     (shown.quarantined, shown.late_rows) = (Some(quarantined), late);
-    Ok(both(&shown, |shown| partitions::show_screen(shown, &times)))
+    Ok(both(&shown, |shown| partitions::show_screen(shown, &bed.context, &times)))
 }
 
 #[test]
@@ -173,7 +182,7 @@ fn a_key_of_another_grain_is_refused() {
 fn runs_list_has_the_newest_first() {
     let told = seen(async |bed| {
         let wanted = Wanted { most: 4, ..Wanted::default() };
-        let listed = runs::listed(&bed.store, &wanted, &times()).await?;
+        let listed = view::runs::list(&bed.store, &wanted).await?;
         Ok(both_of_one(&listed, |listed| runs::list_screen(listed, &times())))
     });
     insta::assert_snapshot!(told);
@@ -183,7 +192,7 @@ fn runs_list_has_the_newest_first() {
 fn runs_show_has_what_it_reads_and_its_tasks() {
     let told = seen(async |bed| {
         let run = runs::find(&bed.context, &bed.store, "wikimedia", FAILED).await?;
-        let shown = runs::shown(&bed.store, &run, &times()).await?;
+        let shown = view::runs::show(&bed.store, run).await?;
         Ok(both(&shown, |shown| runs::screen(shown, &times())))
     });
     insta::assert_snapshot!(told);
@@ -192,8 +201,8 @@ fn runs_show_has_what_it_reads_and_its_tasks() {
 #[test]
 fn dags_list_says_what_comes_next() {
     let told = seen(async |bed| {
-        let all = dags::all(&bed.store, &times()).await?;
-        Ok(both_of_one(&all, dags::list_screen))
+        let all = view::dags::list(&bed.store).await?;
+        Ok(both_of_one(&all, |all| dags::list_screen(all, &times())))
     });
     insta::assert_snapshot!(told);
 }
@@ -202,8 +211,8 @@ fn dags_list_says_what_comes_next() {
 fn dags_show_has_its_streams_and_tasks() {
     let told = seen(async |bed| {
         let dag = dags::find(&bed.context, &bed.store, "wikimedia").await?;
-        let facts = dags::facts(&bed.store, &dag, &times()).await?;
-        Ok(dags::screen(&facts))
+        let facts = view::dags::show(&bed.store, &dag).await?;
+        Ok(dags::screen(&facts, &times()))
     });
     insta::assert_snapshot!(told);
 }

@@ -258,7 +258,7 @@ impl EventStream {
 
 impl Source for EventStream {
     fn read(&mut self, event: &mut Event) -> Result<Next, Error> {
-        let doing = |url: &str| format!("read the events of {}", shown(url));
+        let doing = |url: &str| format!("read the events of {}", without_query(url));
         loop {
             if self.has_ended {
                 return Ok(Next::End);
@@ -279,7 +279,7 @@ impl Source for EventStream {
             };
             match connection.take() {
                 None => return Ok(Next::NotYet),
-                Some(Ok(Piece::Open)) => info!("connected to {}", shown(&self.server.url)),
+                Some(Ok(Piece::Open)) => info!("connected to {}", without_query(&self.server.url)),
                 Some(Ok(Piece::Bytes(bytes))) => (self.piece, self.read) = (bytes, 0),
                 Some(Err(broken)) => self.lost(broken).doing(|| doing(&self.server.url))?,
             }
@@ -326,11 +326,6 @@ impl Source for EventStream {
             None => format!("no events ({why}), tries again in {wait} s"),
         })
     }
-}
-
-/// An address without what may be a secret in it.
-pub fn shown(url: &str) -> &str {
-    url.split_once('?').map_or(url, |(address, _)| address)
 }
 
 #[cfg(test)]

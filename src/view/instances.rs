@@ -1,24 +1,24 @@
 //! The processes of a stream that has several: each by itself, and how far they have come together.
 
+use super::Stamp;
 use crate::error::Error;
 use crate::model::instance;
-use crate::model::stream::{Stream, StreamProgress, TopicPartitionProgress};
+use crate::model::stream::{Stream, StreamProgress, StreamState, TopicPartitionProgress};
 use crate::store::Store;
-use crate::terminal::screen::{Grid, Lean, Stamp, Times, count, or_dash};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 #[derive(Debug, Serialize)]
 pub struct Instance {
-    id: String,
-    state: String,
-    pid: Option<i32>,
-    restarts: u32,
+    pub id: String,
+    pub state: StreamState,
+    pub pid: Option<i32>,
+    pub restarts: u32,
     /// Those that it has read last, and nobody else since.
-    topic_partitions: Vec<u32>,
-    rate: f64,
-    lag: u64,
-    heartbeat: Option<Stamp>,
+    pub topic_partitions: Vec<u32>,
+    pub rate: f64,
+    pub lag: u64,
+    pub heartbeat: Option<Stamp>,
 }
 
 /// The stream itself first, then its further processes; one process alone if that was named.
@@ -86,7 +86,7 @@ pub async fn each(store: &Store, streams: &[Stream]) -> Result<Vec<Instance>, Er
         let own = places.values().filter(|(_, id)| *id == stream.id).map(|(place, _)| place);
         each.push(Instance {
             id: stream.id.clone(),
-            state: stream.state.to_string(),
+            state: stream.state,
             pid: process.and_then(|attempt| attempt.process).map(|process| process.pid),
             restarts: stream.restarts,
             topic_partitions: own.clone().map(|place| place.topic_partition).collect(),
@@ -98,35 +98,10 @@ pub async fn each(store: &Store, streams: &[Stream]) -> Result<Vec<Instance>, Er
     Ok(each)
 }
 
-pub fn show(instances: &[Instance], times: &Times) -> String {
-    let mut grid = Grid::new(&[
-        ("INSTANCE", Lean::Left),
-        ("STATE", Lean::Left),
-        ("PID", Lean::Right),
-        ("RESTARTS", Lean::Right),
-        ("TOPIC PARTITIONS", Lean::Left),
-        ("LAG", Lean::Right),
-        ("HEARTBEAT", Lean::Right),
-    ]);
-    for instance in instances {
-        let places: Vec<_> = instance.topic_partitions.iter().map(u32::to_string).collect();
-        grid.row([
-            instance.id.clone(),
-            instance.state.clone(),
-            or_dash(instance.pid.map(|pid| pid.to_string())),
-            instance.restarts.to_string(),
-            or_dash(Some(places.join(" ")).filter(|places| !places.is_empty())),
-            count(instance.lag),
-            or_dash(instance.heartbeat.map(|at| times.time(at.0))),
-        ]);
-    }
-    grid.show()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::stream::{Desired, StreamKind, StreamState};
+    use crate::model::stream::{Desired, StreamKind};
     use crate::model::time::Micros;
 
     fn stream(id: &str, places: &[(u32, u64)]) -> Stream {
