@@ -1,4 +1,4 @@
-//! Live progress: two lines that stay on a terminal, one line every few seconds elsewhere.
+//! Live progress: three lines that stay on a terminal, one line every few seconds elsewhere.
 
 use super::watch::Facts;
 use crate::model::hive::PartitionKey;
@@ -10,6 +10,12 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 const LINE_EVERY: Duration = Duration::from_secs(5);
+/// One less than the terminals that are narrowest.
+const WIDTH: usize = 79;
+/// Below the times at which something happened.
+const MARGIN: &str = "         ";
+/// Of more hours each mark stands for several.
+const MARKS_MAX: usize = 40;
 
 pub struct Drawing {
     bar: Option<ProgressBar>,
@@ -46,7 +52,7 @@ impl Drawing {
     pub fn say(&self, what: &str, now: Micros) {
         let line = format!("{:>6}   {what}", self.elapsed(now));
         match &self.bar {
-            Some(bar) => bar.println(line),
+            Some(bar) => bar.println(wrapped(&line, MARGIN)),
             None => print::note(&line),
         }
     }
@@ -63,6 +69,33 @@ impl Drawing {
     }
 }
 
+/// However it ends, also by Ctrl-C: nothing half drawn stays.
+impl Drop for Drawing {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Breaks a line between words so that a terminal does not break it inside one; `margin` stands before
+/// each further line.
+pub fn wrapped(line: &str, margin: &str) -> String {
+    let mut shown = String::new();
+    let mut width = 0;
+    for (place, word) in line.split(' ').enumerate() {
+        let length = word.chars().count();
+        if place > 0 && width + 1 + length > WIDTH {
+            shown = format!("{}\n{margin}", shown.trim_end());
+            width = margin.len();
+        } else if place > 0 {
+            shown.push(' ');
+            width += 1;
+        }
+        shown.push_str(word);
+        width += length;
+    }
+    shown
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -77,21 +110,8 @@ fn lines(facts: &Facts, hours: &[PartitionKey], elapsed: &str) -> String {
     let watermark = facts
         .watermark
         .map_or("-".to_owned(), |at| at.timestamp().strftime("%Y-%m-%d %H:%MZ").to_string());
-    let mut reached = false;
-    let bar: String = hours
-        .iter()
-        .map(|hour| match facts.closed.get(hour) {
-            Some(1) => '■',
-            Some(n) => char::from_digit(*n.min(&9), 10).unwrap_or('9'),
-            None if !reached => {
-                reached = true;
-                '○'
-            }
-            None => '·',
-        })
-        .collect();
     let first = format!(
-        "{elapsed:>6}   produced {}  {}/s    landed {}    lag {}    watermark {watermark}",
+        "{elapsed:>6}   produced {}  {}/s  landed {}  lag {}\n{MARGIN}watermark {watermark}",
         count(facts.produced),
         count(whole(facts.rate)),
         count(facts.landed),
@@ -105,10 +125,29 @@ fn lines(facts: &Facts, hours: &[PartitionKey], elapsed: &str) -> String {
         failed => format!(", {failed} failed"),
     };
     format!(
-        "{first}\n         hours    {bar}    {} closed    batches {} ok{failed}",
+        "{first}\n{MARGIN}hours {}  {} closed  batches {} ok{failed}",
+        marks(facts, hours),
         facts.closed.len(),
         facts.batches_done,
     )
+}
+
+/// A mark for each hour: closed, the first that is open, those after it.
+fn marks(facts: &Facts, hours: &[PartitionKey]) -> String {
+    let mut reached = false;
+    let mark = |hours: &[PartitionKey]| {
+        let closed = hours.iter().map(|hour| facts.closed.get(hour).copied());
+        match closed.min().flatten() {
+            Some(1) => '■',
+            Some(n) => char::from_digit(n.min(9), 10).unwrap_or('9'),
+            None if !reached => {
+                reached = true;
+                '○'
+            }
+            None => '·',
+        }
+    };
+    hours.chunks(hours.len().div_ceil(MARKS_MAX).max(1)).map(mark).collect()
 }
 
 #[cfg(test)]
@@ -131,8 +170,27 @@ mod tests {
             ..Facts::default()
         };
         insta::assert_snapshot!(lines(&facts, &hours, "0:19"), @r"
-        0:19   produced 94,620  4,980/s    landed 93,970    lag 632    watermark 2026-11-20 10:26Z
-               hours    ■■■■■■■■■■○·············    10 closed    batches 10 ok
+        0:19   produced 94,620  4,980/s  landed 93,970  lag 632
+               watermark 2026-11-20 10:26Z
+               hours ■■■■■■■■■■○·············  10 closed  batches 10 ok
         ");
+    }
+
+    #[test]
+    fn of_a_month_of_hours_each_mark_stands_for_several() {
+        let first: PartitionKey = "2026-11-01T00".parse().unwrap();
+        let hours: Vec<_> =
+            std::iter::successors(Some(first), |key| Some(key.next())).take(720).collect();
+        let closed = hours[..100].iter().map(|hour| (*hour, 1)).collect();
+        let marks = marks(&Facts { closed, ..Facts::default() }, &hours);
+        assert_eq!(marks, format!("{}○{}", "■".repeat(5), "·".repeat(34)));
+    }
+
+    #[test]
+    fn a_long_line_is_broken_between_words() {
+        let line = "  0:21   we kill -9 the landing process (pid 41877) at offset 26,102 of topic partition 2";
+        let expected = "  0:21   we kill -9 the landing process (pid 41877) at offset 26,102 of topic\n         partition 2";
+        assert_eq!(wrapped(line, MARGIN), expected);
+        assert_eq!(wrapped("  short", MARGIN), "  short");
     }
 }

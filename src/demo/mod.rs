@@ -20,6 +20,7 @@ use crate::model::time::Micros;
 use crate::store::Store;
 use crate::terminal::context::{Context, block_on};
 use crate::terminal::print;
+use crate::terminal::print::Output;
 use clap::Args;
 use draw::Drawing;
 use place::Place;
@@ -67,11 +68,18 @@ pub fn run(context: &Context, args: DemoArgs) -> Result<ExitCode, Error> {
     place.answers(&project)?;
     let what = if args.input.is_some() { "a file of" } else { "a day of simulated" };
     let on = place.env().map_or(String::new(), |env| format!(" on the {env}"));
-    print::text(&format!(
-        "Tidemill {}: {what} Wikimedia changes, in {}{on}. Nothing leaves this machine; Ctrl-C stops it all.\n",
-        env!("CARGO_PKG_VERSION"),
-        shown(&dir)
-    ))?;
+    let intro = draw::wrapped(
+        &format!(
+            "Tidemill {}: {what} Wikimedia changes, in {}{on}. Nothing leaves this machine; Ctrl-C stops it all.",
+            env!("CARGO_PKG_VERSION"),
+            shown(&dir)
+        ),
+        "",
+    );
+    match context.output {
+        Output::Table => print::text(&format!("{intro}\n"))?,
+        Output::Json => print::note(&intro),
+    }
     block_on(async {
         let mut stage = Stage::open(context, &dir, &place, &project)?;
         let played = tokio::select! {
@@ -168,7 +176,13 @@ async fn play(
             for act in script.next(&facts, now) {
                 match act {
                     Act::Say(what) => drawing.say(&what, now),
-                    Act::Kill(pid) => stage::kill(pid),
+                    Act::Kill { pid, topic_partition } => {
+                        stage::kill(pid);
+                        let end = watch::end(project, topic_partition, now)?;
+                        let committed = facts.committed.get(&topic_partition).copied();
+                        let end = end.max(committed).unwrap_or(0);
+                        drawing.say(&script::killed(pid, topic_partition, end), now);
+                    }
                 }
             }
             drawing.progress(&facts, script.hours(), now);
@@ -213,23 +227,27 @@ async fn conclude(
     store: &Store,
 ) -> Result<ExitCode, Error> {
     let verdict = verdict::reach(context, project, store).await?;
-    let mut text = verdict::screen(&verdict, &place.warehouse(dir));
-    let env = place.env().map_or(String::new(), |env| format!(" --env {env}"));
-    let line = |verb: &str| format!("  {} -C {}{env} {verb}\n", context.program, dir.display());
-    text.push_str("Try next:\n");
-    text += &line("partitions list raw.recentchange");
-    text += &line(
-        "sql \"select wiki, count(*) from raw.recentchange group by 1 order by 2 desc limit 5\"",
-    );
-    text += &line(
-        "up          # goes on as a real project: dags/, jobs/ and topics/ are yours to edit",
-    );
-    print::text(&text)?;
+    context.show(&verdict, |verdict| {
+        let env = place.env().map_or(String::new(), |env| format!(" --env {env}"));
+        let program = format!("{} -C {}{env}", context.program, dir.display());
+        verdict::screen(verdict, &place.warehouse(dir)) + &try_next(&program)
+    })?;
     if verdict.is_good() {
         return Ok(ExitCode::SUCCESS);
     }
     print::note("error: the counts do not agree; this is a mistake of ours, please report it");
     Ok(ExitCode::FAILURE)
+}
+
+/// Lines to type, none longer than a terminal is wide where the folder's name allows it.
+fn try_next(program: &str) -> String {
+    format!(
+        "Try next:\n  {program} partitions list raw.recentchange\n  \
+         {program} sql \\\n    \"select wiki, count(*) from raw.recentchange\n     \
+         group by 1 order by 2 desc limit 5\"\n  \
+         # It goes on as a real project: dags/, jobs/ and topics/ are yours to edit.\n  \
+         {program} up\n"
+    )
 }
 
 /// Returns when somebody wants the demo to end.

@@ -1,9 +1,8 @@
 //! What came of the demo, counted from what lies on the disk.
 
-use super::watch::look;
+use super::watch::{cluster, look};
 use crate::batch;
-use crate::error::{Error, ErrorKind};
-use crate::kafka::Cluster;
+use crate::error::Error;
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
 use crate::model::project::Project;
@@ -12,6 +11,7 @@ use crate::model::topic::Otherwise;
 use crate::store::Store;
 use crate::terminal::context::Context;
 use crate::terminal::screen::{Grid, Lean, count, counted};
+use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -38,7 +38,7 @@ select cast(hour_start as timestamp) as hour_start, wiki, type, changes, bot_cha
        bytes_added, bytes_removed, size_change_p95 from warehouse.agg.recentchange_by_hour";
 
 /// The counts that must agree.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     pub produced: u64,
     pub landed: u64,
@@ -52,7 +52,7 @@ pub struct Verdict {
     pub lines: Vec<HourLine>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct HourLine {
     pub hour: String,
     pub changes: u64,
@@ -110,8 +110,7 @@ pub async fn reach(context: &Context, project: &Project, store: &Store) -> Resul
 
 /// The events in the topic, counted one by one; marks are none.
 fn produced(project: &Project) -> Result<u64, Error> {
-    let no_secrets = |_: &_| Err(Error::new(ErrorKind::Bug, "the demo's topics need no secret"));
-    let cluster = Cluster::of(&project.settings.kafka, &no_secrets)?;
+    let cluster = cluster(project)?;
     let Some(topic) = project.topics.keys().next() else { return Ok(0) };
     let mut events = 0;
     cluster.tail(topic, Micros(0), &mut |message| events += u64::from(message.mark.is_none()))?;
@@ -204,7 +203,7 @@ pub fn screen(verdict: &Verdict, warehouse: &str) -> String {
     let _ = writeln!(text, "dropped      {dropped:>9}   rule {}", rules.join(", "));
     let _ = writeln!(
         text,
-        "landed + quarantined + dropped = produced: {}      warehouse = SQL over the lake, hour by hour: {}",
+        "landed + quarantined + dropped = produced: {}\nwarehouse = SQL over the lake, hour by hour: {}",
         yes(verdict.adds_up()),
         yes(verdict.differing == 0)
     );
@@ -252,7 +251,8 @@ mod tests {
         landed         216,347   in 24 hours, no meta_id twice
         quarantined         41   each with its reason
         dropped             24   rule "not a canary"
-        landed + quarantined + dropped = produced: yes      warehouse = SQL over the lake, hour by hour: yes
+        landed + quarantined + dropped = produced: yes
+        warehouse = SQL over the lake, hour by hour: yes
         "#);
     }
 

@@ -1,7 +1,8 @@
 //! Sees how far the demo is: from the state store alone, like any other onlooker.
 
 use crate::daemon;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
+use crate::kafka::Cluster;
 use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
 use crate::model::project::Project;
@@ -11,6 +12,10 @@ use crate::model::time::Micros;
 use crate::store::Store;
 use crate::store::runs::Wanted;
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Heartbeats come each second.
+const OF_LATE: Duration = Duration::from_secs(10);
 
 pub const COLLECT: &str = "wikimedia.collect";
 pub const LAND: &str = "wikimedia.land";
@@ -37,6 +42,10 @@ pub struct Facts {
     pub days_done: usize,
     /// Rows of closed hours that no closing lists yet.
     pub late_rows: u64,
+    /// Hours with rows that no closing lists yet.
+    pub hours_open: usize,
+    /// What has ended and will make more runs: outputs that have not closed, ranges that are due.
+    pub to_follow: usize,
     pub feed_ended: bool,
     pub landing: Option<Landing>,
     /// End of the last lake commit, by topic partition.
@@ -54,6 +63,24 @@ pub struct Landing {
     pub epoch: u64,
     /// A topic partition and the offset that it had reached at the last heartbeat.
     pub place: (u32, i64),
+}
+
+/// The end of a topic partition as it is now, from what arrived of late; `None` if nothing did.
+pub fn end(project: &Project, topic_partition: u32, now: Micros) -> Result<Option<i64>, Error> {
+    let cluster = cluster(project)?;
+    let Some(topic) = project.topics.keys().next() else { return Ok(None) };
+    let mut end = None;
+    cluster.tail(topic, now.minus(OF_LATE), &mut |message| {
+        if message.topic_partition == topic_partition {
+            end = end.max(Some(message.offset + 1));
+        }
+    })?;
+    Ok(end)
+}
+
+pub fn cluster(project: &Project) -> Result<Cluster, Error> {
+    let no_secrets = |_: &_| Err(Error::new(ErrorKind::Bug, "the demo's topics need no secret"));
+    Cluster::of(&project.settings.kafka, &no_secrets)
 }
 
 pub async fn look(project: &Project, store: &Store) -> Result<Facts, Error> {
@@ -101,6 +128,8 @@ pub async fn look(project: &Project, store: &Store) -> Result<Facts, Error> {
         facts.closed.insert(closed.key, closed.n);
     }
     let open = store.open_partitions(&raw).await?;
+    facts.hours_open = open.len();
+    facts.to_follow = store.unclosed().await?.len() + store.due_ranges().await?.len();
     facts.late_rows = open.iter().filter(|open| open.closings > 0).map(|open| open.rows).sum();
     runs(store, &raw, &mut facts).await?;
     Ok(facts)

@@ -154,6 +154,32 @@ fn answer(dir: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Three hours of events, then one of the first hour.
+fn late_events() -> String {
+    let event = |(id, at): (usize, &str)| {
+        format!(
+            r#"{{"meta":{{"id":"{id}","dt":"2026-11-20T{at}Z","domain":"a"}},"id":{id},"type":"edit","wiki":"w","user":"u","bot":false,"length":{{"old":1,"new":2}}}}"#
+        )
+    };
+    let at = ["01:00:00", "01:00:01", "02:30:00", "02:30:01", "03:00:00", "03:00:01", "01:00:59"];
+    at.into_iter().enumerate().map(event).map(|line| line + "\n").collect()
+}
+
+#[test]
+fn a_late_row_at_the_end_of_a_file_is_counted_before_the_demo_says_so_in_json() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = elsewhere.path().join("late.jsonl");
+    std::fs::write(&file, late_events()).unwrap();
+    let input = ["--input", file.to_str().unwrap(), "-o", "json"];
+    let output = demo(dir.path(), &input).wait_with_output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&told["landed"], &told["differing"]), (&7.into(), &0.into()), "{told}");
+    let first = &told["lines"][0];
+    assert_eq!((&first["changes"], &first["revision"]), (&3.into(), &2.into()), "{told}");
+}
+
 #[test]
 fn a_demo_that_is_killed_leaves_nothing_running_either() {
     let dir = tempfile::tempdir().unwrap();

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::error::{Doing, Error};
 use crate::feed::resume::Resume;
 use crate::feed::resume::token::Behind;
+use crate::model::job::without_query;
 use crate::model::time::{EventTime, Micros};
 use answer::{Broken, Verdict, judge};
 use parse::{Frame, Parser};
