@@ -13,8 +13,8 @@ cd "$scratch/terraform/envs/$env"
 "$terraform" -chdir="$PWD" init -backend=false -input=false >/dev/null
 for kafka in vm managed; do
   for runtime in mig worker_pool; do
-    "$terraform" -chdir="$PWD" plan -input=false -out=plan.bin -var project_id=acme-wiki -var image_tag=v1 \
-      -var on_call_email=ops@example.org -var kafka=$kafka -var runtime=$runtime -var store=true >/dev/null
+    "$terraform" -chdir="$PWD" plan -input=false -out=plan.bin -var project_id=acme-wiki -var deployed=true -var image_tag=v1 \
+      -var on_call_email=ops@example.org -var kafka=$kafka -var runtime=$runtime -var store=true -var managed_kafka_without_login=true >/dev/null
     "$terraform" -chdir="$PWD" show -json plan.bin >plan.json
     "${CHECKOV:-checkov}" -f plan.json --framework terraform_plan --repo-root-for-plan-enrichment ../.. \
       --skip-check "$(grep -o '^CKV[A-Z0-9_]*' "$here/checkov-skip.txt" | paste -sd, || true)" \

@@ -26,7 +26,7 @@ def resources(plan: Plan, *types: str) -> Iterator[tuple[str, Resource]]:
 
 
 def kind(address: str) -> str:
-    return re.search(r"(google_\w+)\.", address)[1]
+    return re.search(r"(google_\w+|terraform_data)\.", address)[1]
 
 
 def grants(plan: Plan) -> Iterator[tuple[str, str, str]]:
@@ -180,6 +180,24 @@ UNLABELLED = {
 
 
 @rule
+def nothing_is_made_before_its_api_is_enabled(plan: Plan) -> Iterator[str]:
+    calls = plan["configuration"]["root_module"]["module_calls"]["tidemill"]["module"]["module_calls"]
+    for name, call in calls.items():
+        if name != "project" and "module.project" not in call.get("depends_on", []):
+            yield f"module {name}"
+
+
+@rule
+def a_group_of_configured_instances_has_no_size(plan: Plan) -> Iterator[str]:
+    # A config creates its instance, with its disk, and counts it. A size would make another, without.
+    if not any(resources(plan, "google_compute_per_instance_config")):
+        return
+    for address, values in resources(plan, "google_compute_instance_group_manager"):
+        if values.get("target_size") is not None:
+            yield address
+
+
+@rule
 def what_holds_data_is_kept_in_prod(plan: Plan) -> Iterator[str]:
     if plan["env"] != "prod":
         return
@@ -188,6 +206,10 @@ def what_holds_data_is_kept_in_prod(plan: Plan) -> Iterator[str]:
         "google_compute_disk",
         "google_sql_database_instance",
         "google_managed_kafka_cluster",
+        # No data, but the service.
+        "google_compute_instance_group_manager",
+        "google_compute_per_instance_config",
+        "google_cloud_run_v2_worker_pool",
     )
     for address, values in resources(plan, *holding):
         if values.get("deletion_policy") != "PREVENT":
@@ -199,27 +221,67 @@ def what_holds_data_is_kept_in_prod(plan: Plan) -> Iterator[str]:
 
 @rule
 def every_disk_and_dataset_takes_the_own_key(plan: Plan) -> Iterator[str]:
-    # Only a plan with kms_key set can tell.
-    if not plan["variables"].get("kms_key", {}).get("value"):
-        return
-    for address, values in resources(plan):
-        found = KEYS.get(kind(address))
-        if found and not found(values):
+    for address, _, keys in encrypted(plan):
+        if not keys or not all(keys):
             yield address
 
 
+@rule
+def every_key_is_where_its_data_is(plan: Plan) -> Iterator[str]:
+    region = plan["variables"]["region"]["value"]
+    for address, values, keys in encrypted(plan):
+        place = (values.get("location") or region).lower()
+        for key in filter(None, keys):
+            if key.split("/")[3] != {"eu": "europe"}.get(place, place):
+                yield f"{address} is in {place}, {key} is not"
+
+
+@rule
+def whoever_encrypts_may_use_the_key(plan: Plan) -> Iterator[str]:
+    may = {
+        (re.search(r'\.uses\["(\w+)"\]', address)[1], values["crypto_key_id"])
+        for address, values in resources(plan, "google_kms_crypto_key_iam_member")
+    }
+    for address, _, keys in encrypted(plan):
+        for key in filter(None, keys):
+            if (AGENTS[kind(address)], key) not in may:
+                yield f"{address}: no right on {key}"
+
+
+def encrypted(plan: Plan) -> Iterator[tuple[str, Resource, list[str | None]]]:
+    """What holds data, and its keys. Only a plan with kms_key set can tell."""
+    if not plan["variables"].get("kms_key", {}).get("value"):
+        return
+    for address, values in resources(plan):
+        if kind(address) in KEYS:
+            yield address, values, KEYS[kind(address)](values)
+
+
+def keys_in(*path: str) -> Callable[[Resource], list[str | None]]:
+    return lambda it: [block.get(path[-1]) for block in blocks(it, *path[:-1])] or [None]
+
+
 KEYS = {
-    "google_storage_bucket": lambda it: list(blocks(it, "encryption")),
-    "google_compute_disk": lambda it: list(blocks(it, "disk_encryption_key")),
-    "google_compute_instance": lambda it: all(disk.get("kms_key_self_link") for disk in blocks(it, "boot_disk")),
-    "google_compute_region_instance_template": lambda it: all(
-        disk.get("disk_encryption_key") for disk in blocks(it, "disk")
-    ),
-    "google_bigquery_dataset": lambda it: list(blocks(it, "default_encryption_configuration")),
-    "google_sql_database_instance": lambda it: it.get("encryption_key_name"),
-    "google_artifact_registry_repository": lambda it: it.get("kms_key_name"),
-    "google_managed_kafka_cluster": lambda it: all(config.get("kms_key") for config in blocks(it, "gcp_config")),
-    "google_cloud_run_v2_worker_pool": lambda it: all(one.get("encryption_key") for one in blocks(it, "template")),
+    "google_storage_bucket": keys_in("encryption", "default_kms_key_name"),
+    "google_compute_disk": keys_in("disk_encryption_key", "kms_key_self_link"),
+    "google_compute_instance": keys_in("boot_disk", "kms_key_self_link"),
+    "google_compute_region_instance_template": keys_in("disk", "disk_encryption_key", "kms_key_self_link"),
+    "google_bigquery_dataset": keys_in("default_encryption_configuration", "kms_key_name"),
+    "google_sql_database_instance": keys_in("encryption_key_name"),
+    "google_artifact_registry_repository": keys_in("kms_key_name"),
+    "google_managed_kafka_cluster": keys_in("gcp_config", "kms_key"),
+    "google_cloud_run_v2_worker_pool": keys_in("template", "encryption_key"),
+}
+AGENTS = {
+    "google_storage_bucket": "storage",
+    "google_compute_disk": "compute",
+    "google_compute_instance": "compute",
+    "google_compute_region_instance_template": "compute",
+    "google_bigquery_dataset": "bigquery",
+    "google_sql_database_instance": "sqladmin",
+    "google_artifact_registry_repository": "artifactregistry",
+    "google_managed_kafka_cluster": "managedkafka",
+    "google_cloud_run_v2_worker_pool": "run",
 }
 
 

@@ -3,8 +3,8 @@
 
     tests/run.py plans       plans every environment with every Kafka and every runtime; rules of policy.py
     tests/run.py mutations   breaks each asserted property once and sees that its test fails
-    tests/run.py docs        compares the generated parts of docs/how-to/deploy-gcp.md (--write renews them), and
-                             reckons up docs/reference/cost.md
+    tests/run.py docs        compares the generated parts of docs/how-to/deploy-gcp.md and the page of each
+                             module (--write renews them), and reckons up docs/reference/cost.md
     tests/run.py commands    runs the commands of docs/how-to/deploy-gcp.md that need no account, and what a
                              machine starts with
     tests/run.py all         these four
@@ -14,11 +14,14 @@ written into terraform/: all works on a copy.
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +31,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import policy
+from readmes import readmes
 
 ROOT = Path(__file__).resolve().parents[2]
 TERRAFORM = os.environ.get("TERRAFORM", "terraform")
@@ -35,9 +39,17 @@ PAGE = ROOT / "docs" / "how-to" / "deploy-gcp.md"
 COST = ROOT / "docs" / "reference" / "cost.md"
 OUTPUTS = ROOT / "terraform" / "tests" / "outputs"
 ENVS = ("dev", "prod")
+ROOTS = ("bootstrap", *(f"envs/{env}" for env in ENVS))
+EXAMPLES = sorted(str(it.parent.relative_to(ROOT / "terraform")) for it in ROOT.glob("terraform/modules/*/examples/*/main.tf"))
 KAFKAS = ("vm", "managed")
 RUNTIMES = ("mig", "worker_pool")
-NEEDED = {"project_id": "acme-wiki", "image_tag": "v1", "on_call_email": "ops@example.org"}
+NEEDED = {
+    "project_id": "acme-wiki",
+    "deployed": "true",
+    "image_tag": "v1",
+    "on_call_email": "ops@example.org",
+    "managed_kafka_without_login": "true",
+}
 # Everything that a variable can switch on, so that rules see it.
 FULL = NEEDED | {
     "store": "true",
@@ -46,7 +58,10 @@ FULL = NEEDED | {
     "external_tables": '{"raw.recentchange"={}}',
     "analysts": '["group:analysts@example.org"]',
     "billing_account": "012345-6789AB-CDEF01",
-    "kms_key": "projects/p/locations/eu/keyRings/r/cryptoKeys/k",
+    "location": "EU",
+    "kms_key": "projects/p/locations/europe-west1/keyRings/r/cryptoKeys/k",
+    "lake_kms_key": "projects/p/locations/europe/keyRings/r/cryptoKeys/l",
+    "docker_hub": '{username="acme",password_secret_version="projects/p/secrets/hub/versions/1"}',
     "retention_days": "400",
 }
 
@@ -107,6 +122,20 @@ def plans(tally: "Tally", tree: Path, found: dict) -> None:
     for name, plan in named.items():
         tally.claim(name, [f"{rule}: {what}" for rule, what in policy.broken(plan)])
     tally.claim("everything is described", list(undescribed()))
+    for folder in EXAMPLES:
+        tally.claim(f"{folder} is valid", refused(tree / folder, "validate", "-no-color"))
+    pinned = [f"{env}: the provider floats" for env in ROOTS if not re.search(
+        r'version = "\d+\.\d+\.\d+"', (tree / env / "versions.tf").read_text())]
+    tally.claim("every root names one version of the provider", pinned)
+
+
+def refused(folder: Path, *arguments: str) -> list[str]:
+    """What Terraform says against it."""
+    try:
+        terraform(folder, *arguments)
+    except Failed as failed:
+        return [str(failed)[-2000:]]
+    return []
 
 
 def undescribed():
@@ -121,12 +150,16 @@ def undescribed():
 # --- mutations -----------------------------------------------------------------------------------
 
 
-def mutations(tally: "Tally", tree: Path) -> None:
+def mutations(tally: "Tally", tree: Path, only: str) -> None:
     listed = tomllib.loads((ROOT / "terraform" / "tests" / "mutations.toml").read_text())["mutation"]
     asserted = set(runs()) | {f"policy {check.__name__}" for check in policy.RULES}
     killed = {mutation["fails"] for mutation in listed}
     tally.claim("every asserted property has a mutation", sorted(asserted - killed))
     tally.claim("every mutation names a test", sorted(killed - asserted))
+    if not only:
+        for folder in sorted({run.split(" ")[0] for run in runs()}):
+            tally.claim(f"tests of {folder}", refused(tree / folder, "test", "-no-color"))
+    listed = [mutation for mutation in listed if re.search(only, f"{mutation['fails']}: {mutation['breaks']}")]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for mutation, wrong in zip(listed, pool.map(lambda one: survived(tree, one), listed)):
             tally.claim(f"mutation: {mutation['breaks']}", wrong)
@@ -137,6 +170,13 @@ def runs():
         folder = file.parent.parent if file.parent.name == "tests" else file.parent
         for name in re.findall(r'^run "(\w+)"', file.read_text(), re.M):
             yield f"{folder.relative_to(ROOT / 'terraform')} {name}"
+
+
+def leave_only(folder: Path, name: str) -> None:
+    """Takes every other run out of a folder's tests: a run is seconds, and each test has a dozen or two."""
+    for file in [*folder.glob("*.tftest.hcl"), *folder.glob("tests/*.tftest.hcl")]:
+        other = rf'^run "(?!{name}")\w+" \{{\n.*?^\}}\n'
+        file.write_text(re.sub(other, "", file.read_text(), flags=re.M | re.S))
 
 
 def survived(tree: Path, mutation: dict) -> list[str]:
@@ -153,6 +193,7 @@ def survived(tree: Path, mutation: dict) -> list[str]:
                 variables = FULL | modes(mutation.get("kafka", "vm"), mutation.get("runtime", "mig"))
                 broken = {rule for rule, _ in policy.broken(planned(mutant, "prod", variables))}
                 return [] if name in broken else [f"the plan keeps {name}; broken: {sorted(broken)}"]
+            leave_only(mutant / where, name)
             told = terraform(mutant / where, "test", "-no-color")
         except Failed as failed:
             told = str(failed)
@@ -176,7 +217,9 @@ def docs(tally: "Tally", tree: Path, found: dict, write: bool) -> None:
         text = renewed
     for env in ENVS:
         recorded = OUTPUTS / f"{env}.json"
-        outputs = json.dumps(found[env, "vm", "mig"]["planned_values"]["outputs"], indent=1, sort_keys=True) + "\n"
+        # Tidemill's own tests import them: one environment in a region, one in a multi-region.
+        plan = planned(tree, env, NEEDED | modes("vm", "mig") | {"location": "EU"})
+        outputs = json.dumps(plan["planned_values"]["outputs"], indent=1, sort_keys=True) + "\n"
         if write:
             OUTPUTS.mkdir(exist_ok=True)
             recorded.write_text(outputs)
@@ -184,6 +227,11 @@ def docs(tally: "Tally", tree: Path, found: dict, write: bool) -> None:
         tally.claim(f"recorded outputs of {env}", stale)
     if write:
         PAGE.write_text(text)
+    for page, text in readmes(ROOT / "terraform"):
+        if write:
+            page.write_text(text)
+        stale = [] if page.exists() and page.read_text() == text else ["renew it: terraform/tests/run.py docs --write"]
+        tally.claim(str(page.relative_to(ROOT)), stale)
 
 
 def costs(tally: "Tally") -> None:
@@ -295,21 +343,123 @@ def startup(tally: "Tally") -> None:
     # The flags before --help are read before it.
     ran = subprocess.run([os.environ.get("TIDEMILL", "tidemill"), *on_vm, "--help"], capture_output=True, text=True)
     tally.claim(f"tidemill {' '.join(on_vm)}", [ran.stderr] if ran.returncode else [])
-    home = re.search(r"^WORKDIR (.*)$", (ROOT / "terraform" / "image" / "Dockerfile").read_text(), re.M)[1]
+    image(tally, unit, pool)
+    drains(tally, json.loads(re.search(r"command += (\[.*\])", pool)[1]))
+    script = re.search(r"path: /etc/tidemill-health\n.*?content: \|\n(.*?)^\S", unit, re.M | re.S)[1]
+    for code, answer in ((0, "HTTP/1.1 200 OK\r\n"), (3, "HTTP/1.1 503 ")):
+        health(tally, script, code, answer)
+    units(tally)
+    disks(tally)
+
+
+def image(tally: "Tally", unit: str, pool: str) -> None:
+    """The image is built from what the context has, and its user owns what is mounted."""
+    stage = re.search(r"^FROM \S+ AS tidemill\n(.*?)(?=^FROM |\Z)", (ROOT / "Dockerfile").read_text(), re.M | re.S)[1]
+    home, user = re.search(r"^WORKDIR (.*)$", stage, re.M)[1], re.search(r"^USER (.*)$", stage, re.M)[1]
     mounted = [place for place in (unit, pool) if f"{home}/.tidemill" not in place]
     tally.claim("state is where the image looks for it", mounted)
-    script = re.search(r"path: /etc/tidemill-health\n.*?content: \|\n(.*?)^\S", unit, re.M | re.S)[1]
+    uid = re.search(rf"useradd .*--uid (\d+) {user}$", stage, re.M)[1]
+    owned = f"chown {uid}:{uid} /mnt/disks/state/tidemill"
+    tally.claim("the image's user, who is not root, owns the state", [] if uid != "0" and owned in unit else [user, uid])
+    ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] not in "#!"]
+    sources = [name for line in re.findall(r"^COPY (?!--from)(.*)", stage, re.M) for name in line.split()[:-1] if name[0] != "-"]
+    missing = [name for name in sources if name in ignored or not list(ROOT.glob(name))]
+    tally.claim("what the image copies is in its context", missing if sources else ["it copies nothing"])
+
+
+def drains(tally: "Tally", command: list[str]) -> None:
+    """Cloud Run stops with SIGTERM, and SIGINT is what drains."""
     with tempfile.TemporaryDirectory() as scratch:
-        systemctl = Path(scratch) / "systemctl"
-        for code, answer in ((0, "HTTP/1.1 200 OK\r\n"), (3, "HTTP/1.1 503 ")):
-            systemctl.write_text(f"#!/bin/sh\nexit {code}\n")
-            systemctl.chmod(0o755)
-            asked = subprocess.run(
-                ["bash", "-c", script], input=b"GET / HTTP/1.1\r\n\r\n", capture_output=True,
-                env={"PATH": f"{scratch}:{os.environ['PATH']}"},
+        daemon = Path(scratch) / "tidemill"
+        daemon.write_text(DRAINING)
+        daemon.chmod(0o755)
+        environment = {"PATH": f"{scratch}:{os.environ['PATH']}"}
+        for asked, told, code in (("wait", "up\ndrained\n", 7), ("end", "up\n", 3)):
+            ran = subprocess.Popen(
+                [*command, asked], env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
             )
-            told = asked.stdout.decode()
-            tally.claim(f"health: {answer.strip()}", [] if told.startswith(answer) else [told])
+            said = ran.stdout.readline()
+            if asked == "wait":
+                ran.terminate()
+            code_told = ran.wait(timeout=30)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(ran.pid, signal.SIGKILL)  # What the shell left behind holds the pipe open.
+            said += ran.stdout.read()
+            right = said == told and code_told == code
+            tally.claim(f"Cloud Run: {asked}", [] if right else [f"{said!r}, exit {code_told}"])
+
+
+DRAINING = """#!/usr/bin/env python3
+import signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+print("up", flush=True)
+if sys.argv[1] == "end":
+    sys.exit(3)
+signal.sigwait([signal.SIGINT])
+print("drained", flush=True)
+sys.exit(7)
+"""
+
+
+def health(tally: "Tally", script: str, code: int, answer: str) -> None:
+    """The answer arrives whole: the script reads the request to its end, or the connection is reset."""
+    request = b"GET / HTTP/1.1\r\nHost: 10.20.0.2:8080\r\nUser-Agent: GoogleHC/1.0\r\nConnection: close\r\n\r\n"
+    with tempfile.TemporaryDirectory() as scratch, socket.create_server(("127.0.0.1", 0)) as server:
+        systemctl = Path(scratch) / "systemctl"
+        systemctl.write_text(f"#!/bin/sh\nexit {code}\n")
+        systemctl.chmod(0o755)
+        environment = {"PATH": f"{scratch}:{os.environ['PATH']}"}
+        with socket.create_connection(server.getsockname()) as client:
+            client.sendall(request)
+            with server.accept()[0] as accepted:
+                subprocess.run(["bash", "-c", script], stdin=accepted, stdout=accepted, env=environment, check=True)
+            try:
+                told = b"".join(iter(lambda: client.recv(4096), b"")).decode()
+            except ConnectionResetError:
+                told = "the connection was reset"
+        tally.claim(f"health: {answer.strip()}", [] if told.startswith(answer) else [told])
+
+
+def units(tally: "Tally") -> None:
+    """systemd accepts every unit of cloud-init, where there is a systemd to ask."""
+    if not shutil.which("systemd-analyze"):
+        print("skipped the check of systemd units, for want of systemd-analyze", flush=True)
+        return
+    for template in sorted((ROOT / "terraform" / "modules").glob("*/*.yaml.tftpl")):
+        text = re.sub(r"\$\{\w+\}", "8080", template.read_text())
+        found = re.findall(r"path: /etc/systemd/system/(\S+)\n.*\n    content: \|\n((?:      .*\n|\n)*)", text)
+        with tempfile.TemporaryDirectory() as scratch:
+            for name, body in found:
+                # Programs of the VM are not all on this machine.
+                body = re.sub(r"(?m)^ +", "", body).replace("/usr/bin/docker-credential-gcr", "/bin/true")
+                (Path(scratch) / name).write_text(body.replace("/usr/bin/docker", "/bin/true"))
+            names = [str(Path(scratch) / name) for name, _ in found if "@" not in name]
+            ran = subprocess.run(["systemd-analyze", "verify", "--man=no", *names], capture_output=True, text=True)
+        ours = [line for line in ran.stderr.splitlines() if any(name in line for name, _ in found)]
+        tally.claim(f"units of {template.parent.name}", ours if found else ["no unit found"])
+
+
+def disks(tally: "Tally") -> None:
+    """A new disk is formatted, a used one never again, and a larger one is filled."""
+    needed = ("blkid", "mkfs.ext4", "resize2fs", "dumpe2fs")
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    if missing := [name for name in needed if not shutil.which(name, path=path)]:
+        print(f"skipped what is done to disks, for want of {missing[0]}", flush=True)
+        return
+    for template in sorted((ROOT / "terraform" / "modules").glob("*/*.yaml.tftpl")):
+        lines = re.findall(r"ExecStartPre=-?/bin/sh -c '((?:blkid|resize2fs) .*)'", template.read_text())
+        with tempfile.NamedTemporaryFile() as disk:
+            seen = []
+            for megabytes in (16, 32):
+                os.truncate(disk.name, megabytes * 1024 * 1024)
+                for line in lines:
+                    command = re.sub(r"/dev/disk/by-id/\S+", disk.name, line)
+                    subprocess.run(["sh", "-c", command], env={"PATH": path}, capture_output=True, check=True)
+                told = subprocess.run(["dumpe2fs", "-h", disk.name], env={"PATH": path}, capture_output=True, text=True).stdout
+                fields = dict(re.findall(r"^(Filesystem UUID|Block count|Block size): +(\S+)", told, re.M))
+                seen.append((fields["Filesystem UUID"], int(fields["Block count"]) * int(fields["Block size"])))
+        same, filled = seen[0][0] == seen[1][0], seen[1][1] == 32 * 1024 * 1024
+        tally.claim(f"disk of {template.parent.name}", [] if same and filled else [str(seen)])
 
 
 # --- the rest ------------------------------------------------------------------------------------
@@ -334,11 +484,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["plans", "mutations", "docs", "commands", "all"])
     parser.add_argument("--write", action="store_true", help="renew what is generated")
+    parser.add_argument("--only", default="", help="mutations whose test or title fits this expression")
     arguments = parser.parse_args()
     chosen = lambda what: arguments.what in (what, "all")
     tally = Tally()
     with tempfile.TemporaryDirectory() as scratch:
         folders = [f"envs/{env}" for env in ENVS]
+        if chosen("plans"):
+            folders += EXAMPLES
         if chosen("mutations"):
             folders += sorted({run.split(" ")[0] for run in runs()} - set(folders))
         tree = initialised(Path(scratch), folders)
@@ -346,7 +499,7 @@ def main() -> int:
         if chosen("plans"):
             plans(tally, tree, found)
         if chosen("mutations"):
-            mutations(tally, tree)
+            mutations(tally, tree, arguments.only)
         if chosen("docs"):
             docs(tally, tree, found, arguments.write)
             costs(tally)

@@ -2,6 +2,7 @@ mock_provider "google" {}
 
 variables {
   project_id    = "p-1"
+  deployed      = true
   image_tag     = "v1"
   on_call_email = "ops@example.org"
 }
@@ -11,7 +12,7 @@ run "the_daemon_may_do_this_and_nothing_else" {
   assert {
     condition = toset([for it in output.access : "${it.role} ${it.on}" if startswith(it.member, "serviceAccount:tidemill-daemon@")]) == toset([
       "roles/logging.logWriter project",
-      "projects/p-1/roles/tidemill_loads project",
+      "tidemill: loads project",
       "roles/bigquery.dataEditor dataset agg",
       "roles/storage.objectUser bucket p-1-tidemill-lake",
       "roles/storage.bucketViewer bucket p-1-tidemill-lake",
@@ -36,10 +37,11 @@ run "the_outputs_hold_what_tidemill_needs" {
 run "before_the_first_image_there_is_no_daemon" {
   command = plan
   variables {
+    deployed  = false
     image_tag = null
   }
   assert {
-    condition     = output.daemon == null
-    error_message = "Nothing to run yet."
+    condition     = output.daemon == null && length(output.alerts) == 0
+    error_message = "Nothing to run yet, and nothing to tell of."
   }
 }

@@ -19,8 +19,13 @@ output "broker_zones" {
 }
 
 output "daemon" {
-  description = "Name of the instance group or worker pool; null before the first image."
+  description = "Name of the instance group (and of its VM) or of the worker pool; null before the first image."
   value       = module.tidemill.daemon
+}
+
+output "daemon_zone" {
+  description = "Zone of the daemon's VM; null on Cloud Run."
+  value       = module.tidemill.daemon_zone
 }
 
 output "alerts" {

@@ -2,6 +2,7 @@ mock_provider "google" {}
 
 variables {
   project_id    = "p-1"
+  deployed      = true
   image_tag     = "v1"
   on_call_email = "ops@example.org"
 }
@@ -17,7 +18,8 @@ run "brokers_are_in_three_zones" {
 run "the_managed_cluster_takes_the_place_of_the_vms" {
   command = plan
   variables {
-    kafka = "managed"
+    kafka                       = "managed"
+    managed_kafka_without_login = true
   }
   assert {
     condition     = output.tidemill.kafka.brokers == "bootstrap.tidemill-kafka.europe-west1.managedkafka.p-1.cloud.goog:9092" && output.broker_zones == null
@@ -37,7 +39,7 @@ run "the_daemon_may_do_this_and_nothing_else" {
   assert {
     condition = toset([for it in output.access : "${it.role} ${it.on}" if startswith(it.member, "serviceAccount:tidemill-daemon@")]) == toset([
       "roles/logging.logWriter project",
-      "projects/p-1/roles/tidemill_loads project",
+      "tidemill: loads project",
       "roles/bigquery.dataEditor dataset agg",
       "roles/bigquery.dataEditor dataset sales",
       "roles/storage.objectUser bucket p-1-tidemill-lake",
@@ -56,5 +58,37 @@ run "analysts_query_and_read_no_file" {
   assert {
     condition     = [for it in output.access : "${it.role} ${it.on}" if it.member == "group:analysts@example.org"] == ["roles/bigquery.dataViewer dataset agg"]
     error_message = "They view the dataset."
+  }
+}
+
+run "the_lake_is_in_the_region_unless_asked" {
+  command = plan
+  assert {
+    condition     = output.tidemill.warehouse.location == "europe-west1"
+    error_message = "A multi-region costs more."
+  }
+}
+
+run "the_lake_may_be_in_a_multi_region" {
+  command = plan
+  variables {
+    location = "EU"
+  }
+  assert {
+    condition     = output.tidemill.warehouse.location == "EU"
+    error_message = "Where it was asked for."
+  }
+}
+
+run "any_region_has_zones_for_it" {
+  command = plan
+  variables {
+    region       = "us-central1"
+    broker_zones = { "1" = "a", "2" = "b", "3" = "f" }
+    state_disks  = { "1" = { zone = "c" } }
+  }
+  assert {
+    condition     = tomap(output.broker_zones) == tomap({ "1" = "us-central1-a", "2" = "us-central1-b", "3" = "us-central1-f" }) && output.daemon_zone == "us-central1-c"
+    error_message = "Letters are given, for brokers and daemon apart."
   }
 }

@@ -3,7 +3,7 @@ terraform {
   required_providers {
     google = {
       source  = "hashicorp/google"
-      version = "~> 8.0"
+      version = "8.7.0" # What was tested. The lock file of your first init pins its contents: commit it.
     }
   }
 }

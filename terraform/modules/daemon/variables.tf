@@ -8,11 +8,6 @@ variable "region" {
   type        = string
 }
 
-variable "zone" {
-  description = "Zone of the VM and its disk."
-  type        = string
-}
-
 variable "name" {
   description = "Prefix of the names."
   type        = string
@@ -28,11 +23,20 @@ variable "runtime" {
   }
 }
 
+variable "deployed" {
+  description = "Whether the daemon runs. Its disk is there either way."
+  type        = bool
+}
+
 variable "image" {
-  description = "Image of Tidemill with the project's files, with its tag."
+  description = "Image of Tidemill with the project's files, with its tag; null only while nothing is deployed."
   type        = string
   validation {
-    condition     = can(regex("^[^/]+-docker\\.pkg\\.dev/.+:[^:/]+$", var.image)) && !endswith(var.image, ":latest")
+    condition     = var.image != null || !var.deployed
+    error_message = "A daemon runs an image: set image_tag, in terraform.tfvars and not by -var, so that no apply forgets it."
+  }
+  validation {
+    condition     = var.image == null || (can(regex("^[^/]+-docker\\.pkg\\.dev/.+:[^:/]+$", coalesce(var.image, "none"))) && !endswith(coalesce(var.image, "none"), ":latest"))
     error_message = "An image of Artifact Registry with a tag that says what it is, not :latest."
   }
 }
@@ -69,8 +73,26 @@ variable "boot_image" {
   default     = "projects/cos-cloud/global/images/family/cos-stable"
 }
 
+variable "state_disks" {
+  description = "Disks of the daemon's state, by id, each with its zone and, if it is to be made from one, its snapshot. One of them is in use; another may be what a restore or a move to another zone left behind."
+  type        = map(object({ zone = string, snapshot = optional(string) }))
+  validation {
+    condition     = length(var.state_disks) > 0 && alltrue([for id, _ in var.state_disks : can(regex("^[a-z0-9]{1,20}$", id))])
+    error_message = "At least one; an id is of lower-case letters and digits."
+  }
+}
+
+variable "state_disk" {
+  description = "Which of state_disks the daemon uses: it runs in that one's zone."
+  type        = string
+  validation {
+    condition     = contains(keys(var.state_disks), var.state_disk)
+    error_message = "state_disk names one of state_disks."
+  }
+}
+
 variable "state_disk_gb" {
-  description = "Disk for state, logs of attempts, unfinished files and what queries spill."
+  description = "Size of each, for state, logs of attempts, unfinished files and what queries spill. A larger number grows them in place, a smaller one is refused by Google."
   type        = number
   default     = 20
   validation {
@@ -114,10 +136,19 @@ variable "kms_key" {
 }
 
 variable "deletion_policy" {
-  description = "PREVENT, ABANDON or DELETE: what destroy does with the group or pool. The state disk is kept whatever it says."
+  description = "PREVENT, ABANDON or DELETE: what destroy does with the group or pool."
   type        = string
   validation {
     condition     = contains(["PREVENT", "ABANDON", "DELETE"], var.deletion_policy)
+    error_message = "PREVENT, ABANDON or DELETE."
+  }
+}
+
+variable "disk_deletion_policy" {
+  description = "The same for the disks of its state."
+  type        = string
+  validation {
+    condition     = contains(["PREVENT", "ABANDON", "DELETE"], var.disk_deletion_policy)
     error_message = "PREVENT, ABANDON or DELETE."
   }
 }

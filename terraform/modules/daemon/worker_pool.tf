@@ -2,10 +2,14 @@
 # - no inbound port: nobody logs on, `tidemill status` cannot be asked there;
 # - its disk is memory: state and unfinished files count against the limit and are gone with the instance,
 #   so the history of runs is, too (no row and no closing is: they are in the lake);
-# - attempts end with the instance, at each deployment and each move by Google; they are then tried again.
+# - attempts end with the instance, at each deployment and each move by Google; they are then tried again;
+# - it has ten seconds: Cloud Run sends SIGTERM, which the shell below turns into the SIGINT that drains, and
+#   kills after ten seconds. What was not committed by then is read from Kafka again;
+# - two may run at once: Cloud Run may start a new revision before the old one is gone, and no store is shared
+#   that could refuse the second. Stop the old one first: docs/how-to/deploy-gcp.md.
 
 resource "google_cloud_run_v2_worker_pool" "daemon" {
-  count               = local.worker_pool
+  count               = var.deployed ? local.worker_pool : 0
   project             = var.project_id
   name                = "${var.name}-daemon"
   location            = var.region
@@ -23,8 +27,9 @@ resource "google_cloud_run_v2_worker_pool" "daemon" {
     encryption_key  = var.kms_key
 
     containers {
-      image = var.image
-      args  = ["--env", var.env, "up", "--log-json"]
+      image   = var.image
+      command = ["/bin/sh", "-c", "trap 'kill -INT $!' TERM; tidemill \"$@\" & wait $!; code=$?; [ $code -lt 128 ] || { wait $!; code=$?; }; exit $code", "tidemill"]
+      args    = ["--env", var.env, "up", "--log-json"]
 
       resources {
         limits = {
@@ -35,7 +40,7 @@ resource "google_cloud_run_v2_worker_pool" "daemon" {
 
       volume_mounts {
         name       = "state"
-        mount_path = "/srv/tidemill/.tidemill"
+        mount_path = "/project/.tidemill"
       }
     }
 

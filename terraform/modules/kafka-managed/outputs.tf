@@ -5,7 +5,7 @@ output "brokers" {
 
 output "properties" {
   description = "What tidemill.toml calls kafka.properties, without what proves who we are."
-  value       = { "security.protocol" = var.ca_pool == null ? "SASL_SSL" : "SSL" }
+  value       = var.ca_pool == null ? { "security.protocol" = "SASL_SSL", "sasl.mechanism" = "OAUTHBEARER" } : { "security.protocol" = "SSL" }
 }
 
 output "grants" {

@@ -1,16 +1,17 @@
 # Kafka on VMs: a broker and controller (KRaft) in each zone, so that one zone can go and every record
 # is still on two disks. A VM holds nothing but its data disk; another with the same disk is the same broker.
+# A plain apply stops no broker: what needs a stop is done to one after the other, as
+# docs/how-to/deploy-gcp.md says.
 
 locals {
-  zones = { for index, zone in var.zones : tostring(index + 1) => zone }
-  hosts = { for id, _ in local.zones : id => "b${id}.${trimsuffix(var.dns_name, ".")}" }
+  hosts = { for id, _ in var.brokers : id => "b${id}.${trimsuffix(var.dns_name, ".")}" }
   # A KRaft cluster id is 16 bytes in base64. This one is made of names, so that no state has to keep it.
   cluster_id = trimsuffix(base64encode(substr(sha256("${var.project_id}/${var.name}"), 0, 16)), "==")
   voters     = join(",", [for id, host in local.hosts : "${id}@${host}:9093"])
 }
 
 resource "google_compute_address" "broker" {
-  for_each     = local.zones
+  for_each     = var.brokers
   project      = var.project_id
   name         = "${var.name}-b${each.key}"
   region       = var.region
@@ -34,7 +35,7 @@ resource "google_dns_managed_zone" "kafka" {
 }
 
 resource "google_dns_record_set" "broker" {
-  for_each     = local.zones
+  for_each     = var.brokers
   project      = var.project_id
   managed_zone = google_dns_managed_zone.kafka.name
   name         = "${local.hosts[each.key]}."
@@ -66,7 +67,7 @@ resource "google_compute_resource_policy" "snapshots" {
 }
 
 resource "google_compute_disk" "data" {
-  for_each        = local.zones
+  for_each        = var.brokers
   project         = var.project_id
   name            = "${var.name}-b${each.key}-data"
   zone            = each.value
@@ -84,7 +85,7 @@ resource "google_compute_disk" "data" {
 }
 
 resource "google_compute_disk_resource_policy_attachment" "data" {
-  for_each = local.zones
+  for_each = var.brokers
   project  = var.project_id
   name     = google_compute_resource_policy.snapshots.name
   disk     = google_compute_disk.data[each.key].name
@@ -92,12 +93,12 @@ resource "google_compute_disk_resource_policy_attachment" "data" {
 }
 
 resource "google_compute_instance" "broker" {
-  for_each                  = local.zones
+  for_each                  = var.brokers
   project                   = var.project_id
   name                      = "${var.name}-b${each.key}"
   zone                      = each.value
   machine_type              = var.machine_type
-  allow_stopping_for_update = true
+  allow_stopping_for_update = var.may_stop
   labels                    = var.labels
 
   boot_disk {
@@ -134,6 +135,7 @@ resource "google_compute_instance" "broker" {
     enable-oslogin         = "TRUE"
     block-project-ssh-keys = "TRUE"
     serial-port-enable     = "FALSE"
+    google-logging-enabled = "TRUE" # The journal: why an image was not pulled or a disk not mounted.
     user-data = templatefile("${path.module}/broker.yaml.tftpl", {
       image      = var.kafka_image
       registry   = split("/", var.kafka_image)[0]

@@ -13,13 +13,23 @@ variable "name" {
   type        = string
 }
 
-variable "zones" {
-  description = "One broker is created in each."
-  type        = list(string)
+variable "brokers" {
+  description = "Zone of each broker, by its id. An id keeps its disk and its name for ever, so its zone does not change: a changed zone asks for another disk."
+  type        = map(string)
   validation {
-    condition     = length(var.zones) >= 3 && length(distinct(var.zones)) == length(var.zones)
-    error_message = "Three zones or more, each once: with two of three copies a zone may go, and the quorum stands."
+    condition     = length(var.brokers) >= 3 && length(distinct(values(var.brokers))) == length(var.brokers)
+    error_message = "Three brokers or more, each in a zone of its own: with two of three copies a zone may go, and the quorum stands."
   }
+  validation {
+    condition     = alltrue([for id, _ in var.brokers : can(regex("^[1-9][0-9]{0,3}$", id))])
+    error_message = "An id is a number from 1 to 9999: Kafka's node.id."
+  }
+}
+
+variable "may_stop" {
+  description = "Whether an apply may stop brokers, for a new machine type. Only together with -target on one of them, or all stop at once."
+  type        = bool
+  default     = false
 }
 
 variable "network_id" {

@@ -7,6 +7,17 @@ locals {
   from_daemon = "resource.type=\"${var.logged_as}\""
   said        = "jsonPayload.message"
 
+  # The shortest that Google takes. Counts come seldom: an incident that stayed open for the default of seven
+  # days would swallow the next failure.
+  auto_close = "1800s"
+
+  # A value is known to its bucket only. So each threshold is where a bucket begins, with others at 2/3, 1/2,
+  # 1/3 of it and so on, and at 3/2, 2, 3: an alert is exact, and a chart right to a third.
+  bounds = {
+    for key, threshold in { behind = var.behind_seconds, lag = var.lag_messages, quarantined = max(var.quarantined_rows, 1) } :
+    key => flatten([for power in range(-8, 9) : [threshold * pow(2, power), threshold * 1.5 * pow(2, power)]])
+  }
+
   values = {
     behind = {
       filter      = "${local.from_daemon} AND ${local.said}=~\"[0-9]+ s behind, lag [0-9]+\""
@@ -47,6 +58,11 @@ locals {
       filter      = "${local.from_daemon} AND ${local.said}=~\"[a-z0-9_.]+ waits for you: \""
       description = "Streams that stopped until a person looks"
     }
+    # Its sum over all VMs tells whether there is a daemon, whichever VM it runs on.
+    heartbeats = {
+      filter      = "${local.from_daemon} AND ${local.said}=~\"daemon disk: [0-9]+ % used\""
+      description = "Lines that a daemon writes once a minute while it is there"
+    }
   }
 }
 
@@ -82,10 +98,19 @@ resource "google_logging_metric" "value" {
   }
 
   bucket_options {
-    exponential_buckets {
-      num_finite_buckets = 64
-      growth_factor      = 1.4
-      scale              = 1
+    dynamic "explicit_buckets" {
+      for_each = contains(keys(local.bounds), each.key) ? [local.bounds[each.key]] : []
+      content {
+        bounds = explicit_buckets.value
+      }
+    }
+    dynamic "linear_buckets" {
+      for_each = contains(keys(local.bounds), each.key) ? [] : [each.key] # A percentage.
+      content {
+        num_finite_buckets = 100
+        width              = 1
+        offset             = 0
+      }
     }
   }
 }
@@ -104,6 +129,8 @@ resource "google_logging_metric" "count" {
   }
 }
 
+# Alerts come with the daemon, and so with a later apply than the metrics: Google refuses an alert on a metric
+# that it made in the last ten minutes, and before there is a daemon there is nothing to tell.
 locals {
   value_alerts = {
     behind = {
@@ -131,7 +158,7 @@ locals {
       title     = "a disk is filling up"
       above     = var.disk_percent
       for       = "0s"
-      remedy    = "Of the daemon: limits.keep_runs, or a larger state_disk_gb. Of a broker: retention, or a larger kafka disk."
+      remedy    = "Of the daemon: limits.keep_runs, or a larger state_disk_gb and a restart of the unit. Of a broker: retention, or a larger broker_disk_gb and a restart of the unit."
       resources = distinct([var.logged_as, "gce_instance"])
     }
   }
@@ -148,7 +175,7 @@ locals {
 }
 
 resource "google_monitoring_alert_policy" "value" {
-  for_each              = local.value_alerts
+  for_each              = var.deployed ? local.value_alerts : {}
   project               = var.project_id
   display_name          = "${var.name}: ${each.value.title}"
   combiner              = "OR"
@@ -175,14 +202,20 @@ resource "google_monitoring_alert_policy" "value" {
     }
   }
 
+  alert_strategy {
+    auto_close = local.auto_close
+  }
+
   documentation {
     mime_type = "text/markdown"
     content   = each.value.remedy
   }
 }
 
-# Silence is no good sign: a daemon that is down writes nothing.
+# Silence is no good sign: a daemon that is down writes nothing. The query has a value also where the metric
+# has none yet, so a daemon that never started is noticed. It adds up all VMs, so one that was replaced is not.
 resource "google_monitoring_alert_policy" "silent" {
+  count                 = var.deployed ? 1 : 0
   project               = var.project_id
   display_name          = "${var.name}: nothing heard of the daemon"
   combiner              = "OR"
@@ -191,15 +224,16 @@ resource "google_monitoring_alert_policy" "silent" {
 
   conditions {
     display_name = "no line about its disk for 15 minutes"
-    condition_absent {
-      filter   = "metric.type=\"logging.googleapis.com/user/${google_logging_metric.value["disk"].name}\" AND resource.type=\"${var.logged_as}\" AND metric.label.of=\"daemon disk\""
-      duration = "900s"
-
-      aggregations {
-        alignment_period   = "300s"
-        per_series_aligner = "ALIGN_COUNT"
-      }
+    condition_prometheus_query_language {
+      query                     = "(sum(increase(logging_googleapis_com:user_${replace(google_logging_metric.count["heartbeats"].name, "/[^a-zA-Z0-9_]/", "_")}{monitored_resource=\"${var.logged_as}\"}[5m])) or vector(0)) < 1"
+      duration                  = "900s"
+      evaluation_interval       = "60s"
+      disable_metric_validation = true
     }
+  }
+
+  alert_strategy {
+    auto_close = local.auto_close
   }
 
   documentation {
@@ -209,7 +243,7 @@ resource "google_monitoring_alert_policy" "silent" {
 }
 
 resource "google_monitoring_alert_policy" "count" {
-  for_each              = local.count_alerts
+  for_each              = var.deployed ? local.count_alerts : {}
   project               = var.project_id
   display_name          = "${var.name}: ${each.value.title}"
   combiner              = "OR"
@@ -230,6 +264,10 @@ resource "google_monitoring_alert_policy" "count" {
         cross_series_reducer = "REDUCE_SUM"
       }
     }
+  }
+
+  alert_strategy {
+    auto_close = local.auto_close
   }
 
   documentation {
@@ -274,13 +312,19 @@ resource "google_monitoring_dashboard" "overview" {
   })
 }
 
+# A budget stores the project's number; its id would be a change in every plan.
+data "google_project" "billed" {
+  count      = var.billing_account == null ? 0 : 1
+  project_id = var.project_id
+}
+
 resource "google_billing_budget" "month" {
   count           = var.billing_account == null ? 0 : 1
   billing_account = var.billing_account
   display_name    = "${var.name}: a month"
 
   budget_filter {
-    projects = ["projects/${var.project_id}"]
+    projects = ["projects/${data.google_project.billed[0].number}"]
   }
 
   amount {

@@ -17,6 +17,11 @@ variable "logged_as" {
   }
 }
 
+variable "deployed" {
+  description = "Whether there is a daemon to hear of: alerts come with it."
+  type        = bool
+}
+
 variable "on_call_email" {
   description = "Who is told."
   type        = string
@@ -50,6 +55,10 @@ variable "quarantined_rows" {
   description = "How many rows of a table may be quarantined in a minute before an alert."
   type        = number
   default     = 0
+  validation {
+    condition     = var.quarantined_rows >= 0
+    error_message = "0 or more."
+  }
 }
 
 variable "disk_percent" {

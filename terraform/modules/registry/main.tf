@@ -48,7 +48,36 @@ resource "google_artifact_registry_repository" "mirror" {
     docker_repository {
       public_repository = "DOCKER_HUB"
     }
+
+    # Without an account Docker Hub counts what all of Google's customers fetch together.
+    dynamic "upstream_credentials" {
+      for_each = var.docker_hub == null ? [] : [var.docker_hub]
+      content {
+        username_password_credentials {
+          username                = upstream_credentials.value.username
+          password_secret_version = upstream_credentials.value.password_secret_version
+        }
+      }
+    }
   }
+
+  depends_on = [google_secret_manager_secret_iam_member.reads_password]
+}
+
+data "google_project" "this" {
+  count      = local.logs_in ? 1 : 0
+  project_id = var.project_id
+}
+
+locals {
+  logs_in = var.mirror && var.docker_hub != null
+}
+
+resource "google_secret_manager_secret_iam_member" "reads_password" {
+  count     = local.logs_in ? 1 : 0
+  secret_id = regex("^(.+)/versions/", var.docker_hub.password_secret_version)[0]
+  role      = "roles/secretmanager.secretAccessor"
+  member    = "serviceAccount:service-${data.google_project.this[0].number}@gcp-sa-artifactregistry.iam.gserviceaccount.com"
 }
 
 resource "google_artifact_registry_repository_iam_member" "pulls" {

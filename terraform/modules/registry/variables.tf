@@ -24,6 +24,16 @@ variable "mirror" {
   type        = bool
 }
 
+variable "docker_hub" {
+  description = "Account with which public images are fetched; its access token is a version of a secret in Secret Manager (projects/P/secrets/S/versions/V), so it is not in Terraform's state. null: anonymously, within limits that are shared with others."
+  type        = object({ username = string, password_secret_version = string })
+  default     = null
+  validation {
+    condition     = var.docker_hub == null || can(regex("^projects/[^/]+/secrets/[^/]+/versions/[^/]+$", var.docker_hub.password_secret_version))
+    error_message = "password_secret_version reads projects/P/secrets/S/versions/V."
+  }
+}
+
 variable "broker" {
   description = "The brokers, as IAM names them: they pull Kafka. Null without a mirror."
   type        = string

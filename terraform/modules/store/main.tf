@@ -93,7 +93,8 @@ resource "google_sql_user" "daemon" {
   instance        = google_sql_database_instance.state.name
   name            = trimsuffix(var.daemon_email, ".gserviceaccount.com")
   type            = "CLOUD_IAM_SERVICE_ACCOUNT"
-  deletion_policy = "ABANDON" # PostgreSQL refuses to drop a user that owns tables.
+  database_roles  = ["cloudsqlsuperuser"] # Without a role an IAM user may log in and create nothing.
+  deletion_policy = "ABANDON"             # PostgreSQL refuses to drop a user that owns tables.
 }
 
 resource "google_project_iam_member" "connects" {

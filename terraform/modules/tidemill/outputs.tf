@@ -40,8 +40,13 @@ output "broker_zones" {
 }
 
 output "daemon" {
-  description = "Name of the instance group or worker pool; null before the first image."
-  value       = one(module.daemon[*].name)
+  description = "Name of the instance group (and of its VM) or of the worker pool; null before the first image."
+  value       = module.daemon.name
+}
+
+output "daemon_zone" {
+  description = "Zone of the daemon's VM; null on Cloud Run."
+  value       = module.daemon.zone
 }
 
 output "alerts" {

@@ -19,14 +19,28 @@ variable "region" {
   type        = string
 }
 
-variable "zones" {
-  description = "Letters of the zones: one broker in each, the daemon in the first."
-  type        = list(string)
-  default     = ["b", "c", "d"]
-  validation {
-    condition     = length(var.zones) >= 3 && length(distinct(var.zones)) == length(var.zones)
-    error_message = "Three zones or more, each once."
-  }
+variable "broker_zones" {
+  description = "Letter of the zone of each broker of ours, by its id. Regions differ in their letters: us-central1 has a, b, c, f."
+  type        = map(string)
+  default     = { "1" = "b", "2" = "c", "3" = "d" }
+}
+
+variable "brokers_may_stop" {
+  description = "Whether an apply may stop brokers, for a new machine type. Only together with -target on one of them."
+  type        = bool
+  default     = false
+}
+
+variable "state_disks" {
+  description = "Disks of the daemon's state, by id: letter of the zone, and a snapshot if it is to be made from one."
+  type        = map(object({ zone = string, snapshot = optional(string) }))
+  default     = { "1" = { zone = "b" } }
+}
+
+variable "state_disk" {
+  description = "Which of state_disks the daemon uses; it runs in that one's zone."
+  type        = string
+  default     = "1"
 }
 
 variable "location" {
@@ -34,10 +48,20 @@ variable "location" {
   type        = string
 }
 
+variable "deployed" {
+  description = "Whether the daemon runs. False until an image is pushed."
+  type        = bool
+  default     = false
+}
+
 variable "image_tag" {
-  description = "Tag of the image that the daemon runs; null: no daemon yet."
+  description = "Tag of the image that the daemon runs."
   type        = string
   default     = null
+  validation {
+    condition     = var.image_tag != null || !var.deployed
+    error_message = "A daemon runs an image: set image_tag, in terraform.tfvars and not by -var, so that no apply forgets it."
+  }
 }
 
 variable "on_call_email" {
@@ -52,6 +76,10 @@ variable "kafka" {
     condition     = contains(["vm", "managed"], var.kafka)
     error_message = "vm or managed."
   }
+  validation {
+    condition     = var.kafka != "managed" || var.managed_kafka_without_login
+    error_message = "Managed Kafka wants OAuth tokens, which this version of Tidemill cannot get: the cluster would bill and nobody could log in. Set managed_kafka_without_login = true to make it all the same."
+  }
 }
 
 variable "runtime" {
@@ -64,7 +92,7 @@ variable "runtime" {
 }
 
 variable "kafka_version" {
-  description = "Version of Kafka on VMs of ours: a tag of apache/kafka."
+  description = "Version of Kafka on VMs of ours: a tag of apache/kafka, with the digest if you want to be sure what it is (4.1.0@sha256:…)."
   type        = string
   default     = "4.1.0"
 }
@@ -82,6 +110,12 @@ variable "broker_heap_mb" {
 variable "broker_disk_gb" {
   description = "Data disk of a broker."
   type        = number
+}
+
+variable "managed_kafka_without_login" {
+  description = "Whether to make a managed cluster although this version of Tidemill cannot log in to it."
+  type        = bool
+  default     = false
 }
 
 variable "managed_vcpus" {
@@ -107,8 +141,14 @@ variable "daemon_machine_type" {
   type        = string
 }
 
+variable "docker_hub" {
+  description = "Account with which Kafka's image is fetched from Docker Hub; its token is in Secret Manager. null: anonymously."
+  type        = object({ username = string, password_secret_version = string })
+  default     = null
+}
+
 variable "state_disk_gb" {
-  description = "Disk of the daemon."
+  description = "Size of the daemon's disks. It can grow."
   type        = number
   default     = 20
 }
@@ -174,9 +214,27 @@ variable "internet_egress" {
 }
 
 variable "kms_key" {
-  description = "Key of Cloud KMS for everything that holds data; null: Google's own keys."
+  description = "Key of Cloud KMS, in the region, for disks, images, Cloud SQL and managed Kafka; for the lake too, if it is in the region. null: Google's own keys."
   type        = string
   default     = null
+  validation {
+    condition     = var.kms_key == null || try(split("/", coalesce(var.kms_key, "/"))[3], "") == var.region
+    error_message = "A key works where it lies: kms_key must be in the region of the machines."
+  }
+}
+
+variable "lake_kms_key" {
+  description = "Key of Cloud KMS where lake and warehouse are, if that is not the region. A bucket in EU asks for a key in europe."
+  type        = string
+  default     = null
+  validation {
+    condition     = var.lake_kms_key == null || try(split("/", coalesce(var.lake_kms_key, "/"))[3], "") == (upper(var.location) == "EU" ? "europe" : lower(var.location))
+    error_message = "A key works where it lies: lake_kms_key must be in the location of the lake (europe for EU)."
+  }
+  validation {
+    condition     = var.lake_kms_key != null || var.kms_key == null || lower(var.location) == lower(var.region)
+    error_message = "The lake is not in the region, so kms_key cannot encrypt it: give lake_kms_key too."
+  }
 }
 
 variable "cold_after_days" {
@@ -202,6 +260,16 @@ variable "deletion_policy" {
   type        = string
   validation {
     condition     = contains(["PREVENT", "DELETE"], var.deletion_policy)
+    error_message = "PREVENT or DELETE."
+  }
+}
+
+variable "daemon_deletion_policy" {
+  description = "The same for the daemon alone, which holds none: DELETE before it is moved to another zone. null: as deletion_policy."
+  type        = string
+  default     = null
+  validation {
+    condition     = var.daemon_deletion_policy == null || contains(["PREVENT", "DELETE"], coalesce(var.daemon_deletion_policy, "DELETE"))
     error_message = "PREVENT or DELETE."
   }
 }

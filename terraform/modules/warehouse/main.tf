@@ -53,7 +53,7 @@ resource "google_bigquery_dataset" "exposed" {
 resource "google_bigquery_connection" "lake" {
   count         = length(local.exposed) > 0 ? 1 : 0
   project       = var.project_id
-  connection_id = "lake"
+  connection_id = "${var.name}-lake"
   location      = var.location
   description   = "Reads the lake for external tables"
   cloud_resource {}
@@ -94,9 +94,12 @@ resource "google_bigquery_table" "exposed" {
 # Loads are jobs. A store that was lost asks the labels of the account's own jobs what still writes, and
 # roles/bigquery.jobUser cannot list them; roles/bigquery.user can, and can make data sets, which the
 # daemon need not.
+# The id of a deleted role is free again after 37 days only, so each has a suffix of its own.
+resource "terraform_data" "role" {}
+
 resource "google_project_iam_custom_role" "loads" {
   project     = var.project_id
-  role_id     = "${replace(var.name, "-", "_")}_loads"
+  role_id     = "${replace(var.name, "-", "_")}_loads_${substr(terraform_data.role.id, 0, 8)}"
   title       = "${var.name}: loads"
   description = "Run jobs and list one's own"
   permissions = ["bigquery.jobs.create", "bigquery.jobs.list"]
@@ -104,9 +107,8 @@ resource "google_project_iam_custom_role" "loads" {
 
 resource "google_project_iam_member" "runs_jobs" {
   project = var.project_id
-  # Put together from what is known before anything exists, so that a plan tells who may do what.
-  role   = "projects/${google_project_iam_custom_role.loads.project}/roles/${google_project_iam_custom_role.loads.role_id}"
-  member = var.writer
+  role    = "projects/${google_project_iam_custom_role.loads.project}/roles/${google_project_iam_custom_role.loads.role_id}"
+  member  = var.writer
 }
 
 resource "google_bigquery_dataset_iam_member" "writer" {

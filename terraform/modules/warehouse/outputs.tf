@@ -11,9 +11,10 @@ output "location" {
 output "grants" {
   description = "Who may do what, given here."
   value = concat(
-    [for it in [google_project_iam_member.runs_jobs] : { member = it.member, role = it.role, on = "project" }],
+    # By its title: the suffix of its id is not known before it is created, and a plan tells who may do what.
+    [for it in [google_project_iam_member.runs_jobs] : { member = it.member, role = google_project_iam_custom_role.loads.title, on = "project" }],
     [for it in google_bigquery_dataset_iam_member.writer : { member = it.member, role = it.role, on = "dataset ${it.dataset_id}" }],
     [for it in google_bigquery_dataset_iam_member.reader : { member = it.member, role = it.role, on = "dataset ${it.dataset_id}" }],
-    [for it in google_storage_bucket_iam_member.connection : { member = "the connection `lake`", role = it.role, on = "bucket ${it.bucket}" }],
+    [for it in google_storage_bucket_iam_member.connection : { member = "the connection `${google_bigquery_connection.lake[0].connection_id}`", role = it.role, on = "bucket ${it.bucket}" }],
   )
 }

@@ -1,35 +1,137 @@
 mock_provider "google" {}
 
 variables {
-  project_id      = "p-1"
-  region          = "europe-west1"
-  zone            = "europe-west1-b"
-  name            = "t"
-  image           = "europe-west1-docker.pkg.dev/p-1/t/tidemill:v1"
+  project_id = "p-1"
+  region     = "europe-west1"
+  name       = "t"
+  deployed   = true
+  image      = "europe-west1-docker.pkg.dev/p-1/t/tidemill:v1"
+  state_disks = {
+    "1" = { zone = "europe-west1-b" }
+    "2" = { zone = "europe-west1-c", snapshot = "before-the-fire" }
+  }
+  state_disk      = "1"
   service_account = "daemon@p-1.iam.gserviceaccount.com"
   network_id      = "projects/p-1/global/networks/t"
   subnet_id       = "projects/p-1/regions/europe-west1/subnetworks/t-daemon"
   machine_type    = "e2-medium"
   deletion_policy = "DELETE"
+
+  disk_deletion_policy = "PREVENT"
 }
 
 run "there_is_one_daemon_never_two" {
   command = plan
   assert {
-    condition     = google_compute_instance_group_manager.daemon[0].target_size == 1 && google_compute_instance_group_manager.daemon[0].update_policy[0].max_surge_fixed == 0
+    condition     = length(google_compute_per_instance_config.daemon) == 1 && google_compute_instance_group_manager.daemon[0].update_policy[0].max_surge_fixed == 0
     error_message = "The old one goes before the new one comes."
   }
 }
 
 run "the_state_disk_outlives_the_vm" {
-  command = plan
+  command = apply
   assert {
-    condition     = one([for it in google_compute_instance_group_manager.daemon[0].stateful_disk : it.delete_rule if it.device_name == "state"]) == "NEVER"
+    condition     = one([for it in google_compute_per_instance_config.daemon[0].preserved_state[0].disk : it.delete_rule if it.device_name == "state"]) == "NEVER"
     error_message = "A new VM takes the same disk."
   }
   assert {
-    condition     = [for it in google_compute_region_instance_template.daemon[0].disk : it.auto_delete if it.boot == false] == [false]
-    error_message = "And the template does not delete it."
+    condition     = [for it in google_compute_region_instance_template.daemon[0].disk : it.boot] == [true]
+    error_message = "The template has none of its own, which would be new and empty for each VM."
+  }
+  assert {
+    condition     = alltrue([for it in google_compute_disk.state : it.deletion_policy == "PREVENT"])
+    error_message = "Destroy stops here."
+  }
+}
+
+run "without_a_daemon_its_disk_stays" {
+  command = plan
+  variables {
+    deployed = false
+    image    = null
+  }
+  assert {
+    condition     = length(google_compute_disk.state) == 2 && length(google_compute_instance_group_manager.daemon) == 0 && length(google_compute_per_instance_config.daemon) == 0
+    error_message = "The state waits for the next daemon."
+  }
+}
+
+run "a_daemon_without_an_image_is_refused" {
+  command = plan
+  variables {
+    image = null
+  }
+  expect_failures = [var.image]
+}
+
+run "a_disk_comes_from_a_snapshot_and_the_daemon_follows_it" {
+  command = apply
+  variables {
+    state_disk = "2"
+  }
+  assert {
+    condition     = google_compute_disk.state["2"].snapshot == "before-the-fire" && google_compute_disk.state["1"].snapshot == null
+    error_message = "The second disk is a copy of the snapshot, the first is as it was."
+  }
+  assert {
+    condition     = one(google_compute_per_instance_config.daemon[0].preserved_state[0].disk).source == google_compute_disk.state["2"].id
+    error_message = "The VM takes the second."
+  }
+  assert {
+    condition     = google_compute_instance_group_manager.daemon[0].zone == "europe-west1-c" && google_compute_per_instance_config.daemon[0].zone == "europe-west1-c"
+    error_message = "In its zone."
+  }
+}
+
+run "a_disk_that_is_not_there_is_refused" {
+  command = plan
+  variables {
+    state_disk = "3"
+  }
+  expect_failures = [var.state_disk]
+}
+
+run "a_larger_disk_is_filled_by_its_file_system" {
+  command = plan
+  assert {
+    condition     = length(regexall("(?s)mount -o discard.*ExecStartPre=-/bin/sh -c 'resize2fs /dev/disk/by-id/google-state'", google_compute_region_instance_template.daemon[0].metadata["user-data"])) == 1
+    error_message = "After the mount, at each start; a failure does not stop it."
+  }
+}
+
+run "the_vm_is_gone_before_its_disk_may_go" {
+  command = plan
+  assert {
+    condition     = google_compute_per_instance_config.daemon[0].remove_instance_on_destroy
+    error_message = "An attached disk cannot be deleted, and an old VM would run on."
+  }
+}
+
+run "an_upgrade_that_does_not_come_up_fails_the_apply" {
+  command = plan
+  assert {
+    condition     = google_compute_instance_group_manager.daemon[0].wait_for_instances && google_compute_instance_group_manager.daemon[0].wait_for_instances_status == "STABLE"
+    error_message = "It waits for the VM, and for its health."
+  }
+}
+
+run "what_keeps_the_container_from_starting_is_told" {
+  command = plan
+  assert {
+    condition     = google_compute_region_instance_template.daemon[0].metadata["google-logging-enabled"] == "TRUE" && strcontains(google_compute_region_instance_template.daemon[0].metadata["user-data"], "ExecStartPre=/usr/bin/docker create ")
+    error_message = "The journal, where a failed pull is, goes to Cloud Logging."
+  }
+  assert {
+    condition     = strcontains(google_compute_region_instance_template.daemon[0].metadata["user-data"], "docker start --attach tidemill >/dev/null 2>&1")
+    error_message = "The daemon's own lines do not go there too: a metric would count them twice."
+  }
+}
+
+run "a_stop_ends_before_google_switches_off" {
+  command = plan
+  assert {
+    condition     = max([for it in regexall("(?:--stop-timeout |TimeoutStopSec=)([0-9]+)", google_compute_region_instance_template.daemon[0].metadata["user-data"]) : tonumber(it[0])]...) < 90
+    error_message = "A VM has about 90 seconds."
   }
 }
 
@@ -38,6 +140,10 @@ run "the_state_has_snapshots" {
   assert {
     condition     = google_compute_resource_policy.snapshots[0].snapshot_schedule_policy[0].schedule[0].daily_schedule[0].days_in_cycle == 1
     error_message = "Each day."
+  }
+  assert {
+    condition     = toset([for it in google_compute_disk_resource_policy_attachment.state : it.disk]) == toset(["t-state-1", "t-state-2"])
+    error_message = "Of each disk, by an attachment that goes before the schedule does."
   }
 }
 
@@ -95,8 +201,8 @@ run "the_worker_pool_is_one_instance_in_the_vpc" {
     error_message = "Through the VPC, as the daemon."
   }
   assert {
-    condition     = length(google_compute_instance_group_manager.daemon) == 0
-    error_message = "And no VM beside it."
+    condition     = length(google_compute_instance_group_manager.daemon) == 0 && length(google_compute_disk.state) == 0
+    error_message = "And no VM beside it, nor a disk."
   }
 }
 
@@ -122,7 +228,7 @@ run "the_own_key_encrypts" {
     kms_key = "projects/p/locations/eu/keyRings/r/cryptoKeys/k"
   }
   assert {
-    condition     = alltrue([for it in google_compute_region_instance_template.daemon[0].disk : it.disk_encryption_key[0].kms_key_self_link == var.kms_key])
-    error_message = "Both disks."
+    condition     = alltrue([for it in concat(google_compute_region_instance_template.daemon[0].disk, values(google_compute_disk.state)) : it.disk_encryption_key[0].kms_key_self_link == var.kms_key])
+    error_message = "All disks."
   }
 }

@@ -70,3 +70,11 @@ run "a_slip_does_not_destroy_it" {
     error_message = "Destroy stops here."
   }
 }
+
+run "clients_are_told_which_login" {
+  command = plan
+  assert {
+    condition     = output.properties["sasl.mechanism"] == "OAUTHBEARER"
+    error_message = "Without it a client asks for Kerberos."
+  }
+}

@@ -4,7 +4,7 @@ variables {
   project_id      = "p-1"
   region          = "europe-west1"
   name            = "t-kafka"
-  zones           = ["europe-west1-b", "europe-west1-c", "europe-west1-d"]
+  brokers         = { "1" = "europe-west1-b", "2" = "europe-west1-c", "3" = "europe-west1-d" }
   network_id      = "projects/p-1/global/networks/t"
   subnet_id       = "projects/p-1/regions/europe-west1/subnetworks/t-kafka"
   client_cidr     = "10.20.0.0/24"
@@ -19,8 +19,8 @@ variables {
 run "brokers_are_in_three_zones" {
   command = plan
   assert {
-    condition     = sort(values(output.zones)) == sort(var.zones)
-    error_message = "One in each."
+    condition     = tomap(output.zones) == var.brokers
+    error_message = "Each where it was asked for."
   }
   assert {
     condition     = alltrue([for id, it in google_compute_disk.data : it.zone == google_compute_instance.broker[id].zone])
@@ -31,17 +31,81 @@ run "brokers_are_in_three_zones" {
 run "two_zones_are_refused" {
   command = plan
   variables {
-    zones = ["europe-west1-b", "europe-west1-c"]
+    brokers = { "1" = "europe-west1-b", "2" = "europe-west1-c" }
   }
-  expect_failures = [var.zones]
+  expect_failures = [var.brokers]
 }
 
 run "a_zone_twice_is_refused" {
   command = plan
   variables {
-    zones = ["europe-west1-b", "europe-west1-c", "europe-west1-c"]
+    brokers = { "1" = "europe-west1-b", "2" = "europe-west1-c", "3" = "europe-west1-c" }
   }
-  expect_failures = [var.zones]
+  expect_failures = [var.brokers]
+}
+
+run "what_is_no_node_id_is_refused" {
+  command = plan
+  variables {
+    brokers = { "a" = "europe-west1-b", "2" = "europe-west1-c", "3" = "europe-west1-d" }
+  }
+  expect_failures = [var.brokers]
+}
+
+# By id, not by place in a list: another order, or a broker more, would ask for other disks.
+run "a_broker_keeps_its_disk_whatever_is_beside_it" {
+  command = plan
+  variables {
+    brokers = { "3" = "europe-west1-d", "7" = "europe-west1-a", "1" = "europe-west1-b", "2" = "europe-west1-c" }
+  }
+  assert {
+    condition     = { for id, it in google_compute_disk.data : it.name => it.zone } == { t-kafka-b1-data = "europe-west1-b", t-kafka-b2-data = "europe-west1-c", t-kafka-b3-data = "europe-west1-d", t-kafka-b7-data = "europe-west1-a" }
+    error_message = "Disk, name and node id go with the id."
+  }
+  assert {
+    condition     = strcontains(google_compute_instance.broker["7"].metadata["user-data"], "KAFKA_NODE_ID=7 ")
+    error_message = "Disk, name and node id go with the id."
+  }
+}
+
+run "a_plain_apply_stops_no_broker" {
+  command = plan
+  assert {
+    condition     = alltrue([for it in google_compute_instance.broker : it.allow_stopping_for_update == false])
+    error_message = "A new machine type would stop all of them at once."
+  }
+}
+
+run "a_larger_disk_is_filled_by_its_file_system" {
+  command = plan
+  assert {
+    condition     = alltrue([for it in google_compute_instance.broker : length(regexall("(?s)mount -o discard.*ExecStartPre=-/bin/sh -c 'resize2fs /dev/disk/by-id/google-data'", it.metadata["user-data"])) == 1])
+    error_message = "After the mount, at each start; a failure does not stop it."
+  }
+}
+
+run "what_keeps_a_broker_from_starting_is_told" {
+  command = plan
+  assert {
+    condition     = alltrue([for it in google_compute_instance.broker : it.metadata["google-logging-enabled"] == "TRUE" && strcontains(it.metadata["user-data"], "ExecStartPre=/usr/bin/docker create ")])
+    error_message = "The journal, where a failed pull is, goes to Cloud Logging."
+  }
+}
+
+run "a_stop_ends_before_google_switches_off" {
+  command = plan
+  assert {
+    condition     = max([for it in regexall("(?:--stop-timeout |TimeoutStopSec=)([0-9]+)", google_compute_instance.broker["1"].metadata["user-data"]) : tonumber(it[0])]...) < 90
+    error_message = "A VM has about 90 seconds."
+  }
+}
+
+run "docker_hub_is_not_asked_every_few_seconds" {
+  command = plan
+  assert {
+    condition     = tonumber(regex("RestartSec=([0-9]+)", google_compute_instance.broker["1"].metadata["user-data"])[0]) >= 30
+    error_message = "Each start may fetch the image, and what it fetches is counted."
+  }
 }
 
 run "brokers_have_no_public_address" {

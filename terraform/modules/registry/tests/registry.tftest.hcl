@@ -60,3 +60,28 @@ run "the_newest_images_are_kept_whatever_their_age" {
     error_message = "There is always something to go back to."
   }
 }
+
+run "docker_hub_may_be_asked_with_an_account" {
+  command = plan
+  variables {
+    mirror     = true
+    broker     = "serviceAccount:kafka@p-1.iam.gserviceaccount.com"
+    docker_hub = { username = "acme", password_secret_version = "projects/p-1/secrets/hub/versions/1" }
+  }
+  assert {
+    condition     = google_artifact_registry_repository.mirror[0].remote_repository_config[0].upstream_credentials[0].username_password_credentials[0].username == "acme"
+    error_message = "The registry logs in."
+  }
+  assert {
+    condition     = google_secret_manager_secret_iam_member.reads_password[0].secret_id == "projects/p-1/secrets/hub" && google_secret_manager_secret_iam_member.reads_password[0].role == "roles/secretmanager.secretAccessor"
+    error_message = "Its agent may read the token, and no other secret."
+  }
+}
+
+run "a_token_in_the_clear_is_refused" {
+  command = plan
+  variables {
+    docker_hub = { username = "acme", password_secret_version = "dckr_pat_123" }
+  }
+  expect_failures = [var.docker_hub]
+}

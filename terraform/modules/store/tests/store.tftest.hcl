@@ -90,3 +90,11 @@ run "the_own_key_encrypts" {
     error_message = "The disk's key."
   }
 }
+
+run "the_daemon_may_create_tables" {
+  command = plan
+  assert {
+    condition     = google_sql_user.daemon.database_roles == tolist(["cloudsqlsuperuser"])
+    error_message = "A user of IAM has no right in the database until it has a role there."
+  }
+}

@@ -20,7 +20,7 @@ run "the_daemon_writes_its_datasets_and_reads_no_other" {
     error_message = "Editor of what it writes, nothing on raw."
   }
   assert {
-    condition     = google_project_iam_member.runs_jobs.role == "projects/p-1/roles/t_m_loads" && google_project_iam_custom_role.loads.permissions == toset(["bigquery.jobs.create", "bigquery.jobs.list"])
+    condition     = output.grants[0].role == "t-m: loads" && google_project_iam_custom_role.loads.permissions == toset(["bigquery.jobs.create", "bigquery.jobs.list"])
     error_message = "In the project it may only start jobs, and list its own."
   }
 }
@@ -110,5 +110,29 @@ run "a_slip_does_not_destroy_a_dataset" {
   assert {
     condition     = google_bigquery_dataset.written["agg"].deletion_policy == "PREVENT" && google_bigquery_dataset.written["agg"].delete_contents_on_destroy == false
     error_message = "Destroy stops here."
+  }
+}
+
+# Google frees the id of a deleted role after 37 days.
+run "a_role_can_be_made_again_soon_after_it_was_deleted" {
+  command = apply
+  assert {
+    condition     = can(regex("^t_m_loads_[0-9a-f]{8}$", google_project_iam_custom_role.loads.role_id))
+    error_message = "Each has an id of its own."
+  }
+  assert {
+    condition     = google_project_iam_member.runs_jobs.role == "projects/p-1/roles/${google_project_iam_custom_role.loads.role_id}"
+    error_message = "And the daemon has that one."
+  }
+}
+
+run "two_deployments_have_two_connections" {
+  command = plan
+  variables {
+    external_tables = { "raw.recentchange" = {} }
+  }
+  assert {
+    condition     = google_bigquery_connection.lake[0].connection_id == "t-m-lake"
+    error_message = "Its id has the name of the deployment."
   }
 }

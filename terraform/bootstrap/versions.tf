@@ -1,0 +1,14 @@
+terraform {
+  required_version = ">= 1.11"
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = "8.7.0" # What was tested. The lock file of your first init pins its contents: commit it.
+    }
+  }
+}
+
+provider "google" {
+  project = var.project_id
+  region  = var.region
+}
