@@ -26,15 +26,16 @@ run "rights_are_the_buckets_never_an_objects" {
   }
 }
 
+# What was never completed is no object: its rule may reach everywhere.
 run "no_lifecycle_rule_reaches_tidemills_records" {
   command = plan
   assert {
-    condition     = length(google_storage_bucket.lake.lifecycle_rule) == 2
+    condition     = length([for rule in google_storage_bucket.lake.lifecycle_rule : rule if one(rule.action).type != "AbortIncompleteMultipartUpload"]) == 2
     error_message = "Cold and gone, and no third one."
   }
   assert {
     condition = alltrue(flatten([
-      for rule in google_storage_bucket.lake.lifecycle_rule : [
+      for rule in google_storage_bucket.lake.lifecycle_rule : one(rule.action).type == "AbortIncompleteMultipartUpload" ? [] : [
         for it in rule.condition : try(length(it.matches_prefix), 0) > 0 && alltrue([for prefix in coalesce(it.matches_prefix, []) : startswith(prefix, "raw/")])
       ]
     ]))
@@ -73,8 +74,16 @@ run "files_are_kept_for_ever_unless_asked" {
     retention_days  = null
   }
   assert {
-    condition     = length(google_storage_bucket.lake.lifecycle_rule) == 0
+    condition     = [for rule in google_storage_bucket.lake.lifecycle_rule : one(rule.action).type] == ["AbortIncompleteMultipartUpload"]
     error_message = "No rule, no end."
+  }
+}
+
+run "parts_of_a_killed_upload_are_removed" {
+  command = plan
+  assert {
+    condition     = [for rule in google_storage_bucket.lake.lifecycle_rule : one(rule.condition).age if one(rule.action).type == "AbortIncompleteMultipartUpload"] == [1]
+    error_message = "After a day; they cost as much as an object."
   }
 }
 
