@@ -7,9 +7,9 @@ use super::draw::Drawing;
 use super::place::Place;
 use super::project::{self, Input};
 use super::script::{Act, Script};
-use super::stage::{self, Stage};
+use super::stage::Stage;
 use super::watch::{self, Facts};
-use super::{LOOK_EVERY, shown, stopped, tail, verdict};
+use super::{LOOK_EVERY, kill, shown, stopped, tail, verdict};
 use crate::error::{Error, ErrorKind};
 use crate::kafka::Cluster;
 use crate::model::name::TableName;
@@ -84,7 +84,10 @@ async fn play(context: &Context, project: &Project, stage: &mut Stage) -> Result
             for act in script.next(&facts, now) {
                 match act {
                     Act::Say(what) => drawing.say(&what, now),
-                    Act::Kill(pid) => stage::kill(pid),
+                    Act::Kill { pid, topic_partition } => {
+                        let killed = kill(project, &facts, pid, topic_partition, now)?;
+                        drawing.say(&killed, now);
+                    }
                 }
             }
             drawing.progress(&facts, &[], now);

@@ -177,11 +177,8 @@ async fn play(
                 match act {
                     Act::Say(what) => drawing.say(&what, now),
                     Act::Kill { pid, topic_partition } => {
-                        stage::kill(pid);
-                        let end = watch::end(project, topic_partition, now)?;
-                        let committed = facts.committed.get(&topic_partition).copied();
-                        let end = end.max(committed).unwrap_or(0);
-                        drawing.say(&script::killed(pid, topic_partition, end), now);
+                        let killed = kill(project, &facts, pid, topic_partition, now)?;
+                        drawing.say(&killed, now);
                     }
                 }
             }
@@ -276,4 +273,18 @@ fn shown(dir: &Path) -> String {
         return dir.display().to_string();
     }
     format!("./{}", dir.display())
+}
+
+/// Kills the landing process; where its topic partition ended then, in words.
+fn kill(
+    project: &Project,
+    facts: &Facts,
+    pid: i32,
+    topic_partition: u32,
+    now: Micros,
+) -> Result<String, Error> {
+    stage::kill(pid);
+    let end = watch::end(project, topic_partition, now)?;
+    let committed = facts.committed.get(&topic_partition).copied();
+    Ok(script::killed(pid, topic_partition, end.max(committed).unwrap_or(0)))
 }
