@@ -76,6 +76,7 @@ fn version() -> DagVersion {
             max_ahead: Duration::ZERO,
             max_age: None,
             idle: Idle::Others,
+            marks: true,
         },
         expects: Vec::new(),
     };

@@ -11,6 +11,7 @@ use super::streams::StreamsVerb;
 use super::tables::TablesVerb;
 use super::tasks::TasksVerb;
 use crate::demo::DemoArgs;
+use crate::model::zone::Zone;
 use crate::terminal::print::Output;
 use clap::{Parser, Subcommand};
 use jiff::tz::TimeZone;
@@ -37,11 +38,8 @@ pub struct Args {
 }
 
 fn zone(name: &str) -> Result<TimeZone, String> {
-    // The name that everyone has, also where no database of timezones is installed.
-    if name.eq_ignore_ascii_case("UTC") {
-        return Ok(TimeZone::UTC);
-    }
-    TimeZone::get(name).map_err(|_| "write UTC or a name like Europe/Madrid".to_owned())
+    let zone = name.parse::<Zone>().map(|zone| zone.rules().clone());
+    zone.map_err(|_| "write UTC or a name like Europe/Madrid".to_owned())
 }
 
 #[derive(Debug, Subcommand)]

@@ -10,7 +10,7 @@ use crate::model::hive::{Grain, PartitionBy};
 use crate::model::job::{OnGap, Roll, Start, WarehouseTable};
 use crate::model::name::{Name, TableName, TopicName};
 use crate::model::topic::Expect;
-use jiff::tz::TimeZone;
+use crate::model::zone::Zone;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -265,13 +265,12 @@ fn partition_by(lake: &mut Section<'_>) -> Option<(PartitionBy, Place)> {
         lake.sink().push(Problem::error(title, &timezone.place).help(help));
         return None;
     }
-    if TimeZone::get(&timezone.value).is_err() {
-        let title = format!("no timezone is named `{}`", timezone.value);
+    let zone: Result<Zone, _> = timezone.value.parse();
+    if let Err(unknown) = &zone {
         let help = "write a name of the IANA database, like \"Europe/Madrid\"";
-        lake.sink().push(Problem::error(title, &timezone.place).help(help));
-        return None;
+        lake.sink().push(Problem::error(unknown.to_string(), &timezone.place).help(help));
     }
-    Some((PartitionBy { grain, timezone: timezone.value }, place?))
+    Some((PartitionBy { grain, timezone: zone.ok()? }, place?))
 }
 
 fn batch(mut section: Section<'_>, query: Option<Arc<Source>>) -> Option<BatchFile> {

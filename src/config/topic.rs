@@ -239,6 +239,7 @@ fn event_time(section: &mut Section<'_>, columns: Option<&[At<Column>]>) -> Opti
         idle: rule
             .word("idle", &[("others", Idle::Others), ("advance", Idle::Advance)])
             .unwrap_or(Idle::Others),
+        marks: rule.flag("marks").unwrap_or(true),
     };
     if !rule.has("column") {
         rule.missing("column", "column = \"…\", a required timestamp");

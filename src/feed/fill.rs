@@ -1,7 +1,6 @@
 //! The loop of a feed: read, wait, send, flush, mark; and begin anew over more topic partitions.
 
 use super::Ended;
-use super::ending::{Reader, end_mark};
 use super::pace::Pace;
 use super::resume::cursor::{Cursor, Key};
 use super::resume::token::Token;
@@ -9,6 +8,7 @@ use super::source::{Event, Next, Source};
 use crate::clock::Clock;
 use crate::error::{Doing, Error};
 use crate::kafka::{Mark, Outgoing, Producer};
+use crate::model::mark::{Reader, end_mark};
 use crate::model::time::{EventTime, Micros};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;

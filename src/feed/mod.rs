@@ -4,14 +4,12 @@
 //! one reads the topic's tail and sends exactly what is missing ([`resume`]). A mark is sent only after
 //! everything before it is durable, to every topic partition, so none can overtake an event.
 
-mod ending;
 mod fill;
 mod lock;
 mod pace;
 mod resume;
 mod source;
 
-pub use ending::Reader;
 pub use fill::Progress;
 
 use crate::clock::Clock;
@@ -19,6 +17,7 @@ use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::{Cluster, TopicFacts};
 use crate::model::column::Origin;
 use crate::model::job::{EventServer, FeedFrom, FeedJob, SimulateModel};
+use crate::model::mark::Reader;
 use crate::model::name::Name;
 use crate::model::time::{EventTime, Micros};
 use crate::model::topic::Topic;

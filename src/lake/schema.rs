@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_table_stays_cut_as_it_is() {
         let cut = |grain, timezone: &str| Schema {
-            partition_by: Some(PartitionBy { grain, timezone: timezone.into() }),
+            partition_by: Some(PartitionBy { grain, timezone: timezone.parse().unwrap() }),
             ..schema("a:int64 b:string c:bool")
         };
         check(&cut(Grain::Hour, "UTC"), "the table was partitioned by day and is by hour now");

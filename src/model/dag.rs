@@ -6,6 +6,7 @@ use super::name::{Name, TableName, TopicName};
 use super::secret::EnvValue;
 use super::time::Micros;
 use super::topic::Topic;
+use super::zone::Zone;
 use crate::checksum::Checksum;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -38,7 +39,7 @@ pub struct OnClose {
     /// The table's own grain or a coarser one.
     pub grain: Grain,
     /// Whose days or months are meant; the table's own timezone.
-    pub timezone: String,
+    pub timezone: Zone,
     pub on_late: OnLate,
     pub empty: Empty,
     /// Partitions that start before it make no run.

@@ -3,12 +3,18 @@
 //! A key reads `2026-11-20T05`, `2026-11-20` or `2026-11`; as a path it is `dt=2026-11-20/hour=05`,
 //! `dt=2026-11-20` or `month=2026-11`. Hours are UTC; days and months may live in another timezone,
 //! where a day has 23, 24 or 25 hours.
+//!
+//! Each hive partition is one interval of instants, and the next one begins where it ends: folders, closings,
+//! data intervals and pruning all go by it. A day begins when its timezone's clocks show its date for good.
+//! Where clocks are set back across midnight that is the second midnight; where a day was skipped, its
+//! interval is empty.
 
 use super::name::BadName;
 use super::time::{EventTime, Micros};
-use jiff::civil::{Date, DateTime};
-use jiff::tz::TimeZone;
-use jiff::{Span, ToSpan};
+use super::zone::Zone;
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::{Span, Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -59,21 +65,13 @@ impl fmt::Display for Grain {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionBy {
     pub grain: Grain,
-    /// An IANA name; `UTC` for hours, always.
-    pub timezone: String,
+    /// `UTC` for hours, always.
+    pub timezone: Zone,
 }
 
 impl PartitionBy {
     pub fn utc(grain: Grain) -> Self {
-        Self { grain, timezone: "UTC".into() }
-    }
-
-    /// The timezone, which `config` has checked; UTC where a database lacks it.
-    pub fn tz(&self) -> TimeZone {
-        if self.timezone == "UTC" {
-            return TimeZone::UTC;
-        }
-        TimeZone::get(&self.timezone).unwrap_or(TimeZone::UTC)
+        Self { grain, timezone: Zone::utc() }
     }
 
     /// Whether each hive partition of `whole` consists of whole ones of this.
@@ -81,35 +79,67 @@ impl PartitionBy {
         self.timezone == whole.timezone && self.grain <= whole.grain
     }
 
-    /// The hive partition that `at` lies in.
+    /// The hive partition that `at` lies in: the one whose [`Self::range`] holds it.
     pub fn key_of(&self, at: EventTime) -> PartitionKey {
-        let local = self.tz().to_datetime(at.timestamp());
+        let local = self.timezone.rules().to_datetime(at.timestamp());
         let start = match self.grain {
             Grain::Hour => local.date().at(local.hour(), 0, 0, 0),
-            Grain::Day => local.date().to_datetime(jiff::civil::Time::midnight()),
+            Grain::Day => self.day_of(at, local.date()).to_datetime(Time::midnight()),
             Grain::Month => {
-                local.date().first_of_month().to_datetime(jiff::civil::Time::midnight())
+                let day = self.day_of(at, local.date());
+                day.first_of_month().to_datetime(Time::midnight())
             }
         };
         PartitionKey { grain: self.grain, start }
     }
 
-    /// The half-open stretch of event time that `key` covers.
-    pub fn range(&self, key: &PartitionKey) -> (EventTime, EventTime) {
-        (self.instant(key.start), self.instant(key.next().start))
+    /// The day whose interval holds `at`, when clocks show `shown`: a date before, if they will show that
+    /// again.
+    fn day_of(&self, at: EventTime, shown: Date) -> Date {
+        let mut day = shown;
+        while at < self.begin(day.to_datetime(Time::midnight())) {
+            let Ok(before) = day.yesterday() else { break };
+            day = before;
+        }
+        day
     }
 
-    fn instant(&self, civil: DateTime) -> Micros {
-        // A civil midnight that a gap swallows becomes the first instant after it ("compatible").
-        self.tz().to_timestamp(civil).map_or(Micros::MAX, Micros::from)
+    /// The half-open stretch of event time that `key` covers.
+    pub fn range(&self, key: &PartitionKey) -> (EventTime, EventTime) {
+        (self.begin(key.start), self.begin(key.next().start))
     }
+
+    /// The first instant from which on clocks never show a time before `civil`, a midnight or a full hour.
+    fn begin(&self, civil: DateTime) -> Micros {
+        let rules = self.timezone.rules();
+        let begin = rules.to_ambiguous_timestamp(civil);
+        let offset = begin.offset();
+        let Ok(latest) = begin.later() else { return Micros::MAX };
+        if let AmbiguousOffset::Unambiguous { .. } = offset {
+            return Micros::from(latest);
+        }
+        let Some(change) = change_until(rules, latest) else { return Micros::from(latest) };
+        Micros::from(match offset {
+            // What a gap swallows begins when the gap does.
+            AmbiguousOffset::Gap { .. } => change,
+            // Clocks are set back to `civil` itself: they have not shown less since they were there first.
+            AmbiguousOffset::Fold { .. } if change == latest => begin.earlier().unwrap_or(latest),
+            AmbiguousOffset::Fold { .. } | AmbiguousOffset::Unambiguous { .. } => latest,
+        })
+    }
+}
+
+/// When clocks were changed last, up to `at` and then as well.
+fn change_until(rules: &TimeZone, at: Timestamp) -> Option<Timestamp> {
+    let behind = at.checked_add(1.nanosecond()).ok()?;
+    rules.preceding(behind).next().map(|change| change.timestamp())
 }
 
 impl fmt::Display for PartitionBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.timezone.as_str() {
-            "UTC" => write!(f, "{}", self.grain),
-            timezone => write!(f, "{} in {timezone}", self.grain),
+        match &self.timezone {
+            zone if zone.is_utc() => write!(f, "{}", self.grain),
+            zone => write!(f, "{} in {zone}", self.grain),
         }
     }
 }
@@ -133,7 +163,7 @@ impl PartitionKey {
     #[must_use]
     pub fn within(&self, grain: Grain) -> Self {
         let date = self.start.date();
-        let midnight = jiff::civil::Time::midnight();
+        let midnight = Time::midnight();
         let start = match grain {
             Grain::Hour => self.start,
             Grain::Day => date.to_datetime(midnight),
@@ -175,13 +205,13 @@ impl FromStr for PartitionKey {
         let (grain, start) = match (text.len(), text.is_ascii()) {
             (13, true) if text.as_bytes()[10] == b'T' => {
                 let hour: i8 = text[11..].parse().map_err(|_| bad())?;
-                let time = jiff::civil::Time::new(hour, 0, 0, 0).map_err(|_| bad())?;
+                let time = Time::new(hour, 0, 0, 0).map_err(|_| bad())?;
                 (Grain::Hour, date(&text[..10])?.to_datetime(time))
             }
-            (10, true) => (Grain::Day, date(text)?.to_datetime(jiff::civil::Time::midnight())),
+            (10, true) => (Grain::Day, date(text)?.to_datetime(Time::midnight())),
             (7, true) => {
                 let first = date(&format!("{text}-01"))?;
-                (Grain::Month, first.to_datetime(jiff::civil::Time::midnight()))
+                (Grain::Month, first.to_datetime(Time::midnight()))
             }
             _ => return Err(bad()),
         };
@@ -219,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_day_in_madrid_has_23_hours_when_the_clocks_go_forward() {
-        let by = PartitionBy { grain: Grain::Day, timezone: "Europe/Madrid".into() };
+        let by = PartitionBy { grain: Grain::Day, timezone: "Europe/Madrid".parse().unwrap() };
         let (start, end) = by.range(&"2026-03-29".parse().unwrap());
         assert_eq!(end.since(start).as_secs(), 23 * 3600);
         assert_eq!(by.key_of(start).to_string(), "2026-03-29");

@@ -4,7 +4,7 @@
 //! `{{` and `}}` are the braces themselves.
 
 use super::time::Micros;
-use jiff::tz::TimeZone;
+use super::zone::Zone;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -36,7 +36,7 @@ pub struct Filling<'a> {
     /// Half-open.
     pub data_interval: Option<(Micros, Micros)>,
     /// The timezone in which the interval is printed.
-    pub timezone: &'a str,
+    pub timezone: &'a Zone,
     /// What each exec task before this one wrote to its `TIDEMILL_OUTPUT`.
     pub outputs: &'a BTreeMap<String, serde_json::Value>,
 }
@@ -93,7 +93,7 @@ fn part(name: &str) -> Result<Part, String> {
         ("partition_key", None) => Ok(Part::PartitionKey),
         ("data_interval_start" | "data_interval_end", _) => {
             if let Some(format) = format {
-                print(Micros(0), "UTC", format)?;
+                print(Micros(0), &Zone::utc(), format)?;
             }
             let end = bound == "data_interval_end";
             Ok(Part::Interval { end, format: format.map(str::to_owned) })
@@ -102,9 +102,8 @@ fn part(name: &str) -> Result<Part, String> {
     }
 }
 
-fn print(at: Micros, timezone: &str, format: &str) -> Result<String, String> {
-    let zone = TimeZone::get(timezone).unwrap_or(TimeZone::UTC);
-    jiff::fmt::strtime::format(format, &at.timestamp().to_zoned(zone))
+fn print(at: Micros, timezone: &Zone, format: &str) -> Result<String, String> {
+    jiff::fmt::strtime::format(format, &at.timestamp().to_zoned(timezone.rules().clone()))
         .map_err(|err| format!("`{format}` prints no time: {err}"))
 }
 
@@ -180,7 +179,7 @@ mod tests {
                 start.into(),
                 (start + jiff::SignedDuration::from_hours(1)).into(),
             )),
-            timezone: "Europe/Madrid",
+            timezone: &"Europe/Madrid".parse().unwrap(),
             outputs: &outputs,
         };
         let filled = template.parse::<Template>().and_then(|template| template.fill(&filling));

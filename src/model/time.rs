@@ -12,6 +12,9 @@ use std::time::Duration;
 #[serde(transparent)]
 pub struct Micros(pub i64);
 
+/// Years 1 to 9999.
+const CALENDAR: std::ops::Range<i64> = -62_135_596_800_000_000..253_402_300_800_000_000;
+
 /// When something happened, as its own record tells it.
 pub type EventTime = Micros;
 
@@ -38,6 +41,11 @@ impl Micros {
     /// further ahead than that: the clock was set back, and nothing tells how long has been waited.
     pub fn is_due(self, delay: Duration, now: Self) -> bool {
         self <= now || self > now.plus(delay)
+    }
+
+    /// Whether it lies in years 1 to 9999 in UTC, which every reader of the lake knows.
+    pub fn is_in_calendar(self) -> bool {
+        CALENDAR.contains(&self.0)
     }
 
     /// The same moment for `jiff`, or the nearest one that it can hold.

@@ -27,6 +27,18 @@ pub struct EventTimeRule {
     /// Dated earlier than its arrival - this: quarantined. Off unless asked for.
     pub max_age: Option<Duration>,
     pub idle: Idle,
+    /// Whether marks count. Anyone who may write to the topic can write one.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub marks: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// What lets the watermark of a silent topic partition without marks move on.

@@ -90,6 +90,7 @@ mod tests {
     use super::*;
     use crate::model::dag::Empty;
     use crate::model::hive::Grain;
+    use crate::model::zone::Zone;
 
     #[test]
     fn the_first_closing_runs_whatever_is_said_of_late_rows() {
@@ -147,7 +148,7 @@ mod tests {
         OnClose {
             table: "raw.changes".parse().unwrap(),
             grain,
-            timezone: "UTC".into(),
+            timezone: Zone::utc(),
             on_late,
             empty: Empty::Skip,
             start: None,

@@ -1,8 +1,9 @@
 //! What the reading thread hands to the writing one: messages of one topic partition, decoded.
 
 use super::decode::{Decoder, Reject, Rows, decoded};
-use crate::kafka::Message;
+use crate::kafka::{MARK_HEADER, Mark, Message};
 use crate::model::column::Origin;
+use crate::model::mark::{Reader, end_mark};
 use crate::model::time::{EventTime, Micros};
 use crate::model::topic::{EventTimeRule, Otherwise, Topic};
 use arrow::array::{ArrayRef, BinaryArray, BinaryBuilder};
@@ -13,6 +14,9 @@ const SKEW_MAX: Duration = Duration::from_mins(1);
 
 /// Enough rows to make a chunk's fixed costs small, few enough that its columns stay in the cache.
 const ROWS_MAX: usize = 4096;
+
+/// So long, at least, another table of the topic may wait after a hive partition's end.
+const OTHERS_CLOSE_AFTER: Duration = Duration::from_hours(24);
 
 /// Event times that have a name: years 1 to 9999, less a day at each end for timezones.
 const NAMED: std::ops::Range<i64> = -62_135_510_400_000_000..253_402_214_400_000_000;
@@ -35,7 +39,7 @@ pub struct Chunk {
     pub marks: u64,
     /// The newest one with an event time.
     pub mark: Option<EventTime>,
-    /// To how many topic partitions its feed sends, as far as marks have told; 0: none has.
+    /// To how many topic partitions a feed sends, if its marks are to be believed; 0: none says.
     pub spread: u32,
     /// The offset after everything read.
     pub end: i64,
@@ -57,6 +61,8 @@ pub struct Reading {
     /// Where event time lies among the decoded columns; `None` if it is computed.
     event_time: Option<usize>,
     rule: EventTimeRule,
+    /// The table, by which the feed of its topic marks its end.
+    reader: Reader,
     keeps_payloads: bool,
     /// Bytes of messages in a chunk.
     bytes_max: usize,
@@ -80,14 +86,23 @@ pub struct OpenChunk {
 }
 
 impl Reading {
-    pub fn new(topic: &Topic, bytes_max: usize) -> Self {
+    pub fn new(topic: &Topic, reader: Reader, bytes_max: usize) -> Self {
         let rule = topic.event_time.clone();
         let event_time = decoded(&topic.columns).position(|column| column.name == rule.column);
         let computed = topic.columns.iter().any(|column| matches!(column.origin, Origin::Sql(_)));
         let quarantines =
             topic.expects.iter().any(|expect| expect.otherwise == Otherwise::Quarantine);
         let keeps_payloads = computed || quarantines;
-        Self { decoder: Decoder::new(&topic.columns), event_time, rule, keeps_payloads, bytes_max }
+        // Another table that reads the topic may wait for longer, and its feed with it.
+        let close_after = reader.close_after.max(OTHERS_CLOSE_AFTER);
+        Self {
+            decoder: Decoder::new(&topic.columns),
+            event_time,
+            rule,
+            reader: Reader { close_after, ..reader },
+            keeps_payloads,
+            bytes_max,
+        }
     }
 
     /// Reads one message, handed over at `now`, into `chunk`, and says whether that is full.
@@ -96,19 +111,16 @@ impl Reading {
         chunk.end = message.offset + 1;
         let Some(payload) = message.payload else {
             match message.mark {
-                Some(mark) => {
-                    chunk.marks += 1;
-                    chunk.mark = chunk.mark.max(mark.at);
-                    chunk.spread = chunk.spread.max(mark.topic_partitions.unwrap_or(0));
-                }
-                None => chunk.tombstones += 1,
+                Some(mark) if self.rule.marks => self.mark(mark, message, now, chunk),
+                Some(_) | None => chunk.tombstones += 1,
             }
             return false;
         };
         chunk.bytes += payload.len();
+        let arrived = arrival(message);
         let row = self.decoder.decode(payload, message).and_then(|row| {
             if let Some(slot) = self.event_time {
-                credible(&self.rule, row.micros(slot).map(Micros), message.arrived, now)?;
+                credible(&self.rule, row.micros(slot).map(Micros), arrived, now)?;
             }
             Ok(row)
         });
@@ -116,19 +128,40 @@ impl Reading {
             Ok(row) => {
                 chunk.rows.push(&row);
                 chunk.offsets.push(message.offset);
-                chunk.arrived.push(message.arrived);
+                chunk.arrived.push(arrived);
                 if self.keeps_payloads {
                     chunk.payloads.append_value(payload);
                 }
             }
             Err(reject) => chunk.rejected.push(Rejected {
                 offset: message.offset,
-                arrived: message.arrived,
+                arrived,
                 reject,
                 payload: payload.to_vec(),
             }),
         }
         chunk.read >= ROWS_MAX as u64 || chunk.bytes >= self.bytes_max
+    }
+
+    /// Takes a mark in. Anyone who may write to the topic may have written it: so it moves the watermark only
+    /// as far as the mark of a feed could.
+    fn mark(&self, mark: Mark, message: &Message<'_>, now: Micros, chunk: &mut OpenChunk) {
+        chunk.spread = chunk.spread.max(mark.topic_partitions.unwrap_or(0));
+        let told = mark
+            .at
+            .map_or(Ok(()), |at| believable(&self.rule, &self.reader, at, arrival(message), now));
+        match told {
+            Ok(()) => {
+                chunk.marks += 1;
+                chunk.mark = chunk.mark.max(mark.at);
+            }
+            Err(reject) => chunk.rejected.push(Rejected {
+                offset: message.offset,
+                arrived: arrival(message),
+                reject,
+                payload: Vec::new(),
+            }),
+        }
     }
 
     pub fn keeps_payloads(&self) -> bool {
@@ -153,7 +186,7 @@ pub fn credible(
     if !NAMED.contains(&at.0) {
         return Err(Reject::new(format!("{column}: no hive partition is so early or so late"), ""));
     }
-    let latest = arrived.filter(|arrived| *arrived <= now.plus(SKEW_MAX)).unwrap_or(now);
+    let latest = latest(arrived, now);
     if at > latest.plus(rule.max_ahead) {
         let reason = format!("{column}: more than max_ahead after its arrival");
         return Err(Reject::new(reason, format!("{at}, arrived {latest}")));
@@ -165,6 +198,37 @@ pub fn credible(
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a mark may move the watermark: at most as far as the last one of a feed that ends with the latest
+/// event that is believed.
+fn believable(
+    rule: &EventTimeRule,
+    reader: &Reader,
+    at: EventTime,
+    arrived: Option<Micros>,
+    now: Micros,
+) -> Result<(), Reject> {
+    if !NAMED.contains(&at.0) {
+        let reason = format!("{MARK_HEADER}: no hive partition is so early or so late");
+        return Err(Reject::new(reason, ""));
+    }
+    let latest = latest(arrived, now);
+    if at > end_mark(latest.plus(rule.max_ahead), std::slice::from_ref(reader)) {
+        let reason = format!("{MARK_HEADER}: later than the end of any event's day");
+        return Err(Reject::new(reason, format!("{at}, arrived {latest}")));
+    }
+    Ok(())
+}
+
+/// The arrival, or `now` where it is not told or lies in the future.
+fn latest(arrived: Option<Micros>, now: Micros) -> Micros {
+    arrived.filter(|arrived| *arrived <= now.plus(SKEW_MAX)).unwrap_or(now)
+}
+
+/// When a message arrived. Its producer may have written any number: a year that has no name tells nothing.
+fn arrival(message: &Message<'_>) -> Option<Micros> {
+    message.arrived.filter(|arrived| arrived.is_in_calendar())
 }
 
 impl OpenChunk {
@@ -221,7 +285,51 @@ impl OpenChunk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::hive::{Grain, PartitionBy};
     use crate::model::topic::Idle;
+
+    fn at(text: &str) -> Micros {
+        text.parse::<jiff::Timestamp>().unwrap().into()
+    }
+
+    /// A mark that arrives at 10:00 with a clock that shows the same.
+    #[track_caller]
+    fn check_mark(mark: Micros, arrived: Option<Micros>, reason: Option<&str>) {
+        let rule = EventTimeRule { max_ahead: Duration::from_mins(10), ..rule() };
+        let partition_by = PartitionBy::utc(Grain::Hour);
+        let reader = Reader { partition_by, close_after: Duration::from_mins(5) };
+        let told = believable(&rule, &reader, mark, arrived, at("2026-11-20T10:00:00Z"));
+        assert_eq!(told.err().map(|reject| reject.reason).as_deref(), reason);
+    }
+
+    #[test]
+    fn a_mark_goes_as_far_as_a_feed_that_ends_today() {
+        let late = Some("tidemill-mark: later than the end of any event's day");
+        for arrived in [None, Some(at("2026-11-20T10:00:00Z")), Some(Micros(i64::MAX / 2))] {
+            check_mark(at("2026-11-21T00:05:00Z"), arrived, None);
+            check_mark(at("2026-11-21T00:05:00.000001Z"), arrived, late);
+            check_mark(at("2015-01-01T00:00:00Z"), arrived, None);
+        }
+    }
+
+    #[test]
+    fn a_mark_outside_the_calendar_is_rejected() {
+        let out = Some("tidemill-mark: no hive partition is so early or so late");
+        for mark in [i64::MAX, i64::MIN, -62_135_596_800_000_000] {
+            check_mark(Micros(mark), None, out);
+        }
+    }
+
+    fn rule() -> EventTimeRule {
+        EventTimeRule {
+            column: "dt".into(),
+            out_of_order: Duration::ZERO,
+            max_ahead: Duration::from_micros(10),
+            max_age: Some(Duration::from_micros(100)),
+            idle: Idle::Others,
+            marks: true,
+        }
+    }
 
     #[track_caller]
     fn check(at: Option<i64>, reason: Option<&str>) {
@@ -230,14 +338,7 @@ mod tests {
 
     #[track_caller]
     fn check_arrived(at: Option<i64>, arrived: Option<i64>, now: i64, reason: Option<&str>) {
-        let rule = EventTimeRule {
-            column: "dt".into(),
-            out_of_order: Duration::ZERO,
-            max_ahead: Duration::from_micros(10),
-            max_age: Some(Duration::from_micros(100)),
-            idle: Idle::Others,
-        };
-        let told = credible(&rule, at.map(Micros), arrived.map(Micros), Micros(now));
+        let told = credible(&rule(), at.map(Micros), arrived.map(Micros), Micros(now));
         assert_eq!(told.err().map(|reject| reject.reason).as_deref(), reason);
     }
 

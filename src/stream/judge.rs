@@ -7,6 +7,8 @@ use super::chunk::{Chunk, Rejected, credible};
 use super::decode::{Reject, decoded};
 use crate::error::{Doing, Error, ErrorKind};
 use crate::model::column::{OFFSET_COLUMN, Origin, PARTITION_COLUMN};
+use crate::model::moment;
+use crate::model::moment::OUTSIDE_YEARS;
 use crate::model::time::Micros;
 use crate::model::topic::{EventTimeRule, Otherwise, Topic};
 use crate::sql::expr::Compiled;
@@ -16,7 +18,7 @@ use arrow::array::{
     Array, ArrayRef, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray, new_null_array,
 };
 use arrow::compute::concat;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef, TimestampMicrosecondType};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -173,6 +175,10 @@ impl Judge {
                     let values = evaluate(expr, &inputs, kind, 0, &mut |row, err| {
                         fates[row] = Fate::Rejected(Reject::new(format!("{name}: {err}"), ""));
                     })?;
+                    for row in outside_years(&values) {
+                        let reason = format!("{name}: {OUTSIDE_YEARS}");
+                        fates[row] = Fate::Rejected(Reject::new(reason, ""));
+                    }
                     for (row, fate) in fates.iter_mut().enumerate() {
                         if *required && values.is_null(row) && *fate == Fate::Lands {
                             let reason = format!("{name}: required, and it is null");
@@ -224,6 +230,19 @@ impl Judge {
             }
         }
         Ok(dropped)
+    }
+}
+
+/// The rows whose computed moment or date other readers of the lake don't know.
+fn outside_years(values: &ArrayRef) -> Vec<usize> {
+    let rows = 0..values.len();
+    let rows = rows.filter(|row| values.is_valid(*row));
+    if let Some(times) = values.as_primitive_opt::<TimestampMicrosecondType>() {
+        return rows.filter(|row| !Micros(times.value(*row)).is_in_calendar()).collect();
+    }
+    match values.as_primitive_opt::<Date32Type>() {
+        Some(dates) => rows.filter(|row| !moment::is_in_calendar(dates.value(*row))).collect(),
+        None => Vec::new(),
     }
 }
 

@@ -10,8 +10,8 @@ use super::watermark::Watermark;
 use crate::lake::commit::Tip;
 use crate::model::commit::{Counts, FORMAT, Record};
 use crate::model::time::Micros;
+use crate::model::topic::EventTimeRule;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// The account of one topic partition.
 pub struct Ledger {
@@ -34,10 +34,11 @@ pub struct Ledger {
 
 impl Ledger {
     /// Begins behind the last record of the log.
-    pub fn new(topic_partition: u32, tip: Tip, out_of_order: Duration) -> Self {
+    pub fn new(topic_partition: u32, tip: Tip, rule: &EventTimeRule) -> Self {
         let end = tip.end().unwrap_or(0);
+        let watermark = Watermark::after(tip.last(), rule.out_of_order);
         Self {
-            watermark: Watermark::after(tip.last(), out_of_order),
+            watermark: if rule.marks { watermark } else { watermark.without_marks() },
             end,
             empty: false,
             behind: true,

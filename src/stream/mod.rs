@@ -29,6 +29,7 @@ use crate::kafka::Source;
 use crate::lake::Lake;
 use crate::model::commit::consumer_group;
 use crate::model::job::StreamJob;
+use crate::model::mark;
 use crate::model::name::{ProjectName, TableName};
 use crate::model::topic::Topic;
 use chunk::Reading;
@@ -83,9 +84,11 @@ pub async fn run(context: StreamContext) -> Result<(), Error> {
     let link = Arc::new(Link::default());
     let _abandon = Abandon(Arc::clone(&link));
     let (events, received) = sync_channel(QUEUE_CHUNKS);
+    let (partition_by, close_after) = (job.partition_by.clone(), job.close_after);
+    let table = mark::Reader { partition_by, close_after };
     let reader = Reader {
         source,
-        reading: Reading::new(&topic, chunk_bytes(memory_bytes, topic.partitions)),
+        reading: Reading::new(&topic, table, chunk_bytes(memory_bytes, topic.partitions)),
         topic: topic.clone(),
         start: job.start,
         on_gap: job.on_gap,

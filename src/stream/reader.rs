@@ -1,6 +1,6 @@
 //! The reading thread: drives the source and decodes what it gives.
 
-use super::chunk::{OpenChunk, Reading};
+use super::chunk::{Chunk, OpenChunk, Reading};
 use super::link::{Event, Link, Start};
 use crate::clock::Clock;
 use crate::error::{Doing, Error, ErrorKind};
@@ -24,6 +24,11 @@ const POLL_MAX: usize = 8192;
 const FLUSH_AFTER: Duration = Duration::from_millis(100);
 /// How often end offsets are asked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often, and how many times, the broker is asked for topic partitions that a mark has told of.
+const ASK_PAUSE: Duration = Duration::from_millis(100);
+const ASKS_MAX: u32 = 20;
+/// So seldom a stream waits for topic partitions that may never be: wrong marks must not hold it up.
+const PATIENT_EVERY: Duration = Duration::from_mins(1);
 /// How often the topic itself is asked for: it may have grown, or be another one.
 const TOPIC_EVERY: Duration = Duration::from_secs(10);
 
@@ -48,6 +53,8 @@ pub struct State {
     flowing: BTreeMap<u32, Flowing>,
     topic: Option<TopicFacts>,
     topic_asked: Micros,
+    /// When a mark last told of topic partitions that the broker did not have.
+    refuted: Option<Micros>,
     looked: Micros,
 }
 
@@ -152,7 +159,7 @@ impl Reader {
             Err(err) => return Err(err).doing(|| format!("read topic {}", topic.name))?,
         };
         for chunk in full {
-            self.send(Event::Chunk(Box::new(chunk)))?;
+            self.hand_over(chunk)?;
         }
         Ok((changes, messages == 0))
     }
@@ -200,7 +207,44 @@ impl Reader {
             chunks.push(chunk);
         }
         for chunk in chunks {
-            self.send(Event::Chunk(Box::new(chunk)))?;
+            self.hand_over(chunk)?;
+        }
+        Ok(())
+    }
+
+    /// Hands a chunk over. What follows a mark that tells of more topic partitions may let hours close whose
+    /// rows its feed has sent there: the writer hears of them before it has the chunk.
+    fn hand_over(&mut self, chunk: Chunk) -> Result<(), Ended> {
+        let known = self.state.topic.as_ref().map_or(0, |topic| topic.partitions);
+        if chunk.spread > known {
+            self.confirm(chunk.spread)?;
+        }
+        Ok(self.send(Event::Chunk(Box::new(chunk)))?)
+    }
+
+    /// Asks the broker whether there are as many topic partitions as a mark has told of. Anyone may write a
+    /// mark, so only the broker's word counts; but it may hear of new ones a moment after the feed.
+    fn confirm(&mut self, told: u32) -> Result<(), Ended> {
+        let now = Micros::from(self.clock.steady());
+        let is_patient = self.state.refuted.is_none_or(|at| now.since(at) >= PATIENT_EVERY);
+        for ask in 0..if is_patient { ASKS_MAX } else { 1 } {
+            if ask > 0 {
+                std::thread::sleep(ASK_PAUSE);
+            }
+            let facts =
+                self.source.facts().doing(|| format!("ask about topic {}", self.topic.name))?;
+            if facts.partitions >= told {
+                self.state.topic = Some(facts.clone());
+                return Ok(self.send(Event::Topic(facts))?);
+            }
+        }
+        if is_patient {
+            self.state.refuted = Some(now);
+            warn!(
+                topic.name = %self.topic.name,
+                "a mark tells of {told} topic partitions, and the broker of fewer; the mark counts for nothing \
+                 in this"
+            );
         }
         Ok(())
     }

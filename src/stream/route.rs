@@ -110,6 +110,9 @@ mod tests {
     use arrow::array::cast::AsArray;
     use arrow::array::{ArrayRef, Int64Array};
     use arrow::datatypes::Int64Type;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+    use rand::seq::SliceRandom;
     use std::sync::Arc;
 
     #[track_caller]
@@ -165,8 +168,33 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::print_stdout, reason = "a random test prints its seed")]
+    fn where_a_row_goes_does_not_depend_on_the_rows_before_it() {
+        let seed = rand::random();
+        println!("seed {seed}");
+        let mut dice = StdRng::seed_from_u64(seed);
+        // Clocks are set back across midnight, and a day is skipped.
+        for (timezone, from) in [
+            ("America/St_Johns", "2006-10-28T00:00:00Z"),
+            ("America/Moncton", "2006-10-28T00:00:00Z"),
+            ("Pacific/Apia", "2011-12-29T00:00:00Z"),
+        ] {
+            let by = PartitionBy { grain: Grain::Day, timezone: timezone.parse().unwrap() };
+            let from = from.parse::<jiff::Timestamp>().unwrap().as_microsecond();
+            let mut times: Vec<i64> = (0..3 * 24 * 60).map(|n| from + n * 60_000_000).collect();
+            times.shuffle(&mut dice);
+            let mut router = Router::new(&by);
+            for at in times {
+                let (start, end, key) = router.range(at);
+                assert_eq!(key, by.key_of(Micros(at)), "{} in {timezone}", Micros(at));
+                assert!(start <= at && at < end, "{} in {timezone}", Micros(at));
+            }
+        }
+    }
+
+    #[test]
     fn a_day_may_live_in_another_timezone() {
-        let by = PartitionBy { grain: Grain::Day, timezone: "Europe/Madrid".into() };
+        let by = PartitionBy { grain: Grain::Day, timezone: "Europe/Madrid".parse().unwrap() };
         let times = ["2026-11-19T22:59:59Z", "2026-11-19T23:00:00Z"];
         check(&by, &times, None, &[("2026-11-19", &[0]), ("2026-11-20", &[1])]);
     }

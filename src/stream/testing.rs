@@ -59,6 +59,9 @@ pub struct FakeState {
     /// Sent as soon as a source begins to read.
     pub at_start: Vec<(usize, Sent)>,
     pub sources: usize,
+    /// So many the broker tells of, except at first.
+    pub grows_to: u32,
+    asked: usize,
 }
 
 impl FakeTopic {
@@ -73,6 +76,8 @@ impl FakeTopic {
             polls_left: None,
             at_start: Vec::new(),
             sources: 0,
+            grows_to: 0,
+            asked: 0,
         })))
     }
 
@@ -202,7 +207,8 @@ impl Source for FakeSource {
 
     fn offsets(&mut self, topic_partition: u32) -> Result<(i64, i64), Error> {
         let first = self.topic.with(|state| state.first);
-        Ok((first, self.topic.ends()[topic_partition as usize]))
+        let ends = self.topic.ends();
+        Ok((first, ends.get(topic_partition as usize).copied().unwrap_or(0)))
     }
 
     fn offset_at(&mut self, topic_partition: u32, _: Micros) -> Result<i64, Error> {
@@ -215,8 +221,12 @@ impl Source for FakeSource {
     }
 
     fn facts(&mut self) -> Result<TopicFacts, Error> {
-        let partitions = u32::try_from(self.topic.ends().len()).unwrap();
-        Ok(TopicFacts { id: self.topic.with(|state| state.id.clone()), partitions })
+        Ok(self.topic.with(|state| {
+            state.asked += 1;
+            let grown = if state.asked > 1 { state.grows_to } else { 0 };
+            let partitions = u32::try_from(state.messages.len()).unwrap().max(grown);
+            TopicFacts { id: state.id.clone(), partitions }
+        }))
     }
 }
 
@@ -255,6 +265,7 @@ pub fn topic() -> Topic {
             max_ahead: Duration::from_mins(10),
             max_age: None,
             idle: Idle::Others,
+            marks: true,
         },
         expects: vec![
             expect("no canary", "id <> 'canary'", Otherwise::Drop),

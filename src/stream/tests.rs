@@ -232,13 +232,14 @@ async fn a_record_says_that_no_row_was_read_and_there_is_more() {
     }
 }
 
-/// The group and the broker still know of two: the feed's word comes first, wherever we crash.
+/// The group still knows of two: the feed's word comes first, wherever we crash, and the broker confirms it.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_read_of_new_topic_partitions_declares_them_before_its_record() {
     let table = "raw.events".parse().unwrap();
     for crash in [Crash::Before, Crash::After] {
         for call in 0.. {
             let (fake, lake) = (FakeTopic::new(2), memory().await);
+            fake.with(|state| state.grows_to = 4);
             fake.event(0, 1, "05:00:00");
             fake.event(1, 2, "05:00:00");
             fake.send(0, Sent::Spread(4));
@@ -263,6 +264,45 @@ async fn who_has_read_of_new_topic_partitions_declares_them_before_its_record() 
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_that_no_feed_would_write_changes_neither_members_nor_watermark() {
+    let (fake, lake) = (FakeTopic::new(1), memory().await);
+    fake.event(0, 1, "05:00:00");
+    fake.send(0, Sent::Spread(20_000_000));
+    fake.send(0, Sent::Mark(Micros(i64::MAX)));
+    fake.send(0, Sent::Mark(Micros(253_370_764_800_000_000)));
+    start(topic(), job(), &fake, &lake).land_all(&fake).await;
+    let members = lake.members(&"raw.events".parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(members.topic_partitions, 1);
+    let last = records(&lake, 0).await.pop().unwrap();
+    assert_eq!(last.watermark.unwrap().to_string(), "2026-11-20T04:59:55Z");
+    let rows = landed(&lake, 0).await;
+    assert_eq!(rows[0], (0, "2026-11-20T05".to_owned()));
+    let rejected: Vec<_> =
+        rows[1..].iter().map(|(at, why)| (*at, why.starts_with("tidemill-mark: "))).collect();
+    assert_eq!(rejected, [(2, true), (3, true)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_marks_do_not_count_they_are_tombstones() {
+    let (fake, lake) = (FakeTopic::new(1), memory().await);
+    fake.event(0, 1, "05:00:00");
+    let end = "2026-11-20T08:00:00Z".parse::<jiff::Timestamp>().unwrap();
+    fake.send(0, Sent::Mark(end.into()));
+    start(topic(), job(), &fake, &lake).land_all(&fake).await;
+    fake.send(0, Sent::Mark("2026-11-20T10:00:00Z".parse::<jiff::Timestamp>().unwrap().into()));
+    fake.event(0, 2, "09:00:00");
+    let mut unmarked = topic();
+    unmarked.event_time.marks = false;
+    start(unmarked, job(), &fake, &lake).land_all(&fake).await;
+    let last = records(&lake, 0).await.pop().unwrap();
+    let tombstones: u64 = records(&lake, 0).await.iter().map(|its| its.counts.tombstones).sum();
+    assert_eq!(
+        (tombstones, last.watermark.unwrap().to_string().as_str()),
+        (1, "2026-11-20T08:59:55Z")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,6 +33,7 @@ pub struct Watermark {
     highest: Option<EventTime>,
     mark: Option<EventTime>,
     marked: bool,
+    without_marks: bool,
     quiet: Option<Quiet>,
 }
 
@@ -57,8 +58,14 @@ impl Watermark {
             highest: committed.map(|at| at.plus(out_of_order)),
             mark: None,
             marked: last.is_some_and(|record| record.marked),
+            without_marks: false,
             quiet: None,
         }
+    }
+
+    /// Marks do not count, nor those that earlier records have seen.
+    pub fn without_marks(self) -> Self {
+        Self { without_marks: true, ..self }
     }
 
     /// A message has come, whatever became of it: this is no silence.
@@ -115,7 +122,7 @@ impl Watermark {
     pub fn now(&self) -> Option<EventTime> {
         let data = self.highest.map(|highest| highest.minus(self.out_of_order));
         let idle = match (&self.quiet, self.highest) {
-            (Some(quiet), Some(highest)) if !self.marked => {
+            (Some(quiet), Some(highest)) if !self.marked || self.without_marks => {
                 let moved = highest.plus(quiet.counted).min(quiet.seen);
                 Some(moved.minus(self.out_of_order))
             }
@@ -289,6 +296,9 @@ mod tests {
         watermark.looked(at(1000), true, Others::Spoke);
         watermark.looked(at(2000), true, Others::Spoke);
         check(&watermark, 100);
+        let mut watermark = watermark.without_marks();
+        watermark.looked(at(2030), true, Others::Spoke);
+        check(&watermark, 125);
     }
 
     #[test]

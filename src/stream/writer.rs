@@ -60,8 +60,6 @@ struct Writing {
     owned: BTreeMap<u32, Owned>,
     /// How many topic partitions there were when the table began.
     first_members: u32,
-    /// How many there are, as far as the lake has been told.
-    members: u32,
     life: u64,
     heard: Heard,
     meter: Meter,
@@ -138,7 +136,6 @@ impl Writer {
             policy,
             owned: BTreeMap::new(),
             first_members,
-            members: facts.partitions,
             life: 0,
             heard: Heard::default(),
         })
@@ -209,8 +206,7 @@ impl Writing {
         let lake = &self.given.lake;
         let members = members(&self.given.topic, topic_id, topic_partitions);
         let declared = lake.declare_members(&self.header.output, &members, OtherTopic::Refuse);
-        let newest = self.given.runtime.block_on(declared)?;
-        self.members = newest.topic_partitions;
+        self.given.runtime.block_on(declared)?;
         Ok(())
     }
 
@@ -228,7 +224,7 @@ impl Writing {
         });
         let tip = tip.doing(|| format!("recover topic partition {topic_partition} of {output}"))?;
         self.life += 1;
-        let ledger = Ledger::new(topic_partition, tip, self.given.topic.event_time.out_of_order);
+        let ledger = Ledger::new(topic_partition, tip, &self.given.topic.event_time);
         let schema = Arc::clone(self.judge.table());
         let output =
             ParquetFiles::new(topic_partition, Arc::clone(&self.header), schema, log.clone());
@@ -250,12 +246,6 @@ impl Writing {
         let at = chunk.topic_partition;
         if self.current(at, chunk.life).is_none() {
             return Ok(());
-        }
-        // What follows such a mark may let hours close whose rows the feed has sent elsewhere: the new
-        // members are there before any record of it.
-        if chunk.spread > self.members {
-            let topic_id = self.header.topic_id.clone();
-            self.declare(&topic_id, chunk.spread)?;
         }
         let judged = self.judge.judge(&mut chunk, self.given.clock.now().into())?;
         let times = self.judge.event_times(&judged.rows).values().clone();

@@ -10,6 +10,7 @@ use crate::model::run::Run;
 use crate::model::secret::EnvValue;
 use crate::model::secret::Secret;
 use crate::model::template::{Filling, Template};
+use crate::model::zone::Zone;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -105,15 +106,15 @@ fn filler<'a>(context: &'a Context<'a>) -> impl Fn(&str) -> Result<String, Error
     let outputs: BTreeMap<String, Value> =
         context.outputs.iter().map(|(task, output)| (task.to_string(), output.clone())).collect();
     let timezone = match &context.version.dag.schedule {
-        Schedule::OnClose(on_close) => on_close.timezone.as_str(),
-        Schedule::Manual => "UTC",
+        Schedule::OnClose(on_close) => on_close.timezone.clone(),
+        Schedule::Manual => Zone::utc(),
     };
     move |text| {
         let filling = Filling {
             run_id: &context.run.id,
             partition_key: key.as_deref(),
             data_interval: of.map(|of| (of.start, of.end)),
-            timezone,
+            timezone: &timezone,
             outputs: &outputs,
         };
         text.parse::<Template>()

@@ -123,7 +123,7 @@ fn schedule(schedule: &Schedule) -> ScheduleFacts {
         Schedule::OnClose(on_close) => ScheduleFacts::OnClose {
             table: on_close.table.clone(),
             grain: on_close.grain,
-            timezone: on_close.timezone.clone(),
+            timezone: on_close.timezone.to_string(),
             on_late: on_close.on_late,
             empty: on_close.empty,
             start: on_close.start.map(Stamp),

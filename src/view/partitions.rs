@@ -87,7 +87,7 @@ pub async fn list(store: &Store, table: &LakeTable) -> Result<PartitionList, Err
     Ok(PartitionList {
         table: name.clone(),
         grain: table.table.partition_by.grain,
-        timezone: table.table.partition_by.timezone.clone(),
+        timezone: table.table.partition_by.timezone.to_string(),
         close_after_secs: table.close_after.as_secs(),
         streamed: table.is_streamed(),
         partitions,

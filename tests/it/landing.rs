@@ -76,6 +76,7 @@ impl Landing {
                 max_ahead: Duration::from_mins(10),
                 max_age: None,
                 idle: Idle::Others,
+                marks: true,
             },
             expects: Vec::new(),
         };

@@ -3,8 +3,8 @@
 use super::Event;
 use super::pick::{Scalar, pick};
 use super::unique::Recent;
-use crate::model::time::{EventTime, Micros};
-use jiff::Timestamp;
+use crate::model::moment;
+use crate::model::time::EventTime;
 
 /// The fields that matter, and what they have told so far.
 #[derive(Clone, Debug)]
@@ -80,24 +80,41 @@ impl Fields {
     }
 }
 
-/// A date as text with or without a zone, or seconds, milliseconds or microseconds since 1970.
+/// A date that a stream reads too: what it would quarantine dates nothing.
 fn date(scalar: Scalar) -> Option<EventTime> {
     match scalar {
-        Scalar::Text(text) => text
-            .parse::<Timestamp>()
-            .ok()
-            .or_else(|| {
-                let civil = text.parse::<jiff::civil::DateTime>().ok()?;
-                jiff::tz::TimeZone::UTC.to_timestamp(civil).ok()
-            })
-            .map(Micros::from),
-        Scalar::Number(number) => {
-            let number: i64 = number.parse().ok()?;
-            Some(Micros(match number.unsigned_abs() {
-                0..100_000_000_000 => number * 1_000_000,
-                100_000_000_000..100_000_000_000_000 => number * 1_000,
-                _ => number,
-            }))
+        Scalar::Text(text) => moment::read(&text).ok(),
+        Scalar::Number(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> EventTime {
+        moment::read(text).unwrap()
+    }
+
+    #[track_caller]
+    fn check(date: &str, expected: Option<&str>) {
+        let mut fields = Fields::new(Some(vec!["at".to_owned()]), at("2026-11-20T05:31:07Z"), None);
+        let payload = format!("{{\"at\":{date}}}").into_bytes();
+        assert!(fields.admits(&mut Event { payload, ..Event::default() }));
+        assert_eq!(fields.newest(), expected.map(at), "{date}");
+    }
+
+    #[test]
+    fn a_date_with_more_digits_than_any_clock_has_is_believed() {
+        check("\"2026-11-20T05:31:06.123456789012Z\"", Some("2026-11-20T05:31:06.123456Z"));
+        check("\"2026-11-20 05:31:06,5+01\"", Some("2026-11-20T04:31:06.5Z"));
+    }
+
+    #[test]
+    fn a_date_that_a_stream_would_refuse_dates_nothing() {
+        for date in ["\"2026-11-20\"", "\"2026-11-20T05:31:06\"", "1763616667", "null"] {
+            check(date, None);
         }
+        check("\"2026-11-20T05:31:07.000001Z\"", None);
     }
 }

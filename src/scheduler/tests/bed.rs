@@ -18,6 +18,7 @@ use crate::model::job::{BatchJob, Job, JobKind, WarehouseTable};
 use crate::model::name::{Name, TableName};
 use crate::model::request::{Answer, NewRequest, Outcome, Refusal, Request, Verb};
 use crate::model::time::Micros;
+use crate::model::zone::Zone;
 use crate::scheduler::{Scheduler, StepOutcome, make};
 use crate::store::Store;
 use crate::store::runs::Wanted;
@@ -422,7 +423,7 @@ fn dag(
     let on_close = OnClose {
         table: table(reads),
         grain,
-        timezone: "UTC".into(),
+        timezone: Zone::utc(),
         on_late,
         empty,
         start: None,

@@ -1,15 +1,14 @@
-//! Makes rows of messages: JSON straight into Arrow builders.
+//! Makes rows of messages: bytes in, straight into Arrow builders.
+//!
+//! A folder for each format reads payloads into slots; what is beside the payload, what is required and how
+//! slots become rows is the same for all.
 //!
 //! A message becomes a row or a [`Reject`], never a panic and never half a row: values wait in
 //! slots until the message has been read to its end.
 
 mod beside;
 mod json;
-mod quick;
 mod row;
-mod scan;
-mod text;
-mod tree;
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +18,6 @@ use crate::model::column::{Column, ColumnType, MessagePart, Origin};
 use arrow::array::ArrayRef;
 use row::{Builder, Slot, Slots};
 use std::fmt;
-use tree::Tree;
 
 /// Why a message is not a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,9 +46,7 @@ impl fmt::Display for Reject {
 /// Reads messages; its rows are the columns that come from fields, the rest, and what is beside them.
 #[derive(Debug)]
 pub struct Decoder {
-    tree: Tree,
-    /// `None` where these columns are more than [`quick`] can read.
-    quick: Option<quick::Order>,
+    payloads: json::Reader,
     slots: Slots,
     /// Slots that must not stay empty, with what they are called.
     required: Vec<(usize, String)>,
@@ -77,7 +73,7 @@ pub fn decoded(columns: &[Column]) -> impl Iterator<Item = &Column> {
 impl Decoder {
     pub fn new(columns: &[Column]) -> Self {
         let columns: Vec<&Column> = decoded(columns).collect();
-        let tree = Tree::new(columns.iter().copied());
+        let payloads = json::Reader::new(columns.iter().copied());
         let of = |wanted: fn(&Column) -> bool| {
             let slots = columns.iter().enumerate().filter(move |(_, column)| wanted(column));
             slots.map(|(slot, column)| (slot, called(column)))
@@ -90,15 +86,8 @@ impl Decoder {
         });
         let beside = beside.collect();
         let required = of(|column| column.required).collect();
-        let slots = Slots::new(columns.len(), tree.nodes, !rest.is_empty());
-        Self {
-            quick: tree.root.is_simple().then(quick::Order::default),
-            tree,
-            slots,
-            required,
-            rest,
-            beside,
-        }
+        let slots = Slots::new(columns.len(), payloads.nodes(), !rest.is_empty());
+        Self { payloads, slots, required, rest, beside }
     }
 
     /// Reads one message, whose payload is `payload`.
@@ -110,15 +99,8 @@ impl Decoder {
         if payload.is_empty() {
             return Err(Reject::new("the message is empty", ""));
         }
-        let text = std::str::from_utf8(payload)
-            .map_err(|err| Reject::new("invalid UTF-8", err.to_string()))?;
         let slots = &mut self.slots;
-        slots.begin();
-        let root = &self.tree.root;
-        if !self.quick.as_mut().is_some_and(|order| quick::read(root, text, order, slots)) {
-            slots.begin();
-            json::read(root, text, slots)?;
-        }
+        let text = self.payloads.read(payload, slots)?;
         for (slot, part, kind) in &self.beside {
             slots.values[*slot] = beside::slot(part, *kind, message, slots)?;
         }

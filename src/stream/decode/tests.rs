@@ -194,23 +194,75 @@ fn strings_lose_their_escapes() {
 fn a_wrong_type_names_the_field_and_what_was_found() {
     let old = ["o = length.old: int64"];
     rejected(&old, br#"{"length":{"old":"x"}}"#, r#"length.old: expected int64, found string "x""#);
-    rejected(&old, br#"{"length":{"old":1.5}}"#, "length.old: expected int64, found number 1.5");
+    let whole = "length.old: int64 holds whole numbers, found number 1.5";
+    rejected(&old, br#"{"length":{"old":1.5}}"#, whole);
     rejected(&old, br#"{"length":{"old":[]}}"#, "length.old: expected int64, found an array");
     rejected(&old, br#"{"length":7}"#, "length: expected an object, found number 7");
     rejected(
         &old,
         br#"{"length":{"old":9223372036854775808}}"#,
-        "length.old: expected int64, found number 9223372036854775808",
+        "length.old: too large for int64, found number 9223372036854775808",
     );
     let when = ["t = t: timestamp"];
     rejected(&when, br#"{"t":"today"}"#, r#"t: expected timestamp, found string "today""#);
     rejected(&when, br#"{"t":1763616667}"#, "t: expected timestamp, found number 1763616667");
-    rejected(&["f = f: float64"], br#"{"f":1e999}"#, "f: expected float64, found number 1e999");
+    rejected(
+        &["f = f: float64"],
+        br#"{"f":1e999}"#,
+        "f: too large for float64, found number 1e999",
+    );
     rejected(
         &["m = m: decimal(4,2)"],
         br#"{"m":1.005}"#,
-        "m: expected decimal(4,2), found number 1.005",
+        "m: decimal(4,2) holds 2 digits behind the point, found number 1.005",
     );
+}
+
+#[test]
+fn what_is_cut_off_a_reason_is_told() {
+    let long = format!("{}7.1", "3".repeat(70));
+    let reason = format!(
+        "m: too large for decimal(38,10), found number {}\u{2026} (73 characters)",
+        &long[..60]
+    );
+    let message = format!("{{\"m\":{long}}}");
+    rejected(&["m = m: decimal(38,10)"], message.as_bytes(), &reason);
+}
+
+#[test]
+fn a_whole_number_is_int64_however_it_is_written() {
+    for (written, value) in [("1.0", 1), ("1e2", 100), ("-0", 0), ("-12.50e1", -125)] {
+        check(&["a = a: int64"], &format!("{{\"a\":{written}}}"), &json!({"a": value}));
+    }
+}
+
+#[test]
+fn half_a_surrogate_pair_is_rejected_wherever_it_would_be_kept() {
+    let half = br#"{"j":{"k":["\ud800"]},"o":{"z":"\udc00 x"},"q":"\ud83d\ude00"}"#;
+    let reason = |name: &str| format!("{name}: half of a surrogate pair");
+    rejected(&["j = j: json"], half, &reason("j"));
+    rejected(&["s = o.z: string"], half, &reason("o.z"));
+    rejected(
+        &["q = q: string", "j = j: string", "rest = *: json"],
+        br#"{"n":"\ud800"}"#,
+        &reason("n"),
+    );
+    rejected(&["n = o.n: int64", "rest = *: json"], br#"{"o":{"z":"\udc00"}}"#, &reason("o.z"));
+    check(&["q = q: json"], r#"{"q":"\ud83d\ude00"}"#, &json!({"q": r#""\ud83d\ude00""#}));
+    check(&["i = i: int64"], r#"{"i":1,"z":"\ud800"}"#, &json!({"i": 1}));
+}
+
+#[test]
+fn a_year_that_other_readers_do_not_know_is_rejected() {
+    let found = |text: &str| format!(r#"outside years 1 to 9999 in UTC, found string "{text}""#);
+    let at = "9999-12-31T23:59:59-01:00";
+    let reason = format!("t: {}", found(at));
+    rejected(&["t = t: timestamp"], format!("{{\"t\":\"{at}\"}}").as_bytes(), &reason);
+    let reason = format!("d: {}", found("0000-12-31"));
+    rejected(&["d = d: date"], br#"{"d":"0000-12-31"}"#, &reason);
+    let late = Message { arrived: Some(Micros(i64::MAX)), ..message(b"{}") };
+    let reject = decode_message(&columns(&["t = $timestamp: timestamp"]), &late).unwrap_err();
+    assert!(reject.starts_with("$timestamp: outside years 1 to 9999 in UTC"), "{reject}");
 }
 
 #[test]
@@ -316,12 +368,16 @@ fn expected(column: &Column, message: &Value) -> Result<Value, ()> {
     }
     let fits = match column.kind {
         ColumnType::String => value.is_string(),
-        ColumnType::Int64 => value.is_i64(),
+        ColumnType::Int64 => value.is_i64() || (value.is_f64() && is_whole(value)),
         ColumnType::Bool => value.is_boolean(),
         ColumnType::Float64 => value.is_number(),
         _ => return Ok(if value.is_null() { Value::Null } else { value.to_string().into() }),
     };
     if fits || value.is_null() { Ok(value.clone()) } else { Err(()) }
+}
+
+fn is_whole(value: &Value) -> bool {
+    value.as_f64().is_some_and(|value| value.fract() == 0.0 && value.abs() < 9e18)
 }
 
 fn same(found: &Value, wanted: &Value) -> bool {

@@ -10,6 +10,7 @@ use crate::error::{Doing, Error, ErrorKind};
 use crate::feed::resume::Resume;
 use crate::feed::resume::token::{self, Behind};
 use crate::model::job::Exec;
+use crate::model::moment;
 use crate::model::time::{EventTime, Micros};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -148,11 +149,10 @@ impl Program {
             })
             .doing(|| format!("understand line {number} of its output"))?;
         if let Some(mark) = &said.mark {
-            let at: jiff::Timestamp = mark
-                .parse()
+            let at = moment::read(mark)
                 .map_err(|error| Error::new(ErrorKind::Input, error))
-                .doing(|| format!("understand the mark of line {number} of its output"))?;
-            self.promised = self.promised.max(Some(Micros::from(at)));
+                .doing(|| format!("understand the mark {mark:?} of line {number} of its output"))?;
+            self.promised = self.promised.max(Some(at));
         }
         let before = self.token.clone();
         if let Some(cursor) = said.cursor {

@@ -92,7 +92,7 @@ fn the_token_waits_for_what_is_in_the_topic_behind_it() {
 
 #[test]
 fn a_mark_promises_that_nothing_earlier_follows() {
-    let lines = r#"echo '{"mark":"1970-01-01T00:00:09Z"}'; echo '{"event":{"at":12}}'; sleep 9"#;
+    let lines = r#"echo '{"mark":"1970-01-01T00:00:09Z"}'; echo '{"event":{"at":"1970-01-01 00:00:12+00"}}'; sleep 9"#;
     let mut program = program(lines, None);
     let event = next(&mut program).unwrap();
     assert_eq!(program.promise_before(event.number), Some(Micros(9_000_000)));

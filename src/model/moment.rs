@@ -1,20 +1,55 @@
-//! Values that JSON carries as text: timestamps, dates, decimals, bytes.
+//! Moments and dates as events write them: one grammar for streams, feeds and their marks.
+//!
+//! A moment is `2026-11-20T05:31:07.25+01:00`: ISO 8601 with seconds, and with `Z` or an offset. The fraction
+//! may have any number of digits; those behind the microseconds are cut off. Years are 1 to 9999, in UTC:
+//! other readers of the lake know no others.
 
-use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use super::time::Micros;
+use std::fmt;
 
 const DAY_US: i64 = 86_400_000_000;
 
-/// Standard alphabet, with its padding or without.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+/// Why a text is no moment, or no date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoMoment {
+    /// It is written in another way, or there is no such day or time.
+    Unreadable,
+    OutsideYears,
+}
 
-/// Reads ISO-8601 with `Z` or an offset, `2026-11-20T05:31:07.25+01:00`, as microseconds since
-/// 1970-01-01 UTC. Digits behind the microseconds are cut off; a leap second is the one before it.
-pub fn timestamp(text: &str) -> Option<i64> {
+impl fmt::Display for NoMoment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unreadable => "it is not written like 2026-11-20T05:31:07.25+01:00 or \u{2026}Z",
+            Self::OutsideYears => OUTSIDE_YEARS,
+        })
+    }
+}
+
+impl std::error::Error for NoMoment {}
+
+/// What is said of a moment or a date that is refused for its year.
+pub const OUTSIDE_YEARS: &str = "outside years 1 to 9999 in UTC";
+
+/// Reads a moment.
+pub fn read(text: &str) -> Result<Micros, NoMoment> {
+    let at = micros(text).ok_or(NoMoment::Unreadable)?;
+    if at.is_in_calendar() { Ok(at) } else { Err(NoMoment::OutsideYears) }
+}
+
+/// Reads `2026-11-20` as days since 1970-01-01.
+pub fn date(text: &str) -> Result<i32, NoMoment> {
+    let days = days(text.as_bytes()).ok_or(NoMoment::Unreadable)?;
+    if is_in_calendar(days) { Ok(days) } else { Err(NoMoment::OutsideYears) }
+}
+
+/// Whether a date, in days since 1970-01-01, lies in years 1 to 9999.
+pub fn is_in_calendar(days: i32) -> bool {
+    Micros(i64::from(days) * DAY_US).is_in_calendar()
+}
+
+/// A leap second is the one before it.
+fn micros(text: &str) -> Option<Micros> {
     let bytes = text.as_bytes();
     let (day, rest) = bytes.split_at_checked(10)?;
     let day = i64::from(days(day)?);
@@ -37,7 +72,7 @@ pub fn timestamp(text: &str) -> Option<i64> {
         rest = &digits[len..];
     }
     let seconds = hour * 3600 + minute * 60 + second.min(59) - offset(rest)?;
-    Some(day * DAY_US + seconds * 1_000_000 + micros)
+    Some(Micros(day * DAY_US + seconds * 1_000_000 + micros))
 }
 
 /// Seconds that `Z`, `+01`, `+0100` or `+01:00` is ahead of UTC.
@@ -55,11 +90,6 @@ fn offset(text: &[u8]) -> Option<i64> {
         _ => return None,
     };
     (hours <= 23 && minutes <= 59).then_some(sign * (hours * 3600 + minutes * 60))
-}
-
-/// Reads `2026-11-20` as days since 1970-01-01.
-pub fn date(text: &str) -> Option<i32> {
-    days(text.as_bytes())
 }
 
 fn days(text: &[u8]) -> Option<i32> {
@@ -94,59 +124,13 @@ fn two(text: &[u8], at: usize) -> Option<i64> {
     (tens <= 9 && ones <= 9).then(|| i64::from(tens) * 10 + i64::from(ones))
 }
 
-/// Reads a number with at most `scale` digits behind the point and `precision` in all, `-12.50` or
-/// `1.25e3`, as the integer that it is at that scale. Nothing is ever rounded.
-pub fn decimal(text: &str, precision: u8, scale: u8) -> Option<i128> {
-    let (negative, unsigned) = match text.strip_prefix('-') {
-        Some(unsigned) => (true, unsigned),
-        None => (false, text),
-    };
-    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
-        None => (unsigned, 0),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    if whole.is_empty() || mantissa.ends_with('.') {
-        return None;
-    }
-    let mut value = 0_i128;
-    let digits = whole.bytes().chain(fraction.bytes());
-    for digit in digits {
-        if !digit.is_ascii_digit() {
-            return None;
-        }
-        value = value.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
-    }
-    let fraction = i32::try_from(fraction.len()).ok()?;
-    let mut shift = i32::from(scale).checked_sub(fraction)?.checked_add(exponent)?;
-    while shift > 0 && value != 0 {
-        value = value.checked_mul(10)?;
-        shift -= 1;
-    }
-    while shift < 0 && value != 0 {
-        if value % 10 != 0 {
-            return None;
-        }
-        value /= 10;
-        shift += 1;
-    }
-    let fits = value < 10_i128.pow(u32::from(precision));
-    fits.then_some(if negative { -value } else { value })
-}
-
-/// Appends what `text` means in base64 to `bytes`; false if it is none.
-pub fn base64(text: &str, bytes: &mut Vec<u8>) -> bool {
-    BASE64.decode_vec(text, bytes).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
     #[track_caller]
     fn check(text: &str, same: &str) {
         let same: jiff::Timestamp = same.parse().unwrap();
-        assert_eq!(timestamp(text), Some(same.as_microsecond()), "{text}");
+        assert_eq!(read(text), Ok(same.into()), "{text}");
     }
 
     #[test]
@@ -158,6 +142,8 @@ mod tests {
         check("2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z");
         check("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z");
         check("1969-12-31T23:59:59.999999Z", "1969-12-31T23:59:59.999999Z");
+        check("2026-11-20T05:31:07.123456789012Z", "2026-11-20T05:31:07.123456Z");
+        check(&format!("2026-11-20T05:31:07.{}Z", "9".repeat(1000)), "2026-11-20T05:31:07.999999Z");
     }
 
     #[test]
@@ -176,7 +162,7 @@ mod tests {
             "２０26-11-20T05:31:07Z",
             "１１１１１１１１１１",
         ] {
-            assert_eq!(timestamp(text), None, "{text}");
+            assert_eq!(read(text), Err(NoMoment::Unreadable), "{text}");
         }
     }
 
@@ -186,29 +172,24 @@ mod tests {
         let epoch: jiff::civil::Date = "1970-01-01".parse().unwrap();
         for day in first.series(jiff::Span::new().days(1)).take(146_097) {
             let days = epoch.until(day).unwrap().get_days();
-            assert_eq!(date(&day.to_string()), Some(days), "{day}");
+            assert_eq!(date(&day.to_string()), Ok(days), "{day}");
         }
     }
 
     #[test]
-    fn a_decimal_is_exact_or_refused() {
-        assert_eq!(decimal("-12.5", 18, 2), Some(-1250));
-        assert_eq!(decimal("1.25e3", 18, 2), Some(125_000));
-        assert_eq!(decimal("12.500", 18, 2), Some(1250));
-        assert_eq!(decimal("0e999999999", 18, 2), Some(0));
-        assert_eq!(decimal(&"9".repeat(38), 38, 0), Some(10_i128.pow(38) - 1));
-        for text in ["1.005", "1e40", "", "-", ".5", "5.", "1_0", "9".repeat(39).as_str(), "100"] {
-            assert_eq!(decimal(text, 4, 2), None, "{text}");
+    fn years_are_1_to_9999_in_utc() {
+        check("0000-12-31T23:59:59-01:00", "0001-01-01T00:59:59Z");
+        let last = Micros(253_402_300_799_999_999);
+        assert_eq!(read("9999-12-31T23:59:59.9999999Z"), Ok(last));
+        for text in [
+            "0001-01-01T00:59:59+01:00",
+            "0000-12-31T23:59:59.999999Z",
+            "9999-12-31T23:59:59-01:00",
+            "9999-12-31T23:59:59.9-00:01",
+        ] {
+            assert_eq!(read(text), Err(NoMoment::OutsideYears), "{text}");
         }
-    }
-
-    #[test]
-    fn bytes_are_base64_padded_or_not() {
-        for text in ["aGk=", "aGk"] {
-            let mut bytes = Vec::new();
-            assert!(base64(text, &mut bytes));
-            assert_eq!(bytes, b"hi");
-        }
-        assert!(!base64("a-_", &mut Vec::new()));
+        assert_eq!(date("0000-12-31"), Err(NoMoment::OutsideYears));
+        assert_eq!((date("0001-01-01"), date("9999-12-31")), (Ok(-719_162), Ok(2_932_896)));
     }
 }

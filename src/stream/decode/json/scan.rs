@@ -1,7 +1,7 @@
 //! Walks over JSON text and makes nothing of it: where a string ends, where a value does.
 //!
 //! What is not JSON, or is too unusual to be worth the code here, is `None`; whoever needs words
-//! for it asks the parser of [`super::json`].
+//! for it asks the parser of [`super::fields`].
 
 use std::ops::Range;
 
@@ -20,6 +20,8 @@ pub struct Scan<'m> {
     text: &'m str,
     bytes: &'m [u8],
     at: usize,
+    /// How many characters were written by their number, `\u00e9`.
+    numbered: usize,
 }
 
 /// A string of the text.
@@ -31,11 +33,15 @@ pub struct Quoted {
 
 impl<'m> Scan<'m> {
     pub fn new(text: &'m str) -> Self {
-        Self { text, bytes: text.as_bytes(), at: 0 }
+        Self { text, bytes: text.as_bytes(), at: 0, numbered: 0 }
     }
 
     pub fn at(&self) -> usize {
         self.at
+    }
+
+    pub fn numbered(&self) -> usize {
+        self.numbered
     }
 
     pub fn text(&self, range: Range<usize>) -> Option<&'m str> {
@@ -87,6 +93,7 @@ impl<'m> Scan<'m> {
         self.at += match self.bytes.get(self.at + 1)? {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => 2,
             b'u' => {
+                self.numbered += 1;
                 let digits = self.bytes.get(self.at + 2..self.at + 6)?;
                 digits.iter().all(u8::is_ascii_hexdigit).then_some(6)?
             }
@@ -112,11 +119,11 @@ impl<'m> Scan<'m> {
         if count == 0 || (digits[0] == b'0' && (count > 1 || negative)) {
             return None;
         }
-        self.at += count + usize::from(negative);
-        match self.bytes.get(self.at) {
-            Some(b'.' | b'e' | b'E') => None,
-            _ => Some(if negative { -value } else { value }),
+        if let Some(b'.' | b'e' | b'E') = digits.get(count) {
+            return None;
         }
+        self.at += count + usize::from(negative);
+        Some(if negative { -value } else { value })
     }
 
     fn number(&mut self) -> Option<()> {

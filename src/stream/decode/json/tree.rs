@@ -52,13 +52,18 @@ impl Tree {
 }
 
 impl Node {
+    /// What errors call the field of that name.
+    pub fn path_of(&self, name: &str) -> String {
+        match self.path.as_str() {
+            "" => name.to_owned(),
+            path => format!("{path}.{name}"),
+        }
+    }
+
     fn field(&mut self, name: &str, nodes: &mut usize) -> &mut Self {
         let known = self.fields.nodes.iter().position(|(known, _)| **known == *name);
         let at = known.unwrap_or_else(|| {
-            let path = match self.path.as_str() {
-                "" => name.to_owned(),
-                path => format!("{path}.{name}"),
-            };
+            let path = self.path_of(name);
             let node = Self { path, id: *nodes, ..Self::default() };
             *nodes += 1;
             self.fields.nodes.push((name.into(), node));

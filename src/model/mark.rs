@@ -1,7 +1,7 @@
-//! Says how far a feed that has ended may vouch for.
+//! Marks: how far a feed that has ended may vouch for, and so how far any mark may go.
 
-use crate::model::hive::{Grain, PartitionBy};
-use crate::model::time::EventTime;
+use super::hive::{Grain, PartitionBy};
+use super::time::EventTime;
 use std::time::Duration;
 
 /// How a table that reads the topic is cut, and how long after a partition's end it closes.
@@ -31,15 +31,15 @@ pub fn end_mark(newest: EventTime, readers: &[Reader]) -> EventTime {
 
 #[cfg(test)]
 mod tests {
+    use super::super::time::Micros;
     use super::*;
-    use crate::model::time::Micros;
 
     #[track_caller]
     fn check(newest: &str, readers: &[(Grain, &str, u64)], expected: &str) {
         let readers: Vec<_> = readers
             .iter()
             .map(|(grain, timezone, minutes)| Reader {
-                partition_by: PartitionBy { grain: *grain, timezone: (*timezone).to_owned() },
+                partition_by: PartitionBy { grain: *grain, timezone: timezone.parse().unwrap() },
                 close_after: Duration::from_mins(*minutes),
             })
             .collect();

@@ -1,16 +1,25 @@
 //! Reads the taken fields of a JSON message by seeds, and skips what no column takes.
 
-use super::row::{Slot, Slots};
+use super::super::Reject;
+use super::super::row::{Slot, Slots};
+use super::number::NoNumber;
 use super::tree::{Node, Taker};
-use super::{Reject, text};
+use super::{base64, number, surrogate};
 use crate::model::column::ColumnType;
+use crate::model::moment;
+use crate::model::moment::{NoMoment, OUTSIDE_YEARS};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 /// How much of a wrong value its error shows.
-const SHOWN_CHARS: usize = 40;
+const SHOWN_CHARS: usize = 60;
+
+/// What is said of a string that no text can hold.
+const LONE: &str = "half of a surrogate pair";
 
 /// Reads `message` along the tree below `root` into `slots`.
 pub fn read(root: &Node, message: &str, slots: &mut Slots) -> Result<(), Reject> {
@@ -54,10 +63,24 @@ struct Reading<'s, 'n> {
 impl Reading<'_, '_> {
     fn reject<T, E: de::Error>(&mut self, node: &Node, rule: &str, found: &str) -> Result<T, E> {
         let name = if node.path.is_empty() { "the message" } else { &node.path };
+        self.refuse(name, rule, found)
+    }
+
+    fn refuse<T, E: de::Error>(&mut self, name: &str, rule: &str, found: &str) -> Result<T, E> {
         let reason = format!("{name}: {rule}");
         let detail = if found.is_empty() { String::new() } else { format!("found {found}") };
         self.reject = Some(Reject::new(reason, detail));
         Err(E::custom("rejected"))
+    }
+
+    /// The string that `raw` is, a part of the message; `None` if it is none.
+    fn text(&mut self, raw: &str) -> Option<Slot> {
+        let within = raw.strip_prefix('"')?.strip_suffix('"')?;
+        if !within.contains('\\') {
+            return Some(self.borrow(within));
+        }
+        let text: String = serde_json::from_str(raw).ok()?;
+        Some(self.slots.own(&text))
     }
 
     /// Where `text`, a part of the message, lies in it.
@@ -93,8 +116,12 @@ impl<'de> Visitor<'de> for Object<'_, '_, '_> {
         while let Some(found) = map.next_key_seed(Key { node, rest: &mut *reading.slots })? {
             match found {
                 Found::Skip => drop(map.next_value::<IgnoredAny>()?),
-                Found::Keep => {
+                Found::Keep(name) => {
                     let value: &RawValue = map.next_value()?;
+                    if surrogate::is_lone(value.get()) {
+                        let name = node.path_of(&reading.slots.rest[name]);
+                        return reading.refuse(&name, LONE, "");
+                    }
                     reading.slots.rest.push_str(value.get());
                 }
                 Found::Take(field) => {
@@ -148,8 +175,8 @@ impl Object<'_, '_, '_> {
 /// What is done with the value that follows a key.
 enum Found<'n> {
     Take(&'n Node),
-    /// No column takes it; its key is in the rest already, its value must follow.
-    Keep,
+    /// No column takes it; its key is in the rest already, here without quotes, its value must follow.
+    Keep(Range<usize>),
     Skip,
 }
 
@@ -176,23 +203,22 @@ impl<'n> Visitor<'_> for Key<'_, 'n> {
     fn visit_str<E: de::Error>(self, name: &str) -> Result<Found<'n>, E> {
         match self.node.fields.get(name) {
             Some(field) => Ok(Found::Take(field)),
-            None if self.rest.keeps_rest => {
-                open(&mut self.rest.rest, name);
-                Ok(Found::Keep)
-            }
+            None if self.rest.keeps_rest => Ok(Found::Keep(open(&mut self.rest.rest, name))),
             None => Ok(Found::Skip),
         }
     }
 }
 
-/// Writes a key and its colon into an unfinished object.
-fn open(rest: &mut String, name: &str) {
+/// Writes a key and its colon into an unfinished object; returns where the key stands, between its quotes.
+fn open(rest: &mut String, name: &str) -> Range<usize> {
     if !rest.ends_with('{') {
         rest.push(',');
     }
     let quoted = serde_json::to_string(name).expect("a string is always JSON");
+    let start = rest.len() + 1;
     rest.push_str(&quoted);
     rest.push(':');
+    start..start + quoted.len() - 2
 }
 
 /// The value of a taken field, or one that holds taken fields.
@@ -266,16 +292,17 @@ impl<'de> DeserializeSeed<'de> for Scalar<'_, '_, '_> {
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
         match self.taker.kind {
-            ColumnType::Json | ColumnType::Float64 | ColumnType::Decimal(..) => {
+            ColumnType::Json
+            | ColumnType::String
+            | ColumnType::Int64
+            | ColumnType::Float64
+            | ColumnType::Decimal(..) => {
                 let raw = <&RawValue>::deserialize(from)?;
                 self.raw(raw.get())
             }
-            ColumnType::String
-            | ColumnType::Int64
-            | ColumnType::Bool
-            | ColumnType::Timestamp
-            | ColumnType::Date
-            | ColumnType::Bytes => from.deserialize_any(self),
+            ColumnType::Bool | ColumnType::Timestamp | ColumnType::Date | ColumnType::Bytes => {
+                from.deserialize_any(self)
+            }
         }
     }
 }
@@ -295,47 +322,47 @@ impl Scalar<'_, '_, '_> {
         if raw == "null" {
             return Ok(());
         }
-        let slot = match self.taker.kind {
-            ColumnType::Json => Some(self.reading.borrow(raw)),
-            kind => number(kind, raw),
+        let kind = self.taker.kind;
+        let is_text = matches!(kind, ColumnType::Json | ColumnType::String);
+        if is_text && surrogate::is_lone(raw) {
+            return self.reading.reject(self.node, LONE, "");
+        }
+        let slot = match kind {
+            ColumnType::Json => Ok(self.reading.borrow(raw)),
+            ColumnType::String => self.reading.text(raw).ok_or(NoNumber::Unreadable),
+            kind => number::slot(kind, raw),
         };
         match slot {
-            Some(slot) => {
+            Ok(slot) => {
                 self.set(slot);
                 Ok(())
             }
-            None if raw.starts_with('"') => self.wrong(&format!("string {}", clip(raw))),
-            None if raw.starts_with('{') => self.wrong("an object"),
-            None if raw.starts_with('[') => self.wrong("an array"),
-            None if raw.starts_with(['t', 'f']) => self.wrong(raw),
-            None => self.wrong(&format!("number {}", clip(raw))),
+            Err(why) => self.reading.reject(self.node, &why.rule(kind), &named(raw)),
         }
     }
 
-    fn string<E: de::Error>(
-        self,
-        value: &str,
-        slot: impl FnOnce(&mut Self) -> Slot,
-    ) -> Result<(), E> {
-        let mut this = self;
-        let slot = match this.taker.kind {
-            ColumnType::String => Some(slot(&mut this)),
-            ColumnType::Timestamp => text::timestamp(value).map(Slot::Int),
-            ColumnType::Date => text::date(value).map(|days| Slot::Int(days.into())),
+    fn string<E: de::Error>(self, value: &str) -> Result<(), E> {
+        let kind = self.taker.kind;
+        let slot = match kind {
+            ColumnType::Timestamp => moment::read(value).map(|at| Slot::Int(at.0)),
+            ColumnType::Date => moment::date(value).map(|days| Slot::Int(days.into())),
             ColumnType::Bytes => {
-                let bytes = &mut this.reading.slots.bytes;
+                let bytes = &mut self.reading.slots.bytes;
                 let start = bytes.len();
-                let whole = text::base64(value, bytes);
-                whole.then_some(Slot::Bytes(start..bytes.len()))
+                let whole = base64::read(value, bytes);
+                whole.then_some(Slot::Bytes(start..bytes.len())).ok_or(NoMoment::Unreadable)
             }
-            _ => None,
+            _ => Err(NoMoment::Unreadable),
         };
         match slot {
-            Some(slot) => {
-                this.set(slot);
+            Ok(slot) => {
+                self.set(slot);
                 Ok(())
             }
-            None => this.wrong(&shown(value)),
+            Err(NoMoment::Unreadable) => self.wrong(&shown(value)),
+            Err(NoMoment::OutsideYears) => {
+                self.reading.reject(self.node, OUTSIDE_YEARS, &shown(value))
+            }
         }
     }
 }
@@ -362,32 +389,19 @@ impl<'de> Visitor<'de> for Scalar<'_, '_, '_> {
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<(), E> {
-        match self.taker.kind {
-            ColumnType::Int64 => {
-                self.set(Slot::Int(value));
-                Ok(())
-            }
-            _ => self.wrong(&format!("number {value}")),
-        }
+        self.wrong(&format!("number {value}"))
     }
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<(), E> {
-        match i64::try_from(value) {
-            Ok(value) => self.visit_i64(value),
-            Err(_) => self.wrong(&format!("number {value}")),
-        }
+        self.wrong(&format!("number {value}"))
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<(), E> {
         self.wrong(&format!("number {value}"))
     }
 
-    fn visit_borrowed_str<E: de::Error>(self, value: &'de str) -> Result<(), E> {
-        self.string(value, |this| this.reading.borrow(value))
-    }
-
     fn visit_str<E: de::Error>(self, value: &str) -> Result<(), E> {
-        self.string(value, |this| this.reading.slots.own(value))
+        self.string(value)
     }
 
     fn visit_map<M: MapAccess<'de>>(self, _: M) -> Result<(), M::Error> {
@@ -399,24 +413,29 @@ impl<'de> Visitor<'de> for Scalar<'_, '_, '_> {
     }
 }
 
-/// The value of a column that needs a number as it was written, to the last digit.
-pub fn number(kind: ColumnType, raw: &str) -> Option<Slot> {
-    match kind {
-        ColumnType::Decimal(precision, scale) => {
-            text::decimal(raw.trim_matches('"'), precision, scale).map(Slot::Decimal)
-        }
-        ColumnType::Float64 if raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
-            raw.parse().ok().filter(|value: &f64| value.is_finite()).map(Slot::Float)
-        }
-        _ => None,
+/// A value as an error calls it.
+fn named(raw: &str) -> String {
+    match raw.as_bytes().first() {
+        Some(b'"') => format!("string {}", clip(raw)),
+        Some(b'{') => "an object".into(),
+        Some(b'[') => "an array".into(),
+        Some(b't' | b'f') => raw.into(),
+        _ => format!("number {}", clip(raw)),
     }
 }
 
 /// A text as an error shows it.
 fn shown(text: &str) -> String {
-    format!("string {:?}", clip(text))
+    named(&format!("{text:?}"))
 }
 
-fn clip(text: &str) -> &str {
-    text.char_indices().nth(SHOWN_CHARS).map_or(text, |(end, _)| &text[..end])
+/// The text, or its beginning and how long it is.
+fn clip(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(SHOWN_CHARS) {
+        None => text.into(),
+        Some((end, _)) => {
+            let all = text.chars().count();
+            format!("{}\u{2026} ({all} characters)", &text[..end]).into()
+        }
+    }
 }
