@@ -191,6 +191,19 @@ impl Record {
         let Self { topic_id, topic_partition, seq, .. } = self;
         RecordId { topic_id: topic_id.clone(), topic_partition: *topic_partition, seq: *seq }
     }
+
+    /// Where event time goes on in this record, for a topic partition that had come to `from`: at its first row
+    /// that is not late, or at a mark. A watermark that only follows the clock says nothing of what was lost.
+    pub fn goes_on(&self, from: Option<Micros>) -> Option<Micros> {
+        let is_late = |at: Micros| from.is_some_and(|from| at < from);
+        let row = |file: &File| {
+            let bounds = [file.event_time_min?, file.event_time_max?];
+            bounds.into_iter().find(|at| !is_late(*at))
+        };
+        let first = self.files.iter().filter_map(row).min();
+        let mark = self.watermark.filter(|at| self.marked && from.is_none_or(|from| from < *at));
+        first.or(mark)
+    }
 }
 
 impl Closing {

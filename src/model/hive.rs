@@ -18,6 +18,7 @@ use jiff::{Span, Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// How long a hive partition is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -43,6 +44,15 @@ impl Grain {
             Self::Hour => "hour_start",
             Self::Day => "day_start",
             Self::Month => "month_start",
+        }
+    }
+
+    /// Days are longer or shorter by an hour, months by days.
+    pub fn shortest(self) -> Duration {
+        match self {
+            Self::Hour => Duration::from_hours(1),
+            Self::Day => Duration::from_hours(24),
+            Self::Month => Duration::from_hours(28 * 24),
         }
     }
 

@@ -100,6 +100,7 @@ fn decide(lake: &Lake, bounds: &Bounds) -> Option<Close> {
         heard: heard(lake, bounds),
         frontier: mirror.frontier.map(Micros),
         open: if missing.is_empty() { vec![] } else { vec![open] },
+        begin: None,
         cuts: vec![],
     };
     let plan = frontier::plan(&facts, Micros(HOUR * 1_000));

@@ -46,10 +46,7 @@ impl Closer<'_> {
         let plan = frontier::plan(&facts, self.now);
         let mut looked = Looked { wake: plan.wake, ..Looked::default() };
         let Some(frontier) = plan.frontier else { return Ok(looked) };
-        let passed = match facts.frontier {
-            Some(before) => Some(before),
-            None => self.first_row(table, &facts).await?,
-        };
+        let passed = facts.begin;
         let chosen = self.choose(table, &plan.close, before, turn, &mut looked).await?;
         let created = self.create_all(table, &chosen, frontier).await;
         let mut made = Vec::with_capacity(chosen.len());
@@ -161,9 +158,13 @@ impl Closer<'_> {
 
     /// Where the table begins: ranges without rows before it are none that have passed. Only a
     /// table without a frontier asks, a new one or one that a lost store has known.
-    async fn first_row(&self, table: &LakeTable, facts: &Facts) -> Result<Option<Micros>, Error> {
+    async fn first_row(
+        &self,
+        table: &LakeTable,
+        open: &[OpenPartition],
+    ) -> Result<Option<Micros>, Error> {
         let start = |open: &OpenPartition| table.table.partition_by.range(&open.key).0;
-        let open = facts.open.iter().map(start).min();
+        let open = open.iter().map(start).min();
         let closed = self.store.first_closed(&table.table.name).await?;
         Ok(open.into_iter().chain(closed).min())
     }
@@ -192,7 +193,7 @@ impl Closer<'_> {
         let newest = self.store.newest_closed_of(&table.table.name, key).await?;
         let n = newest.map_or(0, |closed| closed.n) + 1;
         let partial = !passed || frontier::is_cut(&facts, key);
-        let close = Close { key: *key, n, late: passed, partial };
+        let close = Close { key: *key, n, late: passed, partial, lost: false };
         let frontier = facts.frontier.unwrap_or(Micros(0));
         let closing = match self.create(table, &close, frontier).await? {
             Taken::Ours(closing) | Taken::Theirs(closing) => closing,
@@ -223,13 +224,19 @@ impl Closer<'_> {
                 }
             })
         });
+        let open = self.store.open_partitions(name).await?;
+        let begin = match table.frontier {
+            Some(before) => Some(before),
+            None => self.first_row(table, &open).await?,
+        };
         Ok(Facts {
             partition_by: table.table.partition_by.clone(),
             close_after: table.close_after,
             late_quiet: table.late_quiet,
             heard: heard.collect(),
             frontier: table.frontier,
-            open: self.store.open_partitions(name).await?,
+            begin,
+            open,
             cuts: self.store.cuts(name).await?,
         })
     }
@@ -256,7 +263,7 @@ impl Closer<'_> {
             return compact::found_or_wanted(self, table, close, (complete, frontier)).await;
         }
         let files = self.files(table, key, before.as_ref()).await?;
-        if files.is_empty() {
+        if files.is_empty() && !close.lost {
             return Err(Error::new(ErrorKind::Input, "it has no rows")
                 .remedy("a hive partition without rows needs no closing"));
         }

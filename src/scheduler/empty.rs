@@ -1,23 +1,19 @@
 //! Runs of ranges that passed without rows, where a schedule wants them (`empty = "run"`).
 
+use super::frontier::STRETCH_MAX;
 use super::make::ActiveDag;
 use super::{fate, make};
 use crate::error::Error;
 use crate::model::dag::{Empty, OnClose};
-use crate::model::hive::{Grain, PartitionBy, PartitionKey};
+use crate::model::hive::{PartitionBy, PartitionKey};
 use crate::model::name::TableName;
 use crate::model::run::{Class, RunKind, RunState, Subject};
 use crate::model::time::Micros;
 use crate::store::Tx;
-use std::time::Duration;
 use tracing::warn;
 
 /// Ranges that one step looks at for each DAG; the frontier waits for the rest.
 const TURN: usize = 1_000;
-
-/// Ranges without rows that follow each other and get runs. A year has 8,784 hours; where more of them
-/// pass at once, one row's event time is wrong by years.
-const STRETCH_MAX: u128 = 10_000;
 
 /// Gives the ranges that the frontier passes their runs; returns how far it may go.
 pub async fn pass(
@@ -60,7 +56,8 @@ impl Passing<'_> {
             if end > frontier {
                 return Ok(frontier);
             }
-            let is_wanted = end > before && start >= first;
+            // A day that was skipped is none.
+            let is_wanted = end > before && start >= first && start < end;
             if is_wanted && start >= no_rows_until {
                 if !tx.newest_closed(table, range).await?.is_empty() {
                     key = key.next();
@@ -84,8 +81,8 @@ impl Passing<'_> {
     /// Says so, too: what has no run is looked for.
     fn is_too_long(&self, key: &PartitionKey, (start, until): (Micros, Micros)) -> bool {
         let grain = self.schedule.grain;
-        let ranges = until.since(start).as_micros() / shortest(grain).as_micros();
-        if ranges <= STRETCH_MAX {
+        let ranges = until.since(start).as_micros() / grain.shortest().as_micros();
+        if ranges <= u128::from(STRETCH_MAX) {
             return false;
         }
         let (dag, table, last) = (self.dag.name(), &self.schedule.table, self.layout.key_of(until));
@@ -107,14 +104,5 @@ impl Passing<'_> {
         let new = make::new_run(self.dag, RunKind::Close, of, state, class, self.now);
         make::add(tx, self.dag, new, self.now).await?;
         Ok(())
-    }
-}
-
-/// Days are longer or shorter by an hour, months by days.
-fn shortest(grain: Grain) -> Duration {
-    match grain {
-        Grain::Hour => Duration::from_hours(1),
-        Grain::Day => Duration::from_hours(24),
-        Grain::Month => Duration::from_hours(28 * 24),
     }
 }

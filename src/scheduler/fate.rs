@@ -1,7 +1,7 @@
 //! Decides what a closing means for a DAG that waits for its table.
 
 use crate::model::closing::Closed;
-use crate::model::dag::{OnClose, OnLate};
+use crate::model::dag::{Empty, OnClose, OnLate};
 use crate::model::hive::{PartitionBy, PartitionKey};
 use crate::model::run::{Class, RunState};
 use crate::model::time::Micros;
@@ -35,6 +35,11 @@ pub enum Fate {
 pub fn of_closing(closed: &Closed, schedule: &OnClose, cause: Cause) -> Fate {
     let (key, start, end) = range_of(&closed.key, schedule, (closed.start, closed.end));
     if schedule.start.is_some_and(|first| start < first) {
+        return Fate::Nothing;
+    }
+    // A stream's closing without files lies in a gap: no row is known of it, as if there were none.
+    let is_lost = closed.files == 0 && closed.made_from.is_none();
+    if is_lost && schedule.empty == Empty::Skip {
         return Fate::Nothing;
     }
     if schedule.grain != closed.key.grain {
@@ -88,7 +93,6 @@ pub fn layout(schedule: &OnClose) -> PartitionBy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::dag::Empty;
     use crate::model::hive::Grain;
     use crate::model::zone::Zone;
 

@@ -6,6 +6,7 @@
 use crate::model::hive::{PartitionBy, PartitionKey};
 use crate::model::table::{Cut, OpenPartition};
 use crate::model::time::Micros;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// However often late rows trickle in, a partition closes again this long after the first.
@@ -14,6 +15,13 @@ pub const LATE_MAX: Duration = Duration::from_mins(15);
 /// All topic partitions of a new topic are empty at first, and a replay may fill one with days of
 /// event time before the first rows of the next are committed: so much later they would be there.
 pub const EMPTY_REST: Duration = Duration::from_secs(10);
+
+/// Hive partitions without rows that follow each other and close for a gap, or get runs. A year has 8,784 hours;
+/// where more of them pass at once, one row's event time is wrong by years.
+pub const STRETCH_MAX: u32 = 10_000;
+
+/// So many hive partitions without rows one plan closes: the frontier waits for the rest.
+pub const LOST_MAX: usize = 1_000;
 
 /// One table, as far as its log has been mirrored.
 #[derive(Clone, Debug)]
@@ -25,7 +33,9 @@ pub struct Facts {
     pub heard: Vec<Heard>,
     /// As it stood before.
     pub frontier: Option<Micros>,
-    /// Hive partitions with files that their newest closing lacks.
+    /// Where the table begins, and its frontier with it while there is none.
+    pub begin: Option<Micros>,
+    /// Hive partitions with files that their newest closing lacks, in the order of their keys.
     pub open: Vec<OpenPartition>,
     pub cuts: Vec<Cut>,
 }
@@ -58,14 +68,21 @@ pub struct Close {
     pub n: u32,
     pub late: bool,
     pub partial: bool,
+    /// No row of it has come, and rows that are lost may have been of it.
+    pub lost: bool,
 }
 
 pub fn plan(facts: &Facts, now: Micros) -> Plan {
     if let Some(rested) = rested(facts).filter(|rested| !rested.is_due(EMPTY_REST, now)) {
         return Plan { wake: Some(rested), ..Plan::default() };
     }
-    let frontier = frontier(facts);
-    let mut plan = Plan { frontier, ..Plan::default() };
+    let mut plan = Plan { frontier: frontier(facts), ..Plan::default() };
+    if let Some(passed) = &mut plan.frontier {
+        let lost = lost(facts, passed);
+        plan.wake = lost.is_cut_short.then_some(now);
+        plan.close = lost.keys.into_iter().map(Close::lost).collect();
+    }
+    let frontier = plan.frontier;
     for open in &facts.open {
         let end = facts.partition_by.range(&open.key).1;
         // Rows that come before the frontier has passed are in time, also after a forced closing. A
@@ -79,12 +96,61 @@ pub fn plan(facts: &Facts, now: Micros) -> Plan {
         };
         if due.is_due(facts.late_quiet, now) {
             let partial = is_cut(facts, &open.key);
-            plan.close.push(Close { key: open.key, n: open.closings + 1, late, partial });
+            let n = open.closings + 1;
+            plan.close.push(Close { key: open.key, n, late, partial, lost: false });
         } else {
             plan.wake = Some(plan.wake.map_or(due, |wake| wake.min(due)));
         }
     }
+    plan.close.sort_by_key(|close| close.key);
     plan
+}
+
+impl Close {
+    fn lost(key: PartitionKey) -> Self {
+        Self { key, n: 1, late: false, partial: true, lost: true }
+    }
+}
+
+/// Hive partitions of which no row has come, and that lie in a gap: they close as partial, for to pass them as
+/// empty would say that nothing has happened in them.
+struct Lost {
+    keys: BTreeSet<PartitionKey>,
+    /// There are more, and the frontier waits before them.
+    is_cut_short: bool,
+}
+
+/// Finds what the frontier would pass now, and takes it back where that is too much for once.
+fn lost(facts: &Facts, frontier: &mut Micros) -> Lost {
+    let mut keys = BTreeSet::new();
+    let Some(begin) = facts.begin else { return Lost { keys, is_cut_short: false } };
+    let by = &facts.partition_by;
+    // What passes for a longer one comes from a wrong event time.
+    let longest = by.grain.shortest() * STRETCH_MAX;
+    for cut in &facts.cuts {
+        let to = cut.to.map_or(*frontier, |to| to.min(*frontier));
+        let from = cut.from.map_or(begin, |from| from.max(begin)).max(to.minus(longest));
+        let mut key = by.key_of(from);
+        let mut found = 0;
+        while found <= LOST_MAX {
+            let (start, end) = by.range(&key);
+            if end > *frontier || cut.to.is_some_and(|to| to < start) {
+                break;
+            }
+            let is_open = facts.open.binary_search_by_key(&key, |open| open.key).is_ok();
+            if begin < end && start < end && !is_open {
+                keys.insert(key);
+                found += 1;
+            }
+            key = key.next();
+        }
+    }
+    let too_many = keys.iter().nth(LOST_MAX).copied();
+    if let Some(first) = too_many {
+        drop(keys.split_off(&first));
+        *frontier = by.range(&first).0;
+    }
+    Lost { keys, is_cut_short: too_many.is_some() }
 }
 
 /// When an empty topic partition is believed to stay so. Only the table's first rows wait for that:
@@ -237,6 +303,72 @@ mod tests {
         check(&facts, 0, "close 1970-01-01T05 n 1 partial\nclose 1970-01-01T06 n 1");
     }
 
+    #[test]
+    fn hours_without_rows_close_as_partial_where_they_lie_in_a_gap() {
+        let mut facts = facts(&[Some(9 * HOUR)], Some(2 * HOUR));
+        facts.open = vec![open(5, 0, 0, 0)];
+        facts.cuts = vec![cut(Some(2 * HOUR + 30 * MINUTE), Some(6 * HOUR))];
+        let rows = "close 1970-01-01T05 n 1 partial";
+        let lost = |hour: i64| format!("close 1970-01-01T0{hour} n 1 partial lost");
+        let all = [lost(2), lost(3), lost(4), rows.into(), lost(6)].join("\n");
+        check(&facts, 0, &all);
+        // What has passed is not passed again.
+        (facts.frontier, facts.begin) = (Some(Micros(4 * HOUR)), Some(Micros(4 * HOUR)));
+        check(&facts, 0, &[lost(4), rows.into(), lost(6)].join("\n"));
+    }
+
+    #[test]
+    fn a_gap_without_an_end_reaches_as_far_as_the_frontier() {
+        let mut facts = facts(&[Some(4 * HOUR + 20 * MINUTE)], Some(2 * HOUR));
+        facts.cuts = vec![cut(Some(2 * HOUR), None)];
+        check(
+            &facts,
+            0,
+            "close 1970-01-01T02 n 1 partial lost\nclose 1970-01-01T03 n 1 partial lost",
+        );
+    }
+
+    #[test]
+    fn a_gap_before_the_first_row_reaches_back_to_where_the_table_begins() {
+        let mut facts = facts(&[Some(9 * HOUR)], None);
+        facts.cuts = vec![cut(None, Some(4 * HOUR))];
+        check(&facts, 0, "");
+        facts.begin = Some(Micros(3 * HOUR));
+        check(
+            &facts,
+            0,
+            "close 1970-01-01T03 n 1 partial lost\nclose 1970-01-01T04 n 1 partial lost",
+        );
+    }
+
+    #[test]
+    fn days_in_a_gap_close_too_but_none_that_was_skipped() {
+        let at = |text: &str| Micros::from(text.parse::<jiff::Timestamp>().unwrap());
+        let mut facts = facts(&[Some(at("2012-01-01T09:00:00Z").0)], None);
+        facts.partition_by =
+            PartitionBy { grain: Grain::Day, timezone: "Pacific/Apia".parse().unwrap() };
+        facts.begin = Some(at("2011-12-29T12:00:00Z"));
+        facts.cuts = vec![cut(facts.begin.map(|begin| begin.0), None)];
+        check(&facts, 0, "close 2011-12-29 n 1 partial lost\nclose 2011-12-31 n 1 partial lost");
+    }
+
+    #[test]
+    fn a_long_gap_is_closed_step_by_step() {
+        let hours = i64::try_from(LOST_MAX).unwrap() + 5;
+        let mut facts = facts(&[Some((hours + 1) * HOUR)], Some(0));
+        facts.cuts = vec![cut(Some(0), None)];
+        let first = plan(&facts, Micros(7));
+        assert_eq!((first.close.len(), first.wake), (LOST_MAX, Some(Micros(7))));
+        assert_eq!(first.frontier, Some(Micros((hours - 5) * HOUR)));
+        (facts.frontier, facts.begin) = (first.frontier, first.frontier);
+        let second = plan(&facts, Micros(7));
+        assert_eq!((second.close.len(), second.wake), (5, None));
+    }
+
+    fn cut(from: Option<i64>, to: Option<i64>) -> Cut {
+        Cut { from: from.map(Micros), to: to.map(Micros) }
+    }
+
     #[track_caller]
     fn check(facts: &Facts, now: i64, expected: &str) {
         let plan = plan(facts, Micros(now));
@@ -244,7 +376,8 @@ mod tests {
         let mut lines: Vec<_> = (plan.close.iter())
             .map(|close| {
                 let (late, partial) = (mark(close.late, "late"), mark(close.partial, "partial"));
-                format!("close {} n {}{late}{partial}", close.key, close.n)
+                let lost = mark(close.lost, "lost");
+                format!("close {} n {}{late}{partial}{lost}", close.key, close.n)
             })
             .collect();
         lines.extend(plan.wake.map(|wake| format!("wake {}", wake.0 / MINUTE)));
@@ -261,6 +394,7 @@ mod tests {
                 .map(|at| at.map_or(Heard::Nothing, |at| Heard::Watermark(Micros(at))))
                 .collect(),
             frontier: frontier.map(Micros),
+            begin: frontier.map(Micros),
             open: vec![],
             cuts: vec![],
         }

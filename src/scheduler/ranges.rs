@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::lake::Lake;
 use crate::model::dag::OnClose;
 use crate::model::due::{DueRange, Hold};
+use crate::model::name::TableName;
 use crate::model::run::{RunKind, Subject};
 use crate::model::time::Micros;
 use crate::store::Store;
@@ -46,7 +47,7 @@ pub async fn run_due(
         if turn.take(1) == 0 {
             break;
         }
-        match run(store, lake, dag, schedule, &due, now).await {
+        match run(store, lake, (dags, dag), schedule, &due, now).await {
             Ok(()) => any = true,
             // An output that cannot be read holds no other DAG up.
             Err(error) => {
@@ -61,7 +62,7 @@ pub async fn run_due(
 async fn run(
     store: &Store,
     lake: &Lake,
-    dag: &ActiveDag,
+    (dags, dag): (&[ActiveDag], &ActiveDag),
     schedule: &OnClose,
     due: &DueRange,
     now: Micros,
@@ -76,7 +77,11 @@ async fn run(
     match fate::of_range(schedule, Some(newest).filter(|newest| *newest > 0), cause) {
         Fate::Nothing | Fate::Due { .. } => {}
         Fate::Run { state, class } => {
-            let closed = tx.newest_closed(&schedule.table, (due.start, due.end)).await?;
+            let mut partial = false;
+            for table in lineage(dags, &schedule.table) {
+                let closed = tx.newest_closed(table, (due.start, due.end)).await?;
+                partial |= closed.iter().any(|closed| closed.partial);
+            }
             let of = Subject {
                 table: schedule.table.clone(),
                 grain: schedule.grain,
@@ -84,7 +89,7 @@ async fn run(
                 n: newest + 1,
                 start: due.start,
                 end: due.end,
-                partial: closed.iter().any(|closed| closed.partial),
+                partial,
             };
             let new = make::new_run(dag, RunKind::Close, of, state, class, now);
             make::add(&mut tx, dag, new, now).await?;
@@ -92,4 +97,21 @@ async fn run(
     }
     tx.settle_range(&due.dag, &due.key).await?;
     tx.commit().await
+}
+
+/// The table, the one whose closings it is made of, and so on: an hour that makes no run of its own, because its
+/// rows are lost, still makes the day partial.
+fn lineage<'a>(dags: &'a [ActiveDag], table: &'a TableName) -> Vec<&'a TableName> {
+    let mut tables = vec![table];
+    let mut newest = table;
+    let writes =
+        |dag: &&ActiveDag, table| dag.present && make::outputs(&dag.version).contains(table);
+    while let Some(dag) = dags.iter().find(|dag| writes(dag, newest))
+        && let Some(schedule) = dag.on_close()
+        && !tables.contains(&&schedule.table)
+    {
+        newest = &schedule.table;
+        tables.push(newest);
+    }
+    tables
 }

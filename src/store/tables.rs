@@ -153,20 +153,30 @@ impl Tx {
         self.mirror_files(record, now).await
     }
 
-    /// What is missing lies between the watermark before the gap and the first row after it.
+    /// What is missing lies between the watermark before the gap and where event time goes on after it.
     async fn mirror_cut(&mut self, record: &Record, before: Option<i64>) -> Result<(), Error> {
-        let first = record.files.iter().filter_map(|file| file.event_time_min).min();
-        // A mark says likewise that what follows is later; a silent topic partition has no row.
-        let first = first.or(record.watermark);
-        if let Some(first) = first {
+        let open = query(
+            "SELECT seq, from_us FROM cuts WHERE table_name = $1 AND topic_id = $2
+               AND topic_partition = $3 AND to_us IS NULL",
+        )
+        .bind(record.output.as_str())
+        .bind(&record.topic_id)
+        .bind(record.topic_partition)
+        .fetch_all(self.conn())
+        .await?;
+        for cut in &open {
+            let seq: u64 = cut.number("seq")?;
+            let from = cut.time_opt("from_us")?;
+            let Some(goes_on) = record.goes_on(from) else { continue };
             query(
                 "UPDATE cuts SET to_us = $1 WHERE table_name = $2 AND topic_id = $3
-                   AND topic_partition = $4 AND to_us IS NULL",
+                   AND topic_partition = $4 AND seq = $5",
             )
-            .bind(first.0)
+            .bind(goes_on.0)
             .bind(record.output.as_str())
             .bind(&record.topic_id)
             .bind(record.topic_partition)
+            .bind(seq)
             .execute(self.conn())
             .await?;
         }
@@ -181,7 +191,7 @@ impl Tx {
             .bind(record.topic_partition)
             .bind(record.seq)
             .bind(before)
-            .bind(first.map(|at| at.0))
+            .bind(record.goes_on(before.map(Micros)).map(|at| at.0))
             .execute(self.conn())
             .await?;
         }

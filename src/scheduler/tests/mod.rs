@@ -1,6 +1,7 @@
 mod bed;
 mod compactor;
 mod every_call;
+mod gaps;
 mod grown;
 mod lost;
 mod on_close;
