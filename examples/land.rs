@@ -67,6 +67,7 @@ fn topic(name: &str, all: bool) -> Result<Topic, Box<dyn Error>> {
             out_of_order: Duration::from_mins(1),
             max_ahead: Duration::from_mins(10),
             max_age: None,
+            marks: true,
             idle: Idle::Others,
         },
         expects: Vec::new(),
