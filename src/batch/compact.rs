@@ -178,18 +178,8 @@ fn gather(before: Option<&Closing>, records: &[Record], key: &PartitionKey) -> G
 fn closing(wanted: &Wanted, gathered: Gathered, added: Vec<File>) -> Closing {
     let Compact { table, key, n, partial, complete, frontier } = &wanted.closing;
     let mut files = gathered.files;
-    files.extend(added.iter().map(|file| ClosedFile {
-        published: file.published.clone(),
-        // The rows of many records.
-        topic_id: String::new(),
-        topic_partition: 0,
-        seq: u64::from(*n),
-        rows: file.rows,
-        bytes: file.bytes,
-        checksum: file.checksum.clone(),
-    }));
-    files.sort_unstable_by(|a, b| a.published.cmp(&b.published));
-    files.dedup();
+    files.extend(added.iter().map(|file| ClosedFile::sorted(file, *n)));
+    let files = ClosedFile::each_once(files);
     Closing {
         format: FORMAT,
         table: table.clone(),
@@ -227,15 +217,7 @@ fn closed_files<'a>(
     key: &'a PartitionKey,
 ) -> impl Iterator<Item = ClosedFile> + 'a {
     let files = record.files.iter().filter(move |file| file.key.as_ref() == Some(key));
-    files.map(|file| ClosedFile {
-        published: file.published.clone(),
-        topic_id: record.topic_id.clone(),
-        topic_partition: record.topic_partition,
-        seq: record.seq,
-        rows: file.rows,
-        bytes: file.bytes,
-        checksum: file.checksum.clone(),
-    })
+    files.map(|file| ClosedFile::of_record(record, file))
 }
 
 fn staged(file: &File) -> Path {

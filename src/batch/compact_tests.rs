@@ -164,6 +164,22 @@ async fn what_waits_is_visible_only_when_it_has_closed_and_then_sorted() {
 }
 
 #[tokio::test]
+async fn a_sorted_file_tells_its_event_times_in_the_closing_and_its_columns_keep_their_ids() {
+    let lake = memory().await;
+    commit(&lake, Publish::OnClose, 5, 2).await;
+    close(&lake, 1, 1).await.unwrap();
+    let file = closing(&lake, 1).await.files.remove(0);
+    let times = (file.event_time_min, file.event_time_max);
+    assert_eq!(times, (Some(Micros(996)), Some(Micros(1_000))));
+    let path = Path::from(file.published);
+    let bytes = lake.objects().get(&path).await.unwrap().bytes().await.unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+    let columns = reader.parquet_schema().root_schema().get_fields().iter();
+    let ids: Vec<_> = columns.map(|column| column.get_basic_info().id()).collect();
+    assert_eq!(ids, [1, 2, 1_000_001, 1_000_002]);
+}
+
+#[tokio::test]
 async fn late_rows_are_added_and_what_was_visible_stays_as_it_is() {
     let lake = memory().await;
     commit(&lake, Publish::OnClose, 3, 2).await;

@@ -10,7 +10,7 @@ use crate::model::hive::PartitionKey;
 use crate::model::name::TableName;
 use crate::model::time::Micros;
 use crate::sql::file::TableFile;
-use crate::sql::schema::stored_schema;
+use crate::sql::schema::{stored_schema, with_field_ids};
 use crate::sql::session::{BATCH_ROWS, Session};
 use crate::sql::table::{Catalog, Table};
 use arrow::array::{AsArray, RecordBatch};
@@ -168,7 +168,8 @@ impl Open {
             .set_column_encoding(offsets, Encoding::DELTA_BINARY_PACKED)
             .set_key_value_metadata(Some(pairs))
             .build();
-        let parquet = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties));
+        let parquet =
+            ArrowWriter::try_new(Vec::new(), with_field_ids(&rows.schema()), Some(properties));
         Ok(Self { parquet: parquet.map_err(bug)?, rows: 0, event_time: None })
     }
 

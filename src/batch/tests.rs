@@ -12,11 +12,15 @@ use crate::model::run::Input;
 use crate::model::settings::LakeUrl;
 use crate::model::time::Micros;
 use crate::model::topic::{EventTimeRule, Expect, Idle, Otherwise, Topic};
+use crate::sql::schema::with_field_ids;
 use crate::warehouse::Local;
 use arrow::array::{Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use object_store::ObjectStoreExt;
+use object_store::path::Path as ObjectPath;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -135,12 +139,23 @@ impl World {
 
     /// Publishes a file of `raw.changes` in the hour.
     pub async fn publish(&self, name: &str, rows: &[(&str, i64)]) -> ClosedFile {
+        self.publish_as(name, rows, |schema| schema).await
+    }
+
+    /// The same, written under what becomes of the schema.
+    async fn publish_as(
+        &self,
+        name: &str,
+        rows: &[(&str, i64)],
+        written: impl FnOnce(SchemaRef) -> SchemaRef,
+    ) -> ClosedFile {
         let batch = RecordBatch::try_from_iter([
             ("wiki", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.0))) as _),
             ("change", Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.1))) as _),
         ]);
         let batch = batch.unwrap();
-        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+        let schema = written(batch.schema());
+        let mut writer = ArrowWriter::try_new(Vec::new(), schema, None).unwrap();
         writer.write(&batch).unwrap();
         let content = writer.into_inner().unwrap();
         let key: PartitionKey = HOUR.parse().unwrap();
@@ -155,6 +170,8 @@ impl World {
             rows: rows.len() as u64,
             bytes,
             checksum: String::new(),
+            event_time_min: None,
+            event_time_max: None,
         }
     }
 
@@ -244,6 +261,23 @@ async fn a_batch_reads_exactly_the_files_of_its_closing() {
     world.close(2, vec![first, late]).await;
     world.run("by_hour", &of_hour(2)).await.unwrap();
     world.check(&["2026-11-20T05:00:00 dewiki 11", "2026-11-20T05:00:00 enwiki 2"]).await;
+}
+
+#[tokio::test]
+async fn files_with_and_without_field_ids_are_read_together_and_what_is_made_of_them_has_ids() {
+    let world = world().await;
+    let without = world.publish("a", &[("dewiki", 1)]).await;
+    let with = world.publish_as("b", &[("dewiki", 10)], |schema| with_field_ids(&schema)).await;
+    world.close(1, vec![without, with]).await;
+    world.run("by_hour", &of_hour(1)).await.unwrap();
+    world.check(&["2026-11-20T05:00:00 dewiki 11"]).await;
+    let output = world.lake.output(&"agg.by_hour".parse().unwrap(), &HOUR.parse().unwrap()).await;
+    let path = ObjectPath::from(output.unwrap().unwrap().file.unwrap().published);
+    let bytes = world.lake.objects().get(&path).await.unwrap().bytes().await.unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+    let columns = reader.parquet_schema().root_schema().get_fields().iter();
+    let ids: Vec<_> = columns.map(|column| column.get_basic_info().id()).collect();
+    assert_eq!(ids, [1, 2, 3]);
 }
 
 #[tokio::test]

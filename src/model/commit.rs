@@ -138,6 +138,11 @@ pub struct ClosedFile {
     pub rows: u64,
     pub bytes: u64,
     pub checksum: String,
+    /// Lowest and highest; `None` where an earlier version wrote it, and for what a batch has made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_time_min: Option<Micros>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_time_max: Option<Micros>,
 }
 
 /// The sorted files that closings have made of staged ones. Each closing adds those of the records that
@@ -223,6 +228,44 @@ impl Compacted {
 }
 
 impl ClosedFile {
+    /// A record's file, as a closing lists it.
+    pub fn of_record(record: &Record, file: &File) -> Self {
+        let Record { topic_id, topic_partition, seq, .. } = record;
+        let (topic_id, topic_partition, seq) = (topic_id.clone(), *topic_partition, *seq);
+        Self { topic_id, topic_partition, seq, ..Self::sorted(file, 0) }
+    }
+
+    /// A file with the rows of many records, sorted for closing `n`.
+    pub fn sorted(file: &File, n: u32) -> Self {
+        Self {
+            published: file.published.clone(),
+            topic_id: String::new(),
+            topic_partition: 0,
+            seq: u64::from(n),
+            rows: file.rows,
+            bytes: file.bytes,
+            checksum: file.checksum.clone(),
+            event_time_min: file.event_time_min,
+            event_time_max: file.event_time_max,
+        }
+    }
+
+    /// Each file once, in the order of their names. Closings of earlier versions do not tell event times:
+    /// who also knows them from the file's record wins.
+    pub fn each_once(mut files: Vec<Self>) -> Vec<Self> {
+        files.sort_unstable_by(|a, b| {
+            let place =
+                |file: &Self| (file.event_time_min.is_none(), file.event_time_max.is_none());
+            a.published.cmp(&b.published).then_with(|| place(a).cmp(&place(b)))
+        });
+        let timeless =
+            |file: &Self| Self { event_time_min: None, event_time_max: None, ..file.clone() };
+        files.dedup_by(|later, kept| {
+            later.published == kept.published && timeless(later) == timeless(kept)
+        });
+        files
+    }
+
     /// Whether it holds the sorted rows of many records, and not one record's.
     pub fn is_compacted(&self) -> bool {
         self.topic_id.is_empty()
@@ -396,4 +439,36 @@ pub struct OutputFile {
     /// SHA-256, in hexadecimal.
     pub checksum: String,
     pub rows: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(published: &str, seq: u64, at: Option<i64>) -> ClosedFile {
+        ClosedFile {
+            published: published.into(),
+            topic_id: "t".into(),
+            topic_partition: 0,
+            seq,
+            rows: 1,
+            bytes: 1,
+            checksum: String::new(),
+            event_time_min: at.map(Micros),
+            event_time_max: at.map(Micros),
+        }
+    }
+
+    #[test]
+    fn a_file_is_listed_once_with_its_event_times_where_any_one_knows_them() {
+        let files = vec![file("b", 1, None), file("a", 2, None), file("b", 1, Some(7))];
+        let once = ClosedFile::each_once(files);
+        assert_eq!(once, [file("a", 2, None), file("b", 1, Some(7))]);
+    }
+
+    #[test]
+    fn two_files_of_one_name_stay_two_so_that_no_closing_is_made_of_them() {
+        let files = vec![file("b", 1, None), file("b", 2, Some(7))];
+        assert_eq!(ClosedFile::each_once(files).len(), 2);
+    }
 }

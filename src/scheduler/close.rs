@@ -304,10 +304,8 @@ impl Closer<'_> {
         let mut files = self.store.shown_files_of(&table.table.name, key).await?;
         if let Some(before) = before {
             files.extend(before.files.iter().cloned());
-            files.sort_unstable_by(|a, b| a.published.cmp(&b.published));
-            files.dedup();
         }
-        Ok(files)
+        Ok(ClosedFile::each_once(files))
     }
 
     /// Only the last record of each topic partition may be unpublished still.

@@ -215,5 +215,7 @@ fn file_of(output: Option<Output>) -> Option<ClosedFile> {
         rows: file.rows,
         bytes: file.bytes,
         checksum: file.checksum,
+        event_time_min: None,
+        event_time_max: None,
     })
 }

@@ -7,7 +7,8 @@ use crate::model::column::{Column, OFFSET_COLUMN, PARTITION_COLUMN};
 use crate::model::commit::{Schema as Stored, SchemaColumn};
 use crate::model::hive::Grain;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use std::collections::BTreeSet;
+use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// What a stream's lake table holds: the topic's columns, then where each row came from.
@@ -29,6 +30,26 @@ pub fn stored_schema(stored: &Stored) -> Result<SchemaRef, Error> {
 fn with_origin(mut fields: Vec<Arc<Field>>) -> SchemaRef {
     fields.push(Arc::new(Field::new(PARTITION_COLUMN, DataType::Int32, true)));
     fields.push(Arc::new(Field::new(OFFSET_COLUMN, DataType::Int64, true)));
+    Arc::new(Schema::new(fields))
+}
+
+/// The ids of the columns behind the user's, which move on when the user adds one. No table has so many.
+const PARTITION_ID: usize = 1_000_001;
+const OFFSET_ID: usize = 1_000_002;
+
+/// The schema as it is written into Parquet files: each column has an id that it keeps for ever, as table
+/// formats need it. Columns are only ever added behind the others, so it is the place, counted from 1.
+pub fn with_field_ids(schema: &Schema) -> SchemaRef {
+    let numbered = |(place, field): (usize, &Arc<Field>)| {
+        let id = match field.name().as_str() {
+            PARTITION_COLUMN => PARTITION_ID,
+            OFFSET_COLUMN => OFFSET_ID,
+            _ => place + 1,
+        };
+        let id = HashMap::from([(PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string())]);
+        field.as_ref().clone().with_metadata(id)
+    };
+    let fields: Vec<Field> = schema.fields().iter().enumerate().map(numbered).collect();
     Arc::new(Schema::new(fields))
 }
 
@@ -100,4 +121,23 @@ pub(super) fn storable(kind: &DataType) -> Option<DataType> {
         T::Dictionary(_, values) => return storable(values),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(names: &[&str]) -> Vec<String> {
+        let fields: Vec<_> =
+            names.iter().map(|name| Field::new(*name, DataType::Int64, true)).collect();
+        let numbered = with_field_ids(&Schema::new(fields));
+        let id = |field: &Arc<Field>| field.metadata()[PARQUET_FIELD_ID_META_KEY].clone();
+        numbered.fields().iter().map(id).collect()
+    }
+
+    #[test]
+    fn a_column_keeps_its_id_when_others_are_added() {
+        assert_eq!(ids(&["a", "_partition", "_offset"]), ["1", "1000001", "1000002"]);
+        assert_eq!(ids(&["a", "b", "_partition", "_offset"]), ["1", "2", "1000001", "1000002"]);
+    }
 }

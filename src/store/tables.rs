@@ -325,5 +325,7 @@ fn closed_file(row: &Row) -> Result<ClosedFile, Error> {
         rows: row.number("rows")?,
         bytes: row.number("bytes")?,
         checksum: row.text("checksum")?,
+        event_time_min: row.time_opt("event_time_min_us")?,
+        event_time_max: row.time_opt("event_time_max_us")?,
     })
 }

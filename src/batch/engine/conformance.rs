@@ -9,6 +9,7 @@ use crate::model::hive::{Grain, PartitionBy};
 use crate::model::run::Subject;
 use crate::sql::file::TableFile;
 use crate::sql::parameters::Parameters;
+use crate::sql::schema::with_field_ids;
 use crate::sql::table::{Catalog, Table};
 use crate::warehouse::{CLOSING_KEY, RUN_KEY};
 use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray};
@@ -134,7 +135,7 @@ async fn a_result_has_its_start_column_and_names_closing_and_run(engine: &dyn En
     let value = |key: &str| pairs.iter().find(|pair| pair.key == key)?.value.clone();
     assert_eq!(value(CLOSING_KEY).as_deref(), Some("3"));
     assert_eq!(value(RUN_KEY).as_deref(), Some(RUN));
-    assert_eq!(reader.schema().fields(), made.schema.fields());
+    assert_eq!(reader.schema().fields(), with_field_ids(&made.schema).fields());
     let columns = engine.columns(&place.query("select wiki, change as n from raw.changes")).await;
     assert_eq!(columns.unwrap().fields(), made.schema.fields());
     assert_eq!(made.schema.field(0).name(), "hour_start");

@@ -6,6 +6,7 @@ use crate::error::{Doing, Error, ErrorKind};
 use crate::model::file::LocalFile;
 use crate::model::hive::{Grain, PartitionKey};
 use crate::model::run::Subject;
+use crate::sql::schema::with_field_ids;
 use crate::warehouse::{CLOSING_KEY, RUN_KEY};
 use arrow::array::{ArrayRef, Date32Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::SchemaRef;
@@ -61,7 +62,7 @@ impl Stage {
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_key_value_metadata(Some(pairs))
             .build();
-        let parquet = ArrowWriter::try_new(hashed, Arc::clone(&schema), Some(properties));
+        let parquet = ArrowWriter::try_new(hashed, with_field_ids(&schema), Some(properties));
         let parquet = parquet.map_err(failed)?;
         Ok(ResultFile { path, parquet, schema, start: Start::of(&range.key)?, rows: 0 })
     }

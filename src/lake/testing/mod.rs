@@ -162,6 +162,8 @@ pub fn closing(n: u32, published: &[&str]) -> Closing {
         rows: 10,
         bytes: 3,
         checksum: "not the one".into(),
+        event_time_min: None,
+        event_time_max: None,
     };
     Closing {
         format: FORMAT,

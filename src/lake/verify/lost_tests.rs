@@ -143,6 +143,8 @@ async fn batch(lake: &Lake) -> Output {
         rows: file.rows,
         bytes: file.bytes,
         checksum: file.checksum,
+        event_time_min: None,
+        event_time_max: None,
     };
     let Output { table, key, n, run, .. } = output.clone();
     let made_from = Some(MadeFrom { table, key, n, run });

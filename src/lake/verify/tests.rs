@@ -69,6 +69,8 @@ pub(super) fn closing_of(n: u32, files: &[File]) -> Closing {
         rows: file.rows,
         bytes: file.bytes,
         checksum: file.checksum.clone(),
+        event_time_min: file.event_time_min,
+        event_time_max: file.event_time_max,
     });
     let files: Vec<ClosedFile> = closed.collect();
     let rows = files.iter().map(|file| file.rows).sum();

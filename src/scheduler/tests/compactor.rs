@@ -124,15 +124,10 @@ fn of_key<'a>(record: &'a Record, key: &PartitionKey) -> impl Iterator<Item = &'
 }
 
 fn closed(file: &File, topic_id: &str, record: &Record) -> ClosedFile {
-    let its = !topic_id.is_empty();
-    ClosedFile {
-        published: file.published.clone(),
-        topic_id: topic_id.to_owned(),
-        topic_partition: if its { record.topic_partition } else { 0 },
-        seq: if its { record.seq } else { 0 },
-        rows: file.rows,
-        bytes: file.bytes,
-        checksum: file.checksum.clone(),
+    if topic_id.is_empty() {
+        ClosedFile::sorted(file, 0)
+    } else {
+        ClosedFile::of_record(record, file)
     }
 }
 

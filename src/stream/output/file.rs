@@ -6,6 +6,7 @@
 use super::super::route::Part;
 use crate::error::{Doing, Error, ErrorKind};
 use crate::model::time::EventTime;
+use crate::sql::schema::with_field_ids;
 use arrow::array::cast::AsArray;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
@@ -129,7 +130,7 @@ impl OpenFile {
             writer
         } else {
             let properties = properties(rows);
-            let schema = SchemaRef::clone(&self.schema);
+            let schema = with_field_ids(&self.schema);
             let writer = ArrowWriter::try_new(Pieces::default(), schema, Some(properties));
             self.writer.insert(writer.map_err(bug)?)
         };
@@ -274,6 +275,9 @@ mod tests {
         assert_eq!(told("tidemill.table").as_deref(), Some("raw.x"));
         assert_eq!(told("tidemill.offset_min").as_deref(), Some("0"));
         assert_eq!(told("tidemill.offset_max").as_deref(), Some("49999"));
+        let columns = reader.parquet_schema().root_schema().get_fields().iter();
+        let ids: Vec<_> = columns.map(|column| column.get_basic_info().id()).collect();
+        assert_eq!(ids, [1, 1_000_002]);
         let mut next = 0;
         for batch in reader.build().unwrap() {
             for offset in batch.unwrap().column(1).as_primitive::<Int64Type>().values() {
