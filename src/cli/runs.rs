@@ -146,6 +146,12 @@ pub(super) fn screen(shown: &RunShown, times: &Times) -> String {
             let _ = writeln!(text, "{what} {who}");
         }
     }
+    if let Some(failure) = &run.failure {
+        let _ = writeln!(text, "failed    {}", failure.error);
+        if let Some(remedy) = &failure.remedy {
+            let _ = writeln!(text, "  help:   {remedy}");
+        }
+    }
     let mut grid = Grid::new(&[
         ("TASK", Lean::Left),
         ("STATE", Lean::Left),

@@ -32,13 +32,13 @@ use crate::error::{Doing, Error, ErrorKind};
 use crate::model::commit::{FORMAT, LAKE_ID_DIGITS, LakeIdentity};
 use crate::model::name::ProjectName;
 use crate::model::settings::LakeUrl;
+use crate::model::stored::decode;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use place::{Place, Turns};
 use retry::Retry;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -193,19 +193,4 @@ pub(crate) async fn at_once<T>(
 /// The bytes of an object that lasts for ever; the same value always gives the same ones.
 fn encode(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).expect("formats have text keys and finite numbers").into()
-}
-
-/// Reads such an object, and refuses a format that this version does not know.
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    #[derive(serde::Deserialize)]
-    struct Format {
-        format: u32,
-    }
-    let damaged = |error: serde_json::Error| Error::new(ErrorKind::Data, error);
-    let Format { format } = serde_json::from_slice(bytes).map_err(damaged)?;
-    if format != FORMAT {
-        let problem = format!("it has format {format}, and this Tidemill knows {FORMAT}");
-        return Err(Error::new(ErrorKind::Input, problem).remedy("use a newer Tidemill"));
-    }
-    serde_json::from_slice(bytes).map_err(damaged)
 }

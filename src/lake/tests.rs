@@ -56,5 +56,5 @@ async fn a_format_of_the_future_is_refused_with_a_remedy() {
     lake.objects().put(&paths::lake_identity(), future.into()).await.unwrap();
     let error = open(&folder, "wiki").await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Input);
-    assert_eq!(error.remedy.as_deref(), Some("use a newer Tidemill"));
+    assert_eq!(error.remedy.as_deref(), Some("use the newer tidemill that wrote it"));
 }

@@ -46,6 +46,8 @@ states! {
         TimedOut = "timed_out",
         /// A person has said how its run ends.
         Marked = "marked",
+        /// Its run has failed, whatever the task does.
+        RunFailed = "run_failed",
         /// The project goes down.
         Shutdown = "shutdown",
         /// A person has stopped the stream.
@@ -144,6 +146,7 @@ impl StopReason {
         match self {
             Self::TimedOut => "timed out",
             Self::Marked => "its run was marked by hand",
+            Self::RunFailed => "its run has failed",
             Self::Shutdown => "tidemill is stopping",
             Self::Asked => "asked for by a person",
             Self::Gone => "it is gone from the project's files",

@@ -1,11 +1,12 @@
 //! The entries of the lake's log and the closings made from them: formats that last for ever.
 //!
-//! They are JSON, one object each, created if absent and never changed. A reader refuses a `format`
-//! that it does not know.
+//! They are JSON, one object each, created if absent and never changed; each holds the number of its
+//! format.
 
 use super::column::Column;
 use super::hive::{PartitionBy, PartitionKey};
 use super::name::{ProjectName, TableName, TopicName};
+use super::stored::Stored;
 use super::time::Micros;
 use super::topic::Topic;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,30 @@ use std::collections::BTreeMap;
 
 /// The number of the format written today.
 pub const FORMAT: u32 = 1;
+
+impl Stored for Record {
+    const NAME: &'static str = "record";
+}
+
+impl Stored for Closing {
+    const NAME: &'static str = "closing";
+}
+
+impl Stored for Members {
+    const NAME: &'static str = "list of members";
+}
+
+impl Stored for LakeIdentity {
+    const NAME: &'static str = "lake identity";
+}
+
+impl Stored for Schema {
+    const NAME: &'static str = "schema";
+}
+
+impl Stored for Output {
+    const NAME: &'static str = "output";
+}
 
 /// Entry `seq` of one topic partition's log: the one place where offsets, files and watermark
 /// become true together.

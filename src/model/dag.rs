@@ -4,6 +4,7 @@ use super::hive::Grain;
 use super::job::Job;
 use super::name::{Name, TableName, TopicName};
 use super::secret::EnvValue;
+use super::stored::Stored;
 use super::time::Micros;
 use super::topic::Topic;
 use super::zone::Zone;
@@ -132,6 +133,14 @@ pub enum TableContent {
     Topic(TopicName),
     /// Written by a batch job: its start column, then what its query returns.
     Query,
+}
+
+impl Stored for DagVersion {
+    const NAME: &'static str = "DAG version";
+}
+
+impl Stored for Table {
+    const NAME: &'static str = "table";
 }
 
 impl DagVersion {

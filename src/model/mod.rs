@@ -26,6 +26,7 @@ pub mod run;
 pub mod secret;
 pub mod settings;
 mod states;
+pub mod stored;
 pub mod stream;
 pub mod table;
 pub mod task;
@@ -33,3 +34,6 @@ pub mod template;
 pub mod time;
 pub mod topic;
 pub mod zone;
+
+#[cfg(test)]
+mod formats_tests;

@@ -39,6 +39,8 @@ pub enum About {
     },
     /// A hive partition that is due and cannot close.
     Closing { table: TableName, key: PartitionKey },
+    /// A table whose log or closings cannot be read: nothing of it closes.
+    Table { table: TableName },
     /// A version of a DAG in the state store that cannot be read.
     Version { dag: Name, hash: String },
 }

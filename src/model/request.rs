@@ -7,14 +7,12 @@ use super::hive::{Grain, PartitionKey};
 use super::name::{Name, TableName};
 use super::run::RunState;
 use super::states::states;
+use super::stored::Stored;
 use super::stream::Desired;
 use super::time::Micros;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
-
-/// The format of answers that this version writes.
-pub const ANSWER_FORMAT: u32 = 1;
 
 /// Long enough for any UUID or URL, short enough for an index.
 const KEY_BYTES_MAX: usize = 200;
@@ -252,33 +250,21 @@ pub enum Refusal {
     Failed(Failure),
 }
 
-/// An answer as it is stored.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    format: u32,
-    #[serde(flatten)]
-    answer: Answer,
+impl Stored for Verb {
+    const NAME: &'static str = "request";
 }
 
-impl Answer {
-    /// As it is stored: JSON with its format.
-    pub fn to_json(&self) -> String {
-        let stored = Stored { format: ANSWER_FORMAT, answer: self.clone() };
-        serde_json::to_string(&stored).expect("our types have string keys and finite numbers")
-    }
+impl Stored for Answer {
+    const NAME: &'static str = "answer";
 
-    /// Reads what [`Answer::to_json`] has written; the error says what is wrong.
-    pub fn from_json(json: &str) -> Result<Self, String> {
+    fn read(_format: u32, json: &[u8]) -> Result<Self, serde_json::Error> {
+        /// An enum alone takes no second key beside its own.
         #[derive(Deserialize)]
-        struct Format {
-            format: u32,
+        struct Beside {
+            #[serde(flatten)]
+            answer: Answer,
         }
-        let Format { format } = serde_json::from_str(json).map_err(|err| err.to_string())?;
-        if format > ANSWER_FORMAT {
-            return Err(format!("format {format} is newer than {ANSWER_FORMAT}"));
-        }
-        let stored: Stored = serde_json::from_str(json).map_err(|err| err.to_string())?;
-        Ok(stored.answer)
+        serde_json::from_slice(json).map(|Beside { answer }| answer)
     }
 }
 
@@ -337,6 +323,7 @@ impl Verb {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
+    use crate::model::stored;
 
     #[test]
     fn answers_are_stored_as_facts_with_a_format() {
@@ -344,20 +331,14 @@ mod tests {
         let done = Answer::Done(Outcome::RunTriggered { dag, run: "manual-1".into() });
         let json =
             r#"{"format":1,"done":{"outcome":"run_triggered","dag":"by_hour","run":"manual-1"}}"#;
-        assert_eq!(done.to_json(), json);
-        assert_eq!(Answer::from_json(json), Ok(done));
+        assert_eq!(stored::encode(&done), json);
+        assert_eq!(stored::decode::<Answer>(json.as_bytes()).unwrap(), done);
         let failure =
             Failure { kind: ErrorKind::Data, error: "no".into(), remedy: Some("look".into()) };
         let refused = Answer::Refused(Refusal::Failed(failure));
         let json = r#"{"format":1,"refused":{"refusal":"failed","kind":"data","error":"no","remedy":"look"}}"#;
-        assert_eq!(refused.to_json(), json);
-        assert_eq!(Answer::from_json(json), Ok(refused));
-    }
-
-    #[test]
-    fn an_answer_of_a_newer_format_is_named() {
-        let error = Answer::from_json(r#"{"format":2,"postponed":{}}"#).unwrap_err();
-        assert_eq!(error, "format 2 is newer than 1");
+        assert_eq!(stored::encode(&refused), json);
+        assert_eq!(stored::decode::<Answer>(json.as_bytes()).unwrap(), refused);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Runs: a DAG at work for one trigger, what it works on and what it reads.
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Failure};
 use super::hive::{Grain, PartitionKey};
 use super::name::{Name, TableName};
 use super::states::states;
@@ -49,6 +49,8 @@ pub struct Run {
     pub superseded_by: Option<String>,
     /// Who decided its state by hand.
     pub marked_by: Option<String>,
+    /// Why it has failed, where none of its tasks says it.
+    pub failure: Option<Failure>,
 }
 
 /// The hive partition, or coarser range, that a run works on.

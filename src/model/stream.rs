@@ -3,6 +3,7 @@
 use super::commit::Counts;
 use super::name::Name;
 use super::states::states;
+use super::stored::Stored;
 use super::time::Micros;
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +109,10 @@ pub struct TopicPartitionProgress {
     pub watermark: Option<Micros>,
     /// Number of the last lake commit.
     pub seq: u64,
+}
+
+impl Stored for StreamProgress {
+    const NAME: &'static str = "progress";
 }
 
 /// What becomes of a stream when its attempt has ended, or before it begins.

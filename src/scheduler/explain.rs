@@ -24,7 +24,7 @@ pub async fn explain(store: &Store, parallelism: u32, now: Micros) -> Result<Exp
         // One that cannot be read explains nothing, and is told of elsewhere.
         let Ok(version) = store.version(&dag.version).await else { continue };
         let (hash, paused, present) = (dag.version, dag.paused, dag.present);
-        dags.push(ActiveDag { hash, version: Arc::new(version), paused, present });
+        dags.push(ActiveDag { hash, version: Arc::new(version), paused, present, readable: true });
     }
     let mut facts = apply::facts(store, &dags, parallelism).await?;
     for hash in facts.hashes() {

@@ -22,6 +22,8 @@ pub struct ActiveDag {
     pub version: Arc<DagVersion>,
     pub paused: bool,
     pub present: bool,
+    /// Not so: its version only stands for one that cannot be read.
+    pub readable: bool,
 }
 
 impl ActiveDag {
@@ -190,6 +192,7 @@ fn manual_run(dag: &ActiveDag, kind: RunKind, id: String, now: Micros) -> Run {
         ended: None,
         superseded_by: None,
         marked_by: None,
+        failure: None,
     }
 }
 

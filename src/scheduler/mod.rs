@@ -19,7 +19,9 @@ mod ranges;
 mod requests;
 pub mod retry;
 mod tail;
+mod troubles;
 mod turn;
+mod unreadable;
 
 use crate::error::{Doing, Error, ErrorKind};
 use crate::lake::Lake;
@@ -39,6 +41,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::warn;
+use troubles::Troubles;
 use turn::Turn;
 
 /// A commit whose ping was lost is found after this time.
@@ -64,6 +67,8 @@ pub struct Scheduler {
     served: Option<TableName>,
     /// Runs whose output could not be closed, and when that is tried again.
     retries: BTreeMap<String, (Micros, Option<About>)>,
+    /// Versions and tables that cannot be read.
+    troubles: Troubles,
     /// Tables of which no hive partition is known to be unable to close.
     sound: BTreeSet<TableName>,
     /// Closings by hand for which attempts are to sort the rows first.
@@ -107,7 +112,20 @@ impl Scheduler {
     pub fn new(store: Store, lake: Lake, parallelism: u32) -> Self {
         let (versions, looks, retries) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (served, asked, next, sound) = (None, Vec::new(), Holder::default(), BTreeSet::new());
-        Self { store, lake, parallelism, versions, looks, served, retries, sound, asked, next }
+        let troubles = Troubles::default();
+        Self {
+            store,
+            lake,
+            parallelism,
+            versions,
+            looks,
+            served,
+            retries,
+            troubles,
+            sound,
+            asked,
+            next,
+        }
     }
 
     /// Looks at everything once and does what is due, of each kind of work no more than a turn: whatever
@@ -121,7 +139,7 @@ impl Scheduler {
             requests: Vec::new(),
         };
         self.apply_requests(now, &mut outcome).await?;
-        let dags = self.current().await?;
+        let dags = self.current(now).await?;
         // What has ended comes first: the next attempt of a chain must not wait for the disk.
         self.plan(&dags, now, &mut outcome).await?;
         if outcome.attempts_changed {
@@ -143,27 +161,48 @@ impl Scheduler {
         Ok(StepOutcome { next_wake: now, ..outcome })
     }
 
-    /// The DAGs with their newest versions.
-    async fn current(&mut self) -> Result<Vec<ActiveDag>, Error> {
-        let mut current = Vec::new();
+    /// The DAGs with their newest versions. One that cannot be read is a problem of its DAG alone.
+    async fn current(&mut self, now: Micros) -> Result<Vec<ActiveDag>, Error> {
+        let (mut current, mut unreadable) = (Vec::new(), BTreeSet::new());
         for dag in self.store.dags().await? {
-            let version = self.version(&dag.version).await?;
-            let (hash, paused, present) = (dag.version, dag.paused, dag.present);
-            current.push(ActiveDag { hash, version, paused, present });
+            let found = match self.version(&dag.version).await? {
+                Ok(version) => {
+                    let (hash, paused, present) = (dag.version, dag.paused, dag.present);
+                    ActiveDag { hash, version, paused, present, readable: true }
+                }
+                Err(error) => {
+                    let (name, hash) = (dag.name.clone(), dag.version.clone());
+                    let about = About::Version { dag: name, hash };
+                    self.troubles.note(&self.store, about.clone(), &error, now).await?;
+                    unreadable.insert(about);
+                    unreadable::stand_in(&self.store, dag).await?
+                }
+            };
+            current.push(found);
         }
+        let stands =
+            |about: &About| !matches!(about, About::Version { .. }) || unreadable.contains(about);
+        self.troubles.settle_but(&self.store, stands).await?;
         Ok(current)
     }
 
-    async fn version(&mut self, hash: &str) -> Result<Arc<DagVersion>, Error> {
+    /// A version, or why it cannot be read.
+    async fn version(&mut self, hash: &str) -> Result<Result<Arc<DagVersion>, Error>, Error> {
         if let Some(version) = self.versions.get(hash) {
-            return Ok(version.clone());
+            return Ok(Ok(version.clone()));
         }
         if self.versions.len() >= VERSIONS_MAX {
             self.versions.clear();
         }
-        let version = Arc::new(self.store.version(hash).await?);
-        self.versions.insert(hash.to_owned(), version.clone());
-        Ok(version)
+        match self.store.version(hash).await {
+            Ok(version) => {
+                let version = Arc::new(version);
+                self.versions.insert(hash.to_owned(), version.clone());
+                Ok(Ok(version))
+            }
+            Err(error) if error.kind == ErrorKind::Unavailable => Err(error),
+            Err(error) => Ok(Err(error)),
+        }
     }
 
     async fn close_tables(
@@ -172,7 +211,7 @@ impl Scheduler {
         now: Micros,
         outcome: &mut StepOutcome,
     ) -> Result<(), Error> {
-        let mut tables = self.store.tables().await?;
+        let mut tables = self.readable_tables(now).await?;
         tables.retain(|table| table.present);
         self.looks.retain(|name, _| tables.iter().any(|its| its.table.name == *name));
         // Batches first: what they have written already decides whether a found closing runs.
@@ -189,8 +228,11 @@ impl Scheduler {
                 break;
             }
             match self.close_table(dags, table, now, &mut turn).await {
-                Ok(Some(wake)) => outcome.next_wake = outcome.next_wake.min(wake),
-                Ok(None) => {}
+                Ok(wake) => {
+                    outcome.next_wake = outcome.next_wake.min(wake.unwrap_or(Micros::MAX));
+                    let about = About::Table { table: name.clone() };
+                    self.troubles.settle(&self.store, &about).await?;
+                }
                 Err(error) => {
                     self.looks.remove(&name);
                     warn!(table = %name, %error, "cannot close {name} now; trying again");
@@ -202,6 +244,14 @@ impl Scheduler {
             }
         }
         Ok(())
+    }
+
+    /// All tables but those whose row cannot be read.
+    async fn readable_tables(&self, now: Micros) -> Result<Vec<LakeTable>, Error> {
+        for (table, error) in self.store.unreadable_tables().await? {
+            self.troubles.note(&self.store, About::Table { table }, &error, now).await?;
+        }
+        self.store.tables().await
     }
 
     /// Closes what is due of one table and says when to look at it again.
@@ -273,7 +323,11 @@ impl Scheduler {
         let Some(table) = self.store.table(name).await? else { return Ok(()) };
         let open = self.store.open_partitions(name).await?.first().map(|open| open.key);
         let next = table.frontier.map(|frontier| table.table.partition_by.key_of(frontier));
-        let Some(key) = open.or(next) else { return Ok(()) };
+        let Some(key) = open.or(next) else {
+            // It has not begun to close.
+            let about = About::Table { table: name.clone() };
+            return self.troubles.note(&self.store, about, error, now).await;
+        };
         let about = About::Closing { table: name.clone(), key };
         self.store.note_problem(&Problem::of(about, error, now)).await
     }
@@ -298,7 +352,13 @@ impl Scheduler {
                 retries.extend(failed.map(|failed| (run.id, failed)));
                 continue;
             }
-            let version = self.version(&run.version).await?;
+            let version = match self.version(&run.version).await? {
+                Ok(version) => version,
+                Err(error) => {
+                    unreadable::fail(&self.store, &run, &error, now).await?;
+                    continue;
+                }
+            };
             let outputs = Outputs { store: &self.store, lake: &self.lake, dags, now };
             match outputs.close(&run, &version).await {
                 Ok(()) => any = true,
@@ -331,10 +391,16 @@ impl Scheduler {
         let mut facts = apply::facts(&self.store, dags, self.parallelism).await?;
         facts.slots.next = self.next;
         facts.wanted = self.wanted();
+        let mut unreadable = BTreeMap::new();
         for hash in facts.hashes() {
-            let version = self.version(&hash).await?;
-            facts.versions.insert(hash, version);
+            match self.version(&hash).await? {
+                Ok(version) => drop(facts.versions.insert(hash, version)),
+                Err(error) => drop(unreadable.insert(hash, error)),
+            }
         }
+        // Their attempts are to stop.
+        outcome.attempts_changed |=
+            unreadable::fail_runs(&self.store, &mut facts, &unreadable, now).await?;
         let plan = plan::plan(&facts, now);
         if let Some(wake) = plan.wake {
             outcome.next_wake = outcome.next_wake.min(wake);

@@ -34,7 +34,9 @@ pub async fn run_due(
         if ahead.contains(&due.dag) {
             continue;
         }
-        let Some(dag) = dags.iter().find(|dag| *dag.name() == due.dag) else { continue };
+        let Some(dag) = dags.iter().find(|dag| dag.readable && *dag.name() == due.dag) else {
+            continue;
+        };
         let Some(schedule) = dag.on_close() else { continue };
         match store.hold(&schedule.table, (due.start, due.end)).await? {
             None => {}

@@ -10,6 +10,7 @@ use crate::model::hive::PartitionKey;
 use crate::model::name::{Name, TableName};
 use crate::model::request::{Answer, Outcome, Refusal, Request, Verb};
 use crate::model::run::{Class, Run, RunKind, RunState, Subject};
+use crate::model::stored::encode;
 use crate::model::stream::Desired;
 use crate::model::time::Micros;
 use crate::store::Tx;
@@ -49,7 +50,12 @@ impl Scheduler {
     ) -> Result<(), Error> {
         self.asked.clear();
         let mut sorting = BTreeSet::new();
-        for request in self.store.open_requests().await? {
+        let open = self.store.open_requests().await?;
+        for (id, error) in &open.unreadable {
+            self.refuse(*id, error, now).await?;
+            outcome.requests.push(*id);
+        }
+        for request in open.readable {
             let table = table_of(&request.verb);
             if table.is_some_and(|table| sorting.contains(table)) {
                 continue;
@@ -78,11 +84,20 @@ impl Scheduler {
             tx.finish_request(request.id, &answer, now).await?;
             tx.commit().await?;
             let (verb, who) = (request.verb.name(), &request.actor.who);
-            info!(request.id, verb, who, "{verb} by {who}: {}", answer.to_json());
+            info!(request.id, verb, who, "{verb} by {who}: {}", encode(&answer));
             outcome.requests.push(request.id);
             outcome.attempts_changed = true;
         }
         Ok(())
+    }
+
+    /// Answers a request that cannot be read.
+    async fn refuse(&self, id: i64, error: &Error, now: Micros) -> Result<(), Error> {
+        let failed = Failure { error: format!("request {id}: {error}"), ..Failure::from(error) };
+        warn!(request.id = id, "refused {}", failed.error);
+        let mut tx = self.store.begin().await?;
+        tx.finish_request(id, &Answer::Refused(Refusal::Failed(failed)), now).await?;
+        tx.commit().await
     }
 
     async fn apply_request(
@@ -94,7 +109,9 @@ impl Scheduler {
             Verb::PauseDag { dag } => self.pause(dag, true).await?,
             Verb::UnpauseDag { dag } => self.pause(dag, false).await?,
             Verb::TriggerDag { dag, key } => self.trigger(dag, key.as_ref(), now).await?,
-            Verb::ClearRun { dag, run, only_failed } => self.clear(dag, run, *only_failed).await?,
+            Verb::ClearRun { dag, run, only_failed } => {
+                self.clear(dag, run, *only_failed, now).await?
+            }
             Verb::MarkRun { dag, run, to } => {
                 self.mark(dag, run, *to, &request.actor.who, now).await?
             }
@@ -135,7 +152,7 @@ impl Scheduler {
         key: Option<&PartitionKey>,
         now: Micros,
     ) -> Result<(Tx, Outcome), Stop> {
-        let current = self.current_of(dag).await?;
+        let current = self.current_of(dag, now).await?;
         let new = match (current.on_close(), key) {
             (Some(_), Some(key)) => {
                 let of = self.of_key(&current, key).await?;
@@ -182,6 +199,7 @@ impl Scheduler {
         dag: &Name,
         run: &str,
         only_failed: bool,
+        now: Micros,
     ) -> Result<(Tx, Outcome), Stop> {
         let run = self.run_named(dag, run).await?;
         let (dag, id) = (dag.clone(), run.id.clone());
@@ -191,7 +209,7 @@ impl Scheduler {
             RunState::Running => return Err(Refusal::RunRunning { dag, run: id }.into()),
             RunState::Superseded => return Err(superseded(run)),
         }
-        let current = self.current_of(&dag).await?;
+        let current = self.current_of(&dag, now).await?;
         let mut tx = self.store.begin().await?;
         if let Some(of) = &run.subject {
             let newest = tx.newest_number(&dag, &of.key).await?.unwrap_or(0);
@@ -266,7 +284,7 @@ impl Scheduler {
             _ => {}
         }
         self.looks.remove(table);
-        let dags = self.current().await?;
+        let dags = self.current(now).await?;
         let (store, lake, dags) = (&self.store, &self.lake, dags.as_slice());
         let closer = Closer { store, lake, dags, now };
         let (tx, closing) = match closer.close_asked(&found, &key, cause).await? {
@@ -281,10 +299,14 @@ impl Scheduler {
         Ok(Some((tx, Outcome::PartitionClosed { table: name(), key, n, rows, files, partial })))
     }
 
-    async fn current_of(&mut self, dag: &Name) -> Result<ActiveDag, Stop> {
-        let current = self.current().await?;
+    async fn current_of(&mut self, dag: &Name, now: Micros) -> Result<ActiveDag, Stop> {
+        let current = self.current(now).await?;
         let found = current.into_iter().find(|current| current.name() == dag);
-        found.ok_or_else(|| Refusal::NoDag { dag: dag.clone() }.into())
+        let found = found.ok_or_else(|| Stop::from(Refusal::NoDag { dag: dag.clone() }))?;
+        if !found.readable {
+            self.store.version(&found.hash).await?; // Says why.
+        }
+        Ok(found)
     }
 }
 

@@ -178,7 +178,7 @@ pub(super) fn attempt(row: &Row) -> Result<Attempt, Error> {
         exit_code: row.number_opt("exit_code")?,
         signal: row.number_opt("signal")?,
         failure: failure(row)?,
-        result: row.json_opt("result")?,
+        result: row.told("result")?,
     })
 }
 
@@ -191,7 +191,7 @@ fn stop(row: &Row) -> Result<Option<Stop>, Error> {
     Ok(Some(Stop { reason, why, at }))
 }
 
-fn failure(row: &Row) -> Result<Option<Failure>, Error> {
+pub(super) fn failure(row: &Row) -> Result<Option<Failure>, Error> {
     let Some(error) = row.text_opt("error")? else { return Ok(None) };
     let kind = row.parse_opt("error_kind")?.unwrap_or(ErrorKind::Unavailable);
     Ok(Some(Failure { kind, error, remedy: row.text_opt("remedy")? }))

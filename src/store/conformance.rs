@@ -149,13 +149,13 @@ pub async fn a_request_is_open_until_it_has_an_outcome(store: &Store) {
     let verb = Verb::PauseDag { dag: name("wiki") };
     let new = NewRequest::at_command_line(verb, "ada");
     let id = store.ask(&new, NOW).await.unwrap();
-    let asked = store.open_requests().await.unwrap().pop().unwrap();
+    let asked = store.open_requests().await.unwrap().readable.pop().unwrap();
     assert_eq!((asked.verb, asked.actor, asked.answer), (new.verb, new.actor, None));
     let mut tx = store.begin().await.unwrap();
     assert!(tx.finish_request(id, &paused("wiki"), NOW).await.unwrap());
     assert!(!tx.finish_request(id, &paused("other"), NOW).await.unwrap());
     tx.commit().await.unwrap();
-    assert_eq!(store.open_requests().await.unwrap(), []);
+    assert_eq!(store.open_requests().await.unwrap().readable, []);
     let answer = store.request(id).await.unwrap().unwrap().answer;
     assert_eq!(answer, Some(paused("wiki")));
 }
@@ -408,6 +408,7 @@ pub async fn run(store: &Store, id: &str, n: u32) -> Run {
         ended: None,
         superseded_by: None,
         marked_by: None,
+        failure: None,
     }
 }
 

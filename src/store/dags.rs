@@ -1,12 +1,13 @@
 //! The DAGs of the project as last accepted, and every version that a run was ever pinned to.
 
-use super::db::{Row, query, to_json};
+use super::db::{Row, query};
 use super::{Store, Tx};
 use crate::error::{Doing, Error, ErrorKind};
 use crate::model::accepted::{Accepted, AcceptedTable, DagEntry};
 use crate::model::dag::{DagVersion, Schedule};
 use crate::model::hive::Grain;
 use crate::model::name::Name;
+use crate::model::stored::encode;
 use crate::model::time::Micros;
 use std::time::Duration;
 
@@ -53,13 +54,13 @@ impl Store {
         let row = query.fetch_optional(&self.db).await?.ok_or_else(|| {
             Error::new(ErrorKind::Bug, format!("the state store has no dag version {hash}"))
         })?;
-        version(&row).doing(|| format!("read dag version {hash}"))
+        version(&row).doing(|| format!("read version {} of a DAG", hash.get(..7).unwrap_or(hash)))
     }
 }
 
 /// The version in a row's `body`.
 pub(super) fn version(row: &Row) -> Result<DagVersion, Error> {
-    row.json("body")
+    row.stored("body")
 }
 
 impl Tx {
@@ -70,15 +71,16 @@ impl Tx {
         Ok(done > 0)
     }
 
+    /// The same content again is written once more: in today's format, and whole if it was damaged.
     async fn add_version(&mut self, version: &DagVersion, now: Micros) -> Result<String, Error> {
         let hash = version.hash();
         query(
             "INSERT INTO versions (hash, dag, body, first_seen_us) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (hash) DO NOTHING",
+             ON CONFLICT (hash) DO UPDATE SET body = excluded.body WHERE versions.body <> excluded.body",
         )
         .bind(&hash)
         .bind(version.dag.name.as_str())
-        .bind(to_json(version))
+        .bind(encode(version))
         .bind(now.0)
         .execute(self.conn())
         .await?;
@@ -112,7 +114,7 @@ impl Tx {
                late_quiet_us = $5, present = TRUE",
         )
         .bind(accepted.table.name.as_str())
-        .bind(to_json(&accepted.table))
+        .bind(encode(&accepted.table))
         .bind(accepted.dag.as_str())
         .bind(micros(accepted.close_after))
         .bind(micros(accepted.late_quiet))

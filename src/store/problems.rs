@@ -11,6 +11,7 @@ use crate::model::time::Micros;
 /// The scope of problems with the project's files.
 const FILES: &str = "files";
 const CLOSING: &str = "closing";
+const TABLE: &str = "table";
 const VERSION: &str = "version";
 
 impl Store {
@@ -116,7 +117,7 @@ impl Tx {
         let (scope, named) = stored(&problem.about);
         let (line, column) = match &problem.about {
             About::Files { line, column, .. } => (*line, *column),
-            About::Closing { .. } | About::Version { .. } => (None, None),
+            About::Closing { .. } | About::Table { .. } | About::Version { .. } => (None, None),
         };
         query(
             "INSERT INTO problems
@@ -142,7 +143,7 @@ impl Tx {
 fn file_of(about: &About) -> Option<&str> {
     match about {
         About::Files { file, .. } => file.as_deref(),
-        About::Closing { .. } | About::Version { .. } => None,
+        About::Closing { .. } | About::Table { .. } | About::Version { .. } => None,
     }
 }
 
@@ -151,6 +152,7 @@ fn stored(about: &About) -> (&'static str, String) {
     match about {
         About::Files { file, .. } => (FILES, file.clone().unwrap_or_default()),
         About::Closing { table, key } => (CLOSING, format!("{table}/{key}")),
+        About::Table { table } => (TABLE, table.to_string()),
         About::Version { dag, hash } => (VERSION, format!("{dag}/{hash}")),
     }
 }
@@ -171,6 +173,7 @@ fn problem(row: &Row) -> Result<Problem, Error> {
             table: table.parse().map_err(|_| strange())?,
             key: key.parse().map_err(|_| strange())?,
         },
+        (TABLE, None) => About::Table { table: named.parse().map_err(|_| strange())? },
         (VERSION, Some((dag, hash))) => {
             About::Version { dag: dag.parse().map_err(|_| strange())?, hash: hash.to_owned() }
         }

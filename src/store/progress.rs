@@ -5,7 +5,7 @@ use super::db::{Row, query, to_json};
 use super::runs::{run, task};
 use super::{Store, Tx};
 use crate::error::Error;
-use crate::model::attempt::{Attempt, StopReason};
+use crate::model::attempt::{Attempt, Failure, StopReason};
 use crate::model::hive::PartitionKey;
 use crate::model::name::{Name, TableName};
 use crate::model::run::{ActiveRun, Run, RunState};
@@ -227,7 +227,7 @@ impl Tx {
     ) -> Result<(), Error> {
         query(
             "UPDATE runs SET state = 'queued', version = $1, ended_us = NULL, marked_by = NULL,
-               closed = FALSE WHERE id = $2",
+               closed = FALSE, error_kind = NULL, error = NULL, remedy = NULL WHERE id = $2",
         )
         .bind(version)
         .bind(id)
@@ -266,7 +266,8 @@ impl Tx {
     ) -> Result<(), Error> {
         let task = if to == RunState::Succeeded { TaskState::Succeeded } else { TaskState::Failed };
         query(
-            "UPDATE runs SET state = $1, marked_by = $2, ended_us = $3, closed = FALSE WHERE id = $4",
+            "UPDATE runs SET state = $1, marked_by = $2, ended_us = $3, closed = FALSE,
+               error_kind = NULL, error = NULL, remedy = NULL WHERE id = $4",
         )
         .bind(to.as_str())
         .bind(who)
@@ -274,25 +275,74 @@ impl Tx {
         .bind(id)
         .execute(self.conn())
         .await?;
+        self.end_tasks(id, task, Some(who), now).await?;
+        let why = format!("{who} marked the run {to}");
+        self.stop_attempts(id, (StopReason::Marked, &why), now).await
+    }
+
+    /// Ends a run that cannot go on, whatever its tasks say; false if it does not wait or work any more,
+    /// and has closed what it has written.
+    pub async fn fail_run(
+        &mut self,
+        id: &str,
+        failure: &Failure,
+        now: Micros,
+    ) -> Result<bool, Error> {
+        let done = query(
+            "UPDATE runs SET state = 'failed', ended_us = $1, error_kind = $2, error = $3, remedy = $4
+             WHERE id = $5 AND (state IN ('queued', 'running') OR (state = 'succeeded' AND NOT closed))",
+        )
+        .bind(now.0)
+        .bind(failure.kind.as_str())
+        .bind(&failure.error)
+        .bind(failure.remedy.as_ref())
+        .bind(id)
+        .execute(self.conn())
+        .await?;
+        if done == 0 {
+            return Ok(false);
+        }
+        self.end_tasks(id, TaskState::Failed, None, now).await?;
+        self.stop_attempts(id, (StopReason::RunFailed, StopReason::RunFailed.why()), now).await?;
+        Ok(true)
+    }
+
+    /// Ends a run's open tasks; as succeeded, the failed ones too.
+    async fn end_tasks(
+        &mut self,
+        run: &str,
+        to: TaskState,
+        who: Option<&str>,
+        now: Micros,
+    ) -> Result<(), Error> {
         query(
             "UPDATE tasks SET state = $1, marked_by = $2, ended_us = $3
              WHERE run = $4 AND (state IN ('waiting', 'running')
                OR ($1 = 'succeeded' AND state <> 'succeeded'))",
         )
-        .bind(task.as_str())
+        .bind(to.as_str())
         .bind(who)
         .bind(now.0)
-        .bind(id)
+        .bind(run)
         .execute(self.conn())
         .await?;
+        Ok(())
+    }
+
+    async fn stop_attempts(
+        &mut self,
+        run: &str,
+        (reason, why): (StopReason, &str),
+        now: Micros,
+    ) -> Result<(), Error> {
         query(
             "UPDATE attempts SET stop_reason = $1, stop = $2, stop_us = $3
              WHERE run = $4 AND stop IS NULL AND state IN ('queued', 'running')",
         )
-        .bind(StopReason::Marked.as_str())
-        .bind(format!("{who} marked the run {to}"))
+        .bind(reason.as_str())
+        .bind(why)
         .bind(now.0)
-        .bind(id)
+        .bind(run)
         .execute(self.conn())
         .await?;
         Ok(())

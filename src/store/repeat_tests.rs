@@ -111,7 +111,7 @@ async fn a_request_whose_answer_was_lost_is_there_for_the_daemon() {
         let crashing = store.crashing(crash);
         let error = crashing.ask(&new, NOW).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unavailable);
-        assert_eq!(store.open_requests().await.unwrap().len(), left, "{crash:?}");
+        assert_eq!(store.open_requests().await.unwrap().readable.len(), left, "{crash:?}");
     }
 }
 

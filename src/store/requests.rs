@@ -3,12 +3,21 @@
 //! Whoever asks writes a row and pings; the daemon applies it and writes the answer in the same
 //! transaction, so that no request takes effect twice.
 
-use super::db::{Row, checked, query, to_json};
+use super::db::{Row, query};
 use super::{Store, Tx};
 use crate::error::{Error, ErrorKind};
 use crate::model::attempt::Failure;
 use crate::model::request::{Actor, Answer, NewRequest, Outcome, Refusal, Request, RequestKey};
+use crate::model::stored::encode;
 use crate::model::time::Micros;
+
+/// What is asked for and has no answer yet.
+#[derive(Debug, Default)]
+pub struct OpenRequests {
+    pub readable: Vec<Request>,
+    /// By number, with what is wrong: nobody can tell what they ask for.
+    pub unreadable: Vec<(i64, Error)>,
+}
 
 impl Store {
     /// Leaves a request for the daemon (ping it then) and returns its number.
@@ -26,7 +35,7 @@ impl Store {
              VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
         )
         .bind(verb.name())
-        .bind(to_json(verb))
+        .bind(encode(verb))
         .bind(&actor.who)
         .bind(actor.via.as_str())
         .bind(actor.role.as_str())
@@ -45,11 +54,18 @@ impl Store {
     }
 
     /// Those not yet applied, in the order in which they were made.
-    pub async fn open_requests(&self) -> Result<Vec<Request>, Error> {
+    pub async fn open_requests(&self) -> Result<OpenRequests, Error> {
         let rows = query("SELECT * FROM requests WHERE applied_us IS NULL ORDER BY id")
             .fetch_all(&self.db)
             .await?;
-        rows.iter().map(request).collect()
+        let mut open = OpenRequests::default();
+        for row in &rows {
+            match request(row) {
+                Ok(request) => open.readable.push(request),
+                Err(error) => open.unreadable.push((row.int("id")?, error)),
+            }
+        }
+        Ok(open)
     }
 
     /// The newest, newest first.
@@ -74,7 +90,7 @@ impl Tx {
             "UPDATE requests SET applied_us = $1, answer = $2 WHERE id = $3 AND applied_us IS NULL",
         )
         .bind(now.0)
-        .bind(answer.to_json())
+        .bind(encode(answer))
         .bind(id)
         .execute(self.conn())
         .await?;
@@ -103,7 +119,7 @@ impl Tx {
 fn request(row: &Row) -> Result<Request, Error> {
     Ok(Request {
         id: row.int("id")?,
-        verb: row.json("args")?,
+        verb: row.stored("args")?,
         actor: Actor { who: row.text("who")?, via: row.parse("via")?, role: row.parse("role")? },
         key: row.parse_opt("idempotency_key")?,
         created: row.time("created_us")?,
@@ -113,8 +129,8 @@ fn request(row: &Row) -> Result<Request, Error> {
 }
 
 fn answer(row: &Row) -> Result<Option<Answer>, Error> {
-    if let Some(json) = row.text_opt("answer")? {
-        return checked("answer", Answer::from_json(&json)).map(Some);
+    if let Some(answer) = row.stored_opt("answer")? {
+        return Ok(Some(answer));
     }
     // Versions before `answer` wrote words.
     if let Some(error) = row.text_opt("error")? {

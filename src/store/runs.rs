@@ -1,5 +1,6 @@
 //! Runs, their tasks, and the closings that each run reads.
 
+use super::attempts::failure;
 use super::dags::grain_of;
 use super::db::{Query, Row, query};
 use super::{Store, Tx};
@@ -266,6 +267,7 @@ pub(super) fn run(row: &Row) -> Result<Run, Error> {
         ended: row.time_opt("ended_us")?,
         superseded_by: row.text_opt("superseded_by")?,
         marked_by: row.text_opt("marked_by")?,
+        failure: failure(row)?,
     })
 }
 
@@ -278,7 +280,7 @@ pub(super) fn task(row: &Row) -> Result<TaskInstance, Error> {
         epoch: row.number("epoch")?,
         next_try: row.time_opt("next_try_us")?,
         attempt: row.text_opt("attempt")?,
-        output: row.json_opt("output")?,
+        output: row.told("output")?,
         started: row.time_opt("started_us")?,
         ended: row.time_opt("ended_us")?,
         marked_by: row.text_opt("marked_by")?,

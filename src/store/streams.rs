@@ -1,6 +1,6 @@
 //! Streams: what is wanted of each, where it stands and how far it has come.
 
-use super::db::{Row, query, to_json};
+use super::db::{Row, query};
 use super::ids::random_end;
 use super::{Store, Tx};
 use crate::error::Error;
@@ -8,6 +8,7 @@ use crate::model::attempt::Attempt;
 use crate::model::dag::{DagVersion, content_hash};
 use crate::model::instance;
 use crate::model::job::JobKind;
+use crate::model::stored::encode;
 use crate::model::stream::{Desired, Standing, Stream, StreamKind, StreamProgress};
 use crate::model::time::Micros;
 
@@ -95,7 +96,7 @@ impl Store {
         let done = query(
             "UPDATE streams SET progress = $1, heartbeat_us = $2 WHERE id = $3 AND epoch = $4",
         )
-        .bind(to_json(progress))
+        .bind(encode(progress))
         .bind(now.0)
         .bind(id)
         .bind(epoch)
@@ -184,7 +185,7 @@ fn stream(row: &Row) -> Result<Stream, Error> {
         restarts: row.number("restarts")?,
         next_start: row.time_opt("next_start_us")?,
         waiting_for: row.text_opt("waiting_for")?,
-        progress: row.json_opt("progress")?,
+        progress: row.told("progress")?,
         heartbeat: row.time_opt("heartbeat_us")?,
     })
 }

@@ -11,9 +11,20 @@ use crate::model::time::Micros;
 use std::time::Duration;
 
 impl Store {
+    /// Those that can be read, by name; [`Store::unreadable_tables`] has the others.
     pub async fn tables(&self) -> Result<Vec<LakeTable>, Error> {
+        Ok(self.all_tables().await?.into_iter().filter_map(|(_, table)| table.ok()).collect())
+    }
+
+    /// Tables whose row cannot be read, each with what is wrong.
+    pub async fn unreadable_tables(&self) -> Result<Vec<(TableName, Error)>, Error> {
+        let all = self.all_tables().await?.into_iter();
+        Ok(all.filter_map(|(name, table)| Some((name, table.err()?))).collect())
+    }
+
+    async fn all_tables(&self) -> Result<Vec<(TableName, Result<LakeTable, Error>)>, Error> {
         let rows = query("SELECT * FROM tables ORDER BY name").fetch_all(&self.db).await?;
-        rows.iter().map(lake_table).collect()
+        rows.iter().map(|row| Ok((row.parse("name")?, lake_table(row)))).collect()
     }
 
     pub async fn table(&self, name: &TableName) -> Result<Option<LakeTable>, Error> {
@@ -275,7 +286,7 @@ fn lake_table(row: &Row) -> Result<LakeTable, Error> {
     };
     let micros = |column| row.number(column).map(Duration::from_micros);
     Ok(LakeTable {
-        table: row.json("body")?,
+        table: row.stored("body")?,
         dag: row.parse("dag")?,
         present: row.flag("present")?,
         close_after: micros("close_after_us")?,

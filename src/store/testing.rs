@@ -45,6 +45,13 @@ impl Store {
         Self { faults: Faults { crash: Some(crash), ..Faults::default() }, ..self.clone() }
     }
 
+    /// Writes what a newer version, or damage, may have left: `sql` has one value, `$1`.
+    pub(crate) async fn plant(&self, sql: &'static str, value: &str) {
+        let mut tx = self.begin().await.unwrap();
+        super::query(sql).bind(value).execute(tx.conn()).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
     /// Whether the transaction that is to go wrong was reached.
     pub(crate) fn crashed(&self) -> bool {
         let at = self.faults.crash.map(Crash::at);

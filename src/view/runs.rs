@@ -2,6 +2,7 @@
 
 use super::Stamp;
 use crate::error::Error;
+use crate::model::attempt::Failure;
 use crate::model::hive::PartitionKey;
 use crate::model::name::{Name, TableName};
 use crate::model::run::{Run, RunKind, RunState};
@@ -30,6 +31,8 @@ pub struct RunFacts {
     pub superseded_by: Option<String>,
     /// Who set its state by hand.
     pub marked_by: Option<String>,
+    /// Why it has failed, where none of its tasks says it.
+    pub failure: Option<Failure>,
 }
 
 impl From<Run> for RunFacts {
@@ -50,6 +53,7 @@ impl From<Run> for RunFacts {
             version: run.version,
             superseded_by: run.superseded_by,
             marked_by: run.marked_by,
+            failure: run.failure,
         }
     }
 }

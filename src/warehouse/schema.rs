@@ -3,12 +3,10 @@
 use crate::error::{Error, ErrorKind};
 use crate::model::commit::{SchemaColumn, refused};
 use crate::model::hive::Grain;
+use crate::model::stored::{Stored, decode};
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// The number of the format written today.
-const FORMAT: u32 = 1;
 
 /// `schema.json` of a table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +14,10 @@ pub struct Schema {
     format: u32,
     pub(super) grain: Grain,
     columns: Vec<SchemaColumn>,
+}
+
+impl Stored for Schema {
+    const NAME: &'static str = "schema";
 }
 
 impl Schema {
@@ -30,13 +32,13 @@ impl Schema {
             Ok(SchemaColumn { name, kind })
         };
         let columns = columns.fields().iter().map(column).collect::<Result<_, Error>>()?;
-        Ok(Self { format: FORMAT, grain, columns })
+        Ok(Self { format: Self::FORMAT, grain, columns })
     }
 
     /// Of columns as another system names and types them.
     pub(super) fn of_columns(grain: Grain, columns: Vec<(String, String)>) -> Self {
         let columns = columns.into_iter().map(|(name, kind)| SchemaColumn { name, kind }).collect();
-        Self { format: FORMAT, grain, columns }
+        Self { format: Self::FORMAT, grain, columns }
     }
 
     /// Names and types, in their order.
@@ -75,13 +77,7 @@ impl Schema {
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        let schema: Self =
-            serde_json::from_slice(bytes).map_err(|err| Error::new(ErrorKind::Data, err))?;
-        if schema.format == FORMAT {
-            return Ok(schema);
-        }
-        let problem = format!("it has format {}, and this Tidemill knows {FORMAT}", schema.format);
-        Err(Error::new(ErrorKind::Input, problem).remedy("use a newer Tidemill"))
+        decode(bytes)
     }
 }
 
@@ -120,4 +116,22 @@ fn type_of(name: &str) -> Option<DataType> {
         "bytes" => DataType::Binary,
         other => return decimal(other),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::stored::testing::{check_written, written_by};
+
+    #[test]
+    fn schemas_of_every_release_keep_their_meaning() {
+        let columns =
+            [("hour_start", "datetime"), ("orders", "int64"), ("amount", "decimal(22,2)")];
+        let columns = columns.map(|(name, kind)| (name.to_owned(), kind.to_owned()));
+        let schema = Schema::of_columns(Grain::Hour, columns.into());
+        let lines = written_by("97188dc", "warehouse_schema");
+        assert_eq!(lines.len(), 1);
+        assert_eq!(Schema::decode(lines[0].as_bytes()).unwrap(), schema);
+        check_written("warehouse_schema", &[serde_json::to_string(&schema).unwrap()]);
+    }
 }

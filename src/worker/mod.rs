@@ -80,8 +80,11 @@ async fn work(project: Project, id: &str) -> Result<(), Error> {
     if attempt.state.ended() {
         return Err(Error::new(ErrorKind::Fenced, "it has been given up")).doing(|| doing(id));
     }
-    let version = store.version(&attempt.version).await?;
     let (drain, clock) = (CancellationToken::new(), Clock::system());
+    let version = match store.version(&attempt.version).await {
+        Ok(version) => version,
+        Err(error) => return report::report(&store, &clock, id, Err(error)).await,
+    };
     let work = Work {
         project,
         store: store.clone(),

@@ -257,6 +257,7 @@ impl Bed {
             ended: None,
             superseded_by: None,
             marked_by: None,
+            failure: None,
         };
         let mut tx = self.store.begin().await.unwrap();
         assert!(tx.add_run(&run, &[Input { table: raw(), key, n }]).await.unwrap());

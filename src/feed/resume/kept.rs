@@ -10,6 +10,7 @@ use super::token::Token;
 use super::told::Noted;
 use crate::error::{Doing, Error, ErrorKind};
 use crate::model::name::TopicName;
+use crate::model::stored::{Stored, decode, encode};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write;
@@ -25,23 +26,19 @@ pub struct Kept {
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
-    /// Notes of the first version have none.
-    #[serde(default = "first_format")]
-    format: u32,
     topic_id: String,
     /// For each topic partition: the first event that may be missing there.
     missing_from: Vec<u64>,
     /// Nothing was sent since.
     clean: bool,
+    /// Format 1 had none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     token: Option<Token>,
 }
 
-/// The number of the format written today. Format 1 had no token.
-const FORMAT: u32 = 2;
-
-fn first_format() -> u32 {
-    1
+impl Stored for Note {
+    const NAME: &'static str = "note of a feed";
+    const FORMAT: u32 = 2;
 }
 
 impl Kept {
@@ -59,17 +56,7 @@ impl Kept {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::new(ErrorKind::Unavailable, error)).doing(doing),
         };
-        let note: Note = serde_json::from_slice(&text)
-            .map_err(|error| Error::new(ErrorKind::Data, error))
-            .doing(doing)?;
-        if note.format > FORMAT {
-            let newer =
-                format!("its format is {}, and this version knows up to {FORMAT}", note.format);
-            return Err(
-                Error::new(ErrorKind::Input, newer).remedy("run the newer tidemill that wrote it")
-            )
-            .doing(doing);
-        }
+        let note: Note = decode(&text).doing(doing)?;
         // A topic that was made again is a new one: everything belongs into it.
         let noted = Noted { missing_from: note.missing_from, exact: note.clean, token: note.token };
         Ok((note.topic_id == self.topic_id).then_some(noted))
@@ -96,9 +83,8 @@ impl Kept {
     ) -> Result<(), Error> {
         let missing_from = cursor.missing_from(next);
         let topic_id = self.topic_id.clone();
-        let note = Note { format: FORMAT, topic_id, missing_from, clean, token };
-        let text = serde_json::to_vec(&note).expect("our own types have string keys");
-        self.write(&text)
+        let note = Note { topic_id, missing_from, clean, token };
+        self.write(encode(&note).as_bytes())
             .map_err(|error| Error::new(ErrorKind::Unavailable, error))
             .doing(|| format!("write {}", self.path.display()))
     }
@@ -117,6 +103,7 @@ impl Kept {
 mod tests {
     use super::super::told::Told;
     use super::*;
+    use crate::model::stored::testing::{check_written, written_by};
 
     /// What a cursor over two topic partitions knows after a note, of a topic that tells nothing.
     #[track_caller]
@@ -131,6 +118,18 @@ mod tests {
         let noted = Kept::of(home.path(), &topic, of_topic, &feed).read().unwrap();
         let cursor = nothing.cursor(noted.as_ref(), 2);
         assert_eq!(cursor.ok().map(|cursor| cursor.first_missing()), expected);
+    }
+
+    #[test]
+    fn notes_of_every_release_keep_their_meaning() {
+        let topic_id = "8c8b26be0ecf45cdb980fefb77676b6f".to_owned();
+        let first = Note { topic_id, missing_from: vec![122, 122], clean: false, token: None };
+        let lines = written_by("97188dc", "feed_note");
+        assert_eq!(lines.len(), 1);
+        assert_eq!(decode::<Note>(lines[0].as_bytes()).unwrap(), first);
+        let token = Token { before: 7, text: "c42".into() };
+        let with_token = Note { token: Some(token), clean: true, ..first };
+        check_written("feed_note", &[encode(&with_token)]);
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub use writer::Writer;
 use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::{Message, TopicFacts, another_topic};
 use crate::model::name::TopicName;
+use crate::model::stored::{Stored, decode};
 use crate::model::time::Micros;
 use ends::{End, EndsFile};
 use reader::Reader;
@@ -47,7 +48,9 @@ struct TopicFile {
     retention_ms: u64,
 }
 
-const FORMAT: u32 = 1;
+impl Stored for TopicFile {
+    const NAME: &'static str = "topic";
+}
 
 /// A topic on disk, as it was when it was opened.
 #[derive(Clone, Debug)]
@@ -76,7 +79,7 @@ impl Topic {
         }
         let retention_ms = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
         let id = Uuid::new_v4().simple().to_string();
-        let file = TopicFile { format: FORMAT, id, partitions, retention_ms };
+        let file = TopicFile { format: TopicFile::FORMAT, id, partitions, retention_ms };
         create(dir, name, &file).doing(|| format!("create topic {name}"))?;
         Self::existing(dir, name)
     }
@@ -233,16 +236,7 @@ fn read_file(folder: &Path) -> Result<Option<TopicFile>, Error> {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(err) => return Err(disk(err)),
     };
-    let file: TopicFile =
-        serde_json::from_slice(&bytes).map_err(|err| Error::new(ErrorKind::Data, err))?;
-    if file.format != FORMAT {
-        return Err(Error::new(
-            ErrorKind::Input,
-            format!("its format {} is not the {FORMAT} of this version", file.format),
-        )
-        .remedy("use the newer version that wrote it"));
-    }
-    Ok(Some(file))
+    decode(&bytes).map(Some)
 }
 
 /// Builds the topic aside and gives it its name when it is whole. Losing to another is success.
@@ -284,4 +278,24 @@ fn disk(err: io::Error) -> Error {
         _ => ErrorKind::Unavailable, // A full disk too: it may have room again.
     };
     Error::new(kind, err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::stored::testing::{check_written, written_by};
+
+    #[test]
+    fn topics_of_every_release_keep_their_meaning() {
+        let file = TopicFile {
+            format: 1,
+            id: "8c8b26be0ecf45cdb980fefb77676b6f".into(),
+            partitions: 2,
+            retention_ms: 604_800_000,
+        };
+        let lines = written_by("97188dc", "topic");
+        assert_eq!(lines.len(), 1);
+        assert_eq!(decode::<TopicFile>(lines[0].as_bytes()).unwrap(), file);
+        check_written("topic", &[serde_json::to_string(&file).unwrap()]);
+    }
 }

@@ -288,6 +288,7 @@ fn run(id: &str, hour: u32) -> Run {
         ended: None,
         superseded_by: None,
         marked_by: None,
+        failure: None,
     }
 }
 

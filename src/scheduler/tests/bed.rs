@@ -334,7 +334,10 @@ impl Bed {
             };
             let run = self.store.run(run).await.unwrap().unwrap();
             if let (AttemptState::Succeeded, Some(of)) = (state, &run.subject) {
-                let version = self.store.version(&run.version).await.unwrap();
+                let Ok(version) = self.store.version(&run.version).await else {
+                    self.end(attempt, AttemptState::Stopped).await;
+                    continue;
+                };
                 let inputs = self.store.inputs(&run.id).await.unwrap();
                 let own = inputs.iter().find(|own| own.key == of.key && own.table == of.table);
                 let input = own.map(|own| OutputInput { table: own.table.clone(), n: own.n });

@@ -7,6 +7,7 @@ mod lost;
 mod on_close;
 mod random;
 mod turns;
+mod unreadable;
 
 use crate::lake::Created;
 use crate::model::attempt::AttemptState;

@@ -15,7 +15,7 @@
 mod row;
 mod sqlite;
 
-pub use row::{Row, checked};
+pub use row::Row;
 pub use sqlite::{Database, Transaction};
 
 use crate::error::Error;

@@ -1,6 +1,8 @@
 //! Reads typed values out of rows; what does not parse was not written by us.
 
 use crate::error::{Doing, Error, ErrorKind};
+use crate::model::stored;
+use crate::model::stored::Stored;
 use crate::model::time::Micros;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
@@ -60,13 +62,19 @@ impl Row {
         self.text_opt(column)?.map(parse).transpose()
     }
 
-    pub fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, Error> {
-        serde_json::from_str(&self.text(column)?).map_err(|err| strange(column, err))
+    /// What [`stored::encode`] has written.
+    pub fn stored<T: Stored>(&self, column: &str) -> Result<T, Error> {
+        stored::decode(self.text(column)?.as_bytes())
     }
 
-    pub fn json_opt<T: DeserializeOwned>(&self, column: &str) -> Result<Option<T>, Error> {
-        let parse = |text: String| serde_json::from_str(&text).map_err(|err| strange(column, err));
-        self.text_opt(column)?.map(parse).transpose()
+    pub fn stored_opt<T: Stored>(&self, column: &str) -> Result<Option<T>, Error> {
+        self.text_opt(column)?.map(|text| stored::decode(text.as_bytes())).transpose()
+    }
+
+    /// JSON that a program has returned, or a process has told of itself. It decides nothing that the
+    /// columns beside it don't, so one that cannot be read is as good as none and holds nothing up.
+    pub fn told<T: DeserializeOwned>(&self, column: &str) -> Result<Option<T>, Error> {
+        Ok(self.text_opt(column)?.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
     fn get<'r, T>(&'r self, column: &str) -> Result<T, Error>
@@ -75,11 +83,6 @@ impl Row {
     {
         sqlx::Row::try_get(&self.0, column).doing(|| format!("read column {column}"))
     }
-}
-
-/// What was made of a column's value; `Data` if nothing could be.
-pub fn checked<T>(column: &str, made: Result<T, String>) -> Result<T, Error> {
-    made.map_err(|err| strange(column, err))
 }
 
 fn strange(column: &str, problem: impl Display) -> Error {

@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0008_requests.sql"),
     include_str!("../migrations/sqlite/0009_stop_reason.sql"),
     include_str!("../migrations/sqlite/0010_pages.sql"),
+    include_str!("../migrations/sqlite/0011_run_failures.sql"),
 ];
 
 /// Longer than any of our transactions; a command line then says who holds the file.
