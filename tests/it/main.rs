@@ -38,6 +38,7 @@ mod tables;
 mod three_brokers;
 mod topic_life;
 mod topic_log;
+mod upgrade;
 mod varied;
 mod warehouse;
 mod wikimedia;

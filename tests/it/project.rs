@@ -115,6 +115,15 @@ impl Project {
         project
     }
 
+    /// A project at work, as it was when all of its processes were killed.
+    pub fn of_archive(archive: &Path, topic: &str) -> Self {
+        let (folder, topic) = (tempfile::tempdir().unwrap(), topic.to_owned());
+        let mut tar = Command::new("tar");
+        let unpacked = tar.arg("-xzf").arg(archive).arg("-C").arg(folder.path()).status().unwrap();
+        assert!(unpacked.success(), "{unpacked}");
+        Self { folder, topic, lake: None, environment: Vec::new() }
+    }
+
     pub fn path(&self, part: &str) -> PathBuf {
         self.folder.path().join(part)
     }
