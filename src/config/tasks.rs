@@ -266,3 +266,20 @@ fn before<'a>(dag: &'a DagFile, task: &Name) -> BTreeSet<&'a Name> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{COUNT, Folder, LAND, LANDING, QUERY, TOPIC};
+
+    #[test]
+    fn a_dag_without_a_schedule_has_no_task_that_needs_a_hive_partition() {
+        let dag = r#"[tasks.count]
+job = "count"
+[tasks.tell]
+exec = ["./tell", "{partition_key}", "{run_id}"]
+env = { DAY = "{data_interval_start:%Y-%m-%d}" }
+"#;
+        let folder = Folder::new(&[TOPIC, LAND, COUNT, QUERY, LANDING, ("dags/by_hand.toml", dag)]);
+        insta::assert_snapshot!(folder.problems());
+    }
+}

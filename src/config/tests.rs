@@ -66,7 +66,7 @@ fn a_run_of_the_day_is_pinned_to_the_job_that_counts_the_hours() {
     assert_eq!(version.tables.len(), 3);
 }
 
-const TOPIC: (&str, &str) = (
+pub const TOPIC: (&str, &str) = (
     "topics/clicks.toml",
     r#"columns = [
   { name = "id", type = "string", required = true },
@@ -75,7 +75,7 @@ const TOPIC: (&str, &str) = (
 event_time = { column = "at" }
 "#,
 );
-const LAND: (&str, &str) = (
+pub const LAND: (&str, &str) = (
     "jobs/land/job.toml",
     r#"kind = "stream"
 from.kafka.topic = "clicks"
@@ -84,9 +84,10 @@ table = "raw.clicks"
 partition_by = "hour"
 "#,
 );
-const LANDING: (&str, &str) = ("dags/landing.toml", "streams = { land = \"land\" }\n");
-const QUERY: (&str, &str) = ("jobs/count/query.sql", "select count(*) as clicks from raw.clicks\n");
-const COUNT: (&str, &str) = (
+pub const LANDING: (&str, &str) = ("dags/landing.toml", "streams = { land = \"land\" }\n");
+pub const QUERY: (&str, &str) =
+    ("jobs/count/query.sql", "select count(*) as clicks from raw.clicks\n");
+pub const COUNT: (&str, &str) = (
     "jobs/count/job.toml",
     r#"kind = "batch"
 reads = ["raw.clicks"]
@@ -223,18 +224,6 @@ test = "select 1"
 job = "count"
 "#;
     let folder = Folder::new(&[TOPIC, LAND, COUNT, QUERY, ("dags/all.toml", dag)]);
-    insta::assert_snapshot!(folder.problems());
-}
-
-#[test]
-fn a_dag_without_a_schedule_has_no_task_that_needs_a_hive_partition() {
-    let dag = r#"[tasks.count]
-job = "count"
-[tasks.tell]
-exec = ["./tell", "{partition_key}", "{run_id}"]
-env = { DAY = "{data_interval_start:%Y-%m-%d}" }
-"#;
-    let folder = Folder::new(&[TOPIC, LAND, COUNT, QUERY, LANDING, ("dags/by_hand.toml", dag)]);
     insta::assert_snapshot!(folder.problems());
 }
 
