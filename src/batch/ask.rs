@@ -1,12 +1,13 @@
 //! `tidemill sql`: a question about what lake and warehouse hold now.
 
+use super::catalog;
 use super::show::Shown;
 use super::tables::{Declared, of_lake, of_warehouse, visible};
 use crate::clock::Clock;
 use crate::error::{Doing, Error, ErrorKind};
 use crate::lake::Lake;
 use crate::model::project::Project;
-use crate::sql::problem::SqlProblem;
+use crate::sql::asked::{Asked, asked};
 use crate::sql::session::{Budget, Session};
 use crate::sql::statement::tables_of;
 use crate::sql::table::{Catalog, Table};
@@ -55,7 +56,7 @@ pub async fn by_hand<T>(
     Ok(done)
 }
 
-/// Answers a query over everything that is visible now; keeps at most `rows_max` rows.
+/// Answers a question about everything that is visible now; keeps at most `rows_max` rows of a query.
 ///
 /// `raw.recentchange` is a lake table, `warehouse.agg.by_hour` one of the warehouse.
 pub async fn ask(
@@ -83,16 +84,19 @@ async fn answer(
     text: &str,
     rows_max: usize,
 ) -> Result<Answer, Error> {
+    let (text, explain) = match asked(text)? {
+        Asked::Query(text) => (text, false),
+        Asked::Plan(text) => (text, true),
+        Asked::Tables => return catalog::tables(&declared, warehouse),
+        Asked::Columns(catalog, name) => {
+            return catalog::columns(&declared, warehouse, catalog, &name);
+        }
+    };
     let mut tables: Vec<Table> = Vec::new();
     for (catalog, name) in tables_of(text)? {
         tables.push(match catalog {
-            Catalog::Lake if !declared.tables.contains_key(&name) => {
-                let names: Vec<&str> =
-                    declared.tables.keys().map(crate::model::name::TableName::as_str).collect();
-                let problem = SqlProblem::new(format!("no table is named `{name}`"));
-                return Err(problem.meant(name.as_str(), "tables", &names).into());
-            }
             Catalog::Lake => {
+                catalog::declared(&declared, &name)?;
                 let files = visible(lake, &name, None).await?;
                 of_lake(lake, &declared, &name, files).await?
             }
@@ -100,9 +104,12 @@ async fn answer(
         });
     }
     let session = Session::new(budget, &tables)?;
-    let query = session.query(text, None).await?;
+    let query = session.query(text, None)?;
+    if explain {
+        return catalog::lines("step", query.steps()?.lines());
+    }
     let mut shown = Shown::new(query.schema(), rows_max);
-    let mut rows = query.rows().await?;
+    let mut rows = query.rows()?;
     while let Some(batch) = rows.try_next().await? {
         shown.add(&batch);
     }

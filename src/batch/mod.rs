@@ -7,6 +7,7 @@
 //! other files.
 
 mod ask;
+mod catalog;
 pub mod compact;
 mod engine;
 pub mod golden;
@@ -14,6 +15,7 @@ mod judge;
 mod show;
 mod sorted;
 mod tables;
+mod value;
 
 #[cfg(test)]
 mod compact_tests;
@@ -23,7 +25,7 @@ mod kill_tests;
 mod tests;
 
 pub use ask::{Answer, ask, ask_project, by_hand};
-pub use show::{Shown, json, one_line, rows, table};
+pub use show::{Shown, json, one_line, rows, table, table_in};
 pub use tables::Declared;
 
 use crate::crash;
@@ -129,9 +131,9 @@ pub async fn test(context: &Context<'_>, text: &str) -> Result<(), Error> {
     let tables = tables::pinned(context, &wanted, tables::Unpinned::Visible).await?;
     let session = Session::new(context.budget, &tables)?;
     let parameters = context.run.subject.as_ref().map(|range| parameters(&context.run.id, range));
-    let query = session.query(text, parameters.as_ref()).await?.in_fixed_order()?;
+    let query = session.query(text, parameters.as_ref())?.in_fixed_order()?;
     let schema = query.schema();
-    let mut rows = query.rows().await?;
+    let mut rows = query.rows()?;
     let mut shown = Shown::new(schema, ROWS_SHOWN);
     while let Some(batch) = rows.try_next().await? {
         shown.add(&batch);

@@ -1,11 +1,13 @@
 //! Rows on a screen, or as JSON.
 
+use super::value::{row_as_json, told};
 use crate::error::{Error, ErrorKind};
 use crate::warehouse::type_name;
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, SchemaRef};
-use arrow::json::ArrayWriter;
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json as object};
 use std::fmt::Write;
 
@@ -20,11 +22,19 @@ pub struct Shown {
     kept: usize,
     rows_max: usize,
     count: u64,
+    cell_width_max: usize,
 }
 
 impl Shown {
     pub fn new(schema: SchemaRef, rows_max: usize) -> Self {
-        Self { schema, batches: Vec::new(), kept: 0, rows_max, count: 0 }
+        let cell_width_max = CELL_WIDTH_MAX;
+        Self { schema, batches: Vec::new(), kept: 0, rows_max, count: 0, cell_width_max }
+    }
+
+    /// For cells that are of use only whole.
+    #[must_use]
+    pub(super) fn uncut(self) -> Self {
+        Self { cell_width_max: usize::MAX - 1, ..self }
     }
 
     pub fn add(&mut self, batch: &RecordBatch) {
@@ -49,17 +59,25 @@ impl Shown {
 
 /// Columns side by side, numbers to the right; the last line says how many rows there are.
 pub fn table(shown: &Shown) -> Result<String, Error> {
-    let fields = shown.schema.fields();
+    table_in(&TimeZone::UTC, shown)
+}
+
+/// The same with moments as clocks in this zone show them.
+pub fn table_in(zone: &TimeZone, shown: &Shown) -> Result<String, Error> {
+    let (fields, width_max) = (shown.schema.fields(), shown.cell_width_max);
     let mut columns: Vec<Vec<String>> =
-        fields.iter().map(|field| vec![field.name().clone()]).collect();
+        fields.iter().map(|field| vec![cell(field.name(), width_max)]).collect();
     let options = FormatOptions::default().with_null("-").with_types_info(false);
     for batch in &shown.batches {
         for (column, cells) in batch.columns().iter().zip(&mut columns) {
             let format = ArrayFormatter::try_new(column, &options);
             let format = format.map_err(|err| Error::new(ErrorKind::Bug, err))?;
             for row in 0..batch.num_rows() {
-                let text = format.value(row).try_to_string();
-                cells.push(cell(&text.map_err(|err| Error::new(ErrorKind::Bug, err))?));
+                if let Some(moment) = moment(column, row, zone) {
+                    cells.push(moment);
+                    continue;
+                }
+                cells.push(cell(&told(&format, row), width_max));
             }
         }
     }
@@ -85,17 +103,12 @@ pub fn table(shown: &Shown) -> Result<String, Error> {
 
 /// `{"columns": [{"name", "type"}], "rows": [{…}], "row_count": 3, "rows_left_out": 0}`.
 pub fn json(shown: &Shown) -> Result<Value, Error> {
-    let bug = |err: &dyn std::fmt::Display| Error::new(ErrorKind::Bug, err.to_string());
-    let mut writer = ArrayWriter::new(Vec::new());
-    let batches: Vec<&RecordBatch> = shown.batches.iter().collect();
-    writer.write_batches(&batches).map_err(|err| bug(&err))?;
-    writer.finish().map_err(|err| bug(&err))?;
-    let bytes = writer.into_inner();
-    let rows: Value = if bytes.is_empty() {
-        Value::Array(Vec::new())
-    } else {
-        serde_json::from_slice(&bytes).map_err(|err| bug(&err))?
-    };
+    let mut rows = Vec::with_capacity(shown.kept);
+    for batch in &shown.batches {
+        for row in 0..batch.num_rows() {
+            rows.push(row_as_json(batch, row)?);
+        }
+    }
     let kind = |kind: &DataType| type_name(kind).unwrap_or_else(|| kind.to_string());
     let columns = shown.schema.fields().iter();
     let columns: Vec<Value> = columns
@@ -108,6 +121,19 @@ pub fn json(shown: &Shown) -> Result<Value, Error> {
         "row_count": shown.count,
         "rows_left_out": left_out,
     }))
+}
+
+/// `2026-11-20T06:14:03+01:00`; `None` for what is no moment, and in UTC, where nothing changes.
+fn moment(column: &dyn Array, row: usize, zone: &TimeZone) -> Option<String> {
+    let DataType::Timestamp(TimeUnit::Microsecond, Some(_)) = column.data_type() else {
+        return None;
+    };
+    if *zone == TimeZone::UTC || column.is_null(row) {
+        return None;
+    }
+    let micros = column.as_primitive::<TimestampMicrosecondType>().value(row);
+    let at = Timestamp::from_microsecond(micros).ok()?.to_zoned(zone.clone());
+    Some(at.strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string())
 }
 
 fn footer(shown: &Shown) -> String {
@@ -128,10 +154,10 @@ pub fn one_line(text: &str) -> impl Iterator<Item = char> {
 }
 
 /// One line, cut where it is too wide.
-fn cell(text: &str) -> String {
-    let mut line: String = one_line(text).take(CELL_WIDTH_MAX + 1).collect();
-    if line.chars().count() > CELL_WIDTH_MAX {
-        line = line.chars().take(CELL_WIDTH_MAX - 1).collect();
+fn cell(text: &str, width_max: usize) -> String {
+    let mut line: String = one_line(text).take(width_max + 1).collect();
+    if line.chars().count() > width_max {
+        line = line.chars().take(width_max - 1).collect();
         line.push('…');
     }
     line

@@ -107,8 +107,8 @@ async fn in_batches(
     };
     let budget = Budget { memory_bytes, ..budget.clone() };
     let session = Session::in_batches(rows, &budget, &[source])?;
-    let query = session.query(&query(table, columns, event_time), None).await?.typed(stored);
-    let mut rows = query.rows().await?;
+    let query = session.query(&query(table, columns, event_time), None)?.typed(stored);
+    let mut rows = query.rows()?;
     let (mut added, mut open) = (Vec::new(), None::<Open>);
     while let Some(batch) = rows.try_next().await? {
         let file = match &mut open {

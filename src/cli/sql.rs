@@ -32,7 +32,7 @@ pub fn run(context: &Context, args: &SqlArgs) -> Result<(), Error> {
     let asked = batch::ask_project(&project, &context.clock, &text, args.rows_max);
     let answer = block_on_cores(asked)?;
     match context.output {
-        Output::Table => print::text(&(batch::table(&answer)? + "\n")),
+        Output::Table => print::text(&(batch::table_in(&context.zone, &answer)? + "\n")),
         Output::Json => print::json(&batch::json(&answer)?),
     }
 }

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// The stack of a thread that works on a query: an expression as deep as SQL may nest fits on it.
+pub const QUERY_STACK_BYTES: usize = 16 << 20;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     pub name: Name,

@@ -3,7 +3,11 @@
 //! A text is compiled once and evaluated a batch at a time. It may use what depends on its row
 //! alone: a value that hung on the clock or on chance would differ when a row is read again.
 
+use super::checked::check_arithmetic;
+use super::failure::told;
+use super::moments::{settled_moments, written_moments};
 use super::problem::SqlProblem;
+use super::stack::{make_shallow, of_panic, with_room_for};
 use crate::error::{Error, ErrorKind};
 use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::{DataType, Schema};
@@ -16,6 +20,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Volatility};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionConfig;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
 static SESSION: LazyLock<SessionState> = LazyLock::new(|| {
@@ -30,28 +35,35 @@ pub struct Compiled(Arc<dyn PhysicalExpr>);
 /// Compiles the expression of a computed column: `text` over `columns`, cast to `kind`.
 pub fn compile(text: &str, columns: &Schema, kind: &DataType) -> Result<Compiled, SqlProblem> {
     let schema = scope(columns)?;
-    let expr = parse(text, &schema)?;
-    let cast = expr.cast_to(kind, &schema).map_err(|err| SqlProblem::of(text, &err))?;
-    physical(text, cast, &schema)
+    with_room_for(text, || {
+        let expr = parse(text, &schema)?;
+        let cast = expr.cast_to(kind, &schema).map_err(|err| SqlProblem::of(text, &err))?;
+        physical(text, cast, &schema)
+    })
 }
 
 /// Compiles the `that` of an expectation: `text` over `columns`, true or false.
 pub fn compile_rule(text: &str, columns: &Schema) -> Result<Compiled, SqlProblem> {
     let schema = scope(columns)?;
-    let expr = parse(text, &schema)?;
-    match expr.get_type(&schema).map_err(|err| SqlProblem::of(text, &err))? {
-        DataType::Boolean => physical(text, expr, &schema),
-        other => Err(SqlProblem::new(format!("a rule is true or false, this is {other}"))
-            .at(Some(0..text.len()))
-            .help("compare it with something: `amount > 0`")),
-    }
+    with_room_for(text, || {
+        let expr = parse(text, &schema)?;
+        match expr.get_type(&schema).map_err(|err| SqlProblem::of(text, &err))? {
+            DataType::Boolean => physical(text, expr, &schema),
+            other => Err(SqlProblem::new(format!("a rule is true or false, this is {other}"))
+                .at(Some(0..text.len()))
+                .help("compare it with something: `amount > 0`")),
+        }
+    })
 }
 
 impl Compiled {
     /// The values, one a row. An error is a row's fault: `1 / 0`, a text that is no number.
     pub fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef, Error> {
-        let values = self.0.evaluate(batch).and_then(|value| value.into_array(batch.num_rows()));
-        values.map_err(|err| Error::new(ErrorKind::Data, plain(&err)))
+        let work = || self.0.evaluate(batch)?.into_array(batch.num_rows());
+        match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(values) => values.map_err(|err| told(ErrorKind::Data, &err)),
+            Err(panic) => Err(of_panic(&*panic).into_error(ErrorKind::Data)),
+        }
     }
 
     /// As [`Self::evaluate`], for a rule.
@@ -70,8 +82,11 @@ fn parse(text: &str, schema: &DFSchema) -> Result<Expr, SqlProblem> {
     if text.trim().is_empty() {
         return Err(SqlProblem::new("the expression is empty").at(Some(0..text.len())));
     }
-    let expr = SESSION.create_logical_expr(text, schema);
-    let expr = expr.map_err(|err| SqlProblem::of(text, &err))?;
+    let of_text = |err: DataFusionError| SqlProblem::of(text, &err);
+    let dialect = &SESSION.config_options().sql_parser.dialect;
+    let mut parsed = SESSION.sql_to_expr_with_alias(text, dialect).map_err(of_text)?;
+    make_shallow(&mut parsed.expr)?;
+    let expr = SESSION.create_logical_expr_from_sql_expr(parsed, schema).map_err(of_text)?;
     match unfit(&expr) {
         Some(problem) => Err(problem.at(Some(0..text.len()))),
         None => Ok(expr),
@@ -116,8 +131,13 @@ fn physical(text: &str, expr: Expr, schema: &DFSchema) -> Result<Compiled, SqlPr
     // `coalesce` and its like exist only as what the simplifier makes of them.
     let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
     let simplifier = ExprSimplifier::new(context);
-    let expr = simplifier.coerce(expr, schema).and_then(|expr| simplifier.simplify(expr));
-    let expr = expr.and_then(|expr| SESSION.create_physical_expr(expr, schema));
+    let expr = written_moments(expr, schema)
+        .and_then(|expr| simplifier.coerce(expr, schema))
+        .and_then(settled_moments)
+        .and_then(|expr| simplifier.coerce(expr, schema))
+        .and_then(|expr| check_arithmetic(expr, schema))
+        .and_then(|expr| simplifier.simplify(expr))
+        .and_then(|expr| SESSION.create_physical_expr(expr, schema));
     expr.map(Compiled).map_err(|err| SqlProblem::of(text, &err))
 }
 

@@ -1,6 +1,8 @@
 //! What stops a query that was planned well: the machine, the files or the values in them.
 
+use super::problem::SqlProblem;
 use crate::error::{Error, ErrorKind};
+use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use std::error::Error as StdError;
 
@@ -17,7 +19,38 @@ pub(super) fn of_execution(err: &DataFusionError) -> Error {
         }
         _ => ErrorKind::Input,
     };
-    Error::new(kind, root.message().into_owned())
+    told(kind, err)
+}
+
+/// What went wrong with a value, in the words of whoever wrote the query, and what helps.
+pub(super) fn told(kind: ErrorKind, err: &DataFusionError) -> Error {
+    match err.find_root() {
+        DataFusionError::External(problem) if problem.is::<SqlProblem>() => {
+            let problem = problem.downcast_ref::<SqlProblem>().cloned();
+            problem.map_or_else(
+                || Error::new(kind, err.to_string()),
+                |problem| problem.into_error(kind),
+            )
+        }
+        DataFusionError::ArrowError(arrow, _) => of_arrow(kind, arrow),
+        root => Error::new(kind, root.message().into_owned()),
+    }
+}
+
+/// What a kernel says of a value: without its prefix, and with a way round it.
+pub(super) fn of_arrow(kind: ErrorKind, err: &ArrowError) -> Error {
+    match err {
+        ArrowError::CastError(text) | ArrowError::ParseError(text) => {
+            Error::new(kind, text.clone())
+                .remedy("`try_cast` gives null where a value does not fit")
+        }
+        ArrowError::DivideByZero => Error::new(kind, "a division by zero")
+            .remedy("divide by `nullif(…, 0)`: the result is null there"),
+        ArrowError::ArithmeticOverflow(text) | ArrowError::ComputeError(text) => {
+            Error::new(kind, text.clone())
+        }
+        other => Error::new(kind, other.to_string()),
+    }
 }
 
 /// A file that did not come is an outage; one that is gone or broken is damage.

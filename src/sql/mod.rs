@@ -5,9 +5,12 @@
 //! compiles the one-row expressions of topics: computed columns and expectations. What a person
 //! wrote wrong comes back as a [`problem::SqlProblem`], which knows the place in the text.
 
+pub mod asked;
+mod checked;
 pub mod expr;
 mod failure;
 pub mod file;
+mod moments;
 pub mod parameters;
 mod percentile;
 pub mod problem;
@@ -15,18 +18,23 @@ mod prune;
 pub mod query;
 pub mod schema;
 pub mod session;
+mod stack;
 pub mod statement;
 mod sum;
 pub mod table;
+mod total;
 mod truncate;
 pub mod types;
 
+#[cfg(test)]
+mod exact_tests;
+#[cfg(test)]
+mod oracle_tests;
 #[cfg(test)]
 mod tests;
 
 use crate::model::name::TableName;
 use arrow::datatypes::SchemaRef;
-use futures::FutureExt;
 use object_store::memory::InMemory;
 use parameters::Parameters;
 use problem::SqlProblem;
@@ -50,15 +58,8 @@ pub fn plan_schema(text: &str, tables: &[(TableName, SchemaRef)]) -> Result<Sche
             routed_by: None,
         })
         .collect();
-    let session = Session::for_planning(&tables);
-    let planned = plan(&session, text).now_or_never();
-    planned.ok_or_else(|| SqlProblem::new("planning waits for a table"))?
-}
-
-/// Plans as far as a run would, so that nothing but the data is left to go wrong.
-async fn plan(session: &Session, text: &str) -> Result<SchemaRef, SqlProblem> {
-    let query = session.query(text, Some(&Parameters::default())).await?;
+    let query = Session::for_planning(&tables).query(text, Some(&Parameters::default()))?;
     let schema = query.schema();
-    query.plan_fully(text).await?;
+    query.plan_fully()?;
     Ok(schema)
 }

@@ -1,6 +1,7 @@
 //! What is wrong with a SQL text, with its place, so that `check` can underline it.
 
 use crate::error::{Error, ErrorKind};
+use arrow::datatypes::DataType;
 use datafusion::common::{DataFusionError, Diagnostic, Location, SchemaError, Span};
 use datafusion::sql::sqlparser;
 use std::fmt;
@@ -52,6 +53,10 @@ impl SqlProblem {
                 let (message, place) = split_place(text, told);
                 Self::new(message).at(place)
             }
+            DataFusionError::External(problem) if problem.is::<Self>() => {
+                let problem = problem.downcast_ref::<Self>().cloned();
+                problem.unwrap_or_else(|| Self::new(err.to_string()))
+            }
             other => {
                 let told = other.message().into_owned();
                 let (message, help) = match told.split_once(".\nDid you mean ") {
@@ -64,6 +69,32 @@ impl SqlProblem {
                 Self { message: message.replace('\'', "`"), at: span, help }
             }
         }
+    }
+
+    /// The same as an error of this kind.
+    pub(super) fn into_error(self, kind: ErrorKind) -> Error {
+        let help = self.help.clone();
+        let err = Error::new(kind, self);
+        match help {
+            Some(help) => err.remedy(help),
+            None => err,
+        }
+    }
+
+    /// What an expression makes does not fit the type that it has.
+    pub(super) fn overflow(written: &str, kind: &DataType) -> Self {
+        let (range, help) = match kind {
+            DataType::Int64 | DataType::UInt64 => (
+                "the range of 64-bit whole numbers".to_owned(),
+                "cast what it is made of to decimal(38, 0), which is wider",
+            ),
+            DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => (
+                format!("what decimal({precision},{scale}) holds"),
+                "cast what it is made of to a decimal with fewer digits behind the point, or to double",
+            ),
+            other => (format!("the range of {other}"), "cast what it is made of to bigint"),
+        };
+        Self::new(format!("`{written}` leaves {range}")).help(help)
     }
 
     fn unknown_column(name: &str, columns: &[&str]) -> Self {
@@ -95,12 +126,7 @@ impl std::error::Error for SqlProblem {}
 
 impl From<SqlProblem> for Error {
     fn from(problem: SqlProblem) -> Self {
-        let help = problem.help.clone();
-        let err = Self::new(ErrorKind::Input, problem);
-        match help {
-            Some(help) => err.remedy(help),
-            None => err,
-        }
+        problem.into_error(ErrorKind::Input)
     }
 }
 

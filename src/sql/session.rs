@@ -1,25 +1,31 @@
 //! Sessions: a fixed set of tables, a memory budget, and queries that can only read.
 
+use super::checked::CheckArithmetic;
 use super::failure::of_execution;
+use super::moments::{SettledMoments, WrittenMoments};
 use super::parameters::Parameters;
 use super::percentile::PercentileCont;
 use super::problem::SqlProblem;
 use super::query::Query;
+use super::stack::with_room_for;
 use super::statement;
 use super::sum::CheckedSum;
 use super::table::{Catalog, Table, provider};
-use super::truncate::TruncateByDivision;
 use crate::error::{Doing, Error, ErrorKind};
 use datafusion::catalog::{
     CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider,
 };
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
 use datafusion::logical_expr::AggregateUDF;
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use futures::executor::block_on;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -97,13 +103,12 @@ impl Session {
         let options = config.options_mut();
         options.execution.parquet.pushdown_filters = true;
         options.execution.parquet.reorder_filters = true;
-        let mut state = SessionStateBuilder::new()
+        let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
+            .with_analyzer_rules(rules())
             .build();
-        // Nothing else is registered by that name yet, so it can't be refused.
-        let _ = state.register_function_rewrite(Arc::new(TruncateByDivision));
         let context = SessionContext::new_with_state(state);
         context.register_udaf(AggregateUDF::from(PercentileCont::new()));
         context.register_udaf(AggregateUDF::from(CheckedSum::new()));
@@ -118,29 +123,47 @@ impl Session {
     }
 
     /// Plans a query; nothing is read yet.
-    pub async fn query(
+    pub fn query(&self, text: &str, parameters: Option<&Parameters>) -> Result<Query, SqlProblem> {
+        with_room_for(text, || {
+            let planned = block_on(self.plan(text, parameters));
+            planned.unwrap_or_else(|err| Err(SqlProblem::of(text, &err)))
+        })
+    }
+
+    async fn plan(
         &self,
         text: &str,
         parameters: Option<&Parameters>,
-    ) -> Result<Query, SqlProblem> {
-        let statement = statement::read_only(text)?;
-        statement.check_tables(text, &self.names)?;
-        statement.check_parameters(text, parameters.is_some())?;
+    ) -> Result<Result<Query, SqlProblem>, DataFusionError> {
+        let statement = match statement::read_only(text).and_then(|statement| {
+            statement.check_tables(text, &self.names)?;
+            statement.check_parameters(text, parameters.is_some())?;
+            Ok(statement)
+        }) {
+            Ok(statement) => statement,
+            Err(problem) => return Ok(Err(problem)),
+        };
         let state = self.context.state();
-        let plan = state.statement_to_plan(statement.into_datafusion()).await;
-        let plan = plan.map_err(|err| SqlProblem::of(text, &err))?;
-        let frame = self.context.execute_logical_plan(plan).await;
-        let mut frame = frame.map_err(|err| SqlProblem::of(text, &err))?;
+        let plan = state.statement_to_plan(statement.into_datafusion()).await?;
+        let mut frame = self.context.execute_logical_plan(plan).await?;
         if let Some(parameters) = parameters {
-            let bound = frame.with_param_values(parameters.values());
-            frame = bound.map_err(|err| SqlProblem::of(text, &err))?;
+            frame = frame.with_param_values(parameters.values())?;
         }
         // Types are made to meet here, not when it runs: what can't is a problem of the text.
         let (state, plan) = frame.into_parts();
-        let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {});
-        let plan = plan.map_err(|err| SqlProblem::of(text, &err))?;
-        Ok(Query::new(DataFrame::new(state, plan)))
+        let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+        Ok(Ok(Query::new(DataFrame::new(state, plan), text)))
     }
+}
+
+/// What a plan goes through before it is optimized.
+fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    vec![
+        Arc::new(ResolveGroupingFunction::new()),
+        Arc::new(WrittenMoments),
+        Arc::new(SettledMoments::new()),
+        Arc::new(CheckArithmetic),
+    ]
 }
 
 /// Puts each table under its catalog and data set, and each store under a URL of its own.

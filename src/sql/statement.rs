@@ -2,6 +2,7 @@
 
 use super::parameters::PARAMETER_NAMES;
 use super::problem::{SqlProblem, bytes_of_tokens};
+use super::stack::{make_shallow, with_room_for};
 use super::table::Catalog;
 use crate::model::name::TableName;
 use datafusion::sql::parser::{DFParser, Statement as Parsed};
@@ -21,16 +22,15 @@ pub(super) struct Statement {
 /// A name as the planner reads it, and the bytes where it stands.
 type Named = (String, Option<Range<usize>>);
 
-/// Reads one `select` or `with … select`.
+/// Reads one `select` or `with … select`; runs where there is room for the text.
 pub(super) fn read_only(text: &str) -> Result<Statement, SqlProblem> {
-    let mut statements = DFParser::parse_sql(text).map_err(|err| SqlProblem::of(text, &err))?;
-    let parsed = statements.pop_front().ok_or_else(|| SqlProblem::new("there is no query here"))?;
-    if !statements.is_empty() {
-        return Err(SqlProblem::new("more than one statement").help("write a single `select`"));
-    }
-    let reads = match &parsed {
-        Parsed::Statement(statement) => match statement.as_ref() {
-            ast::Statement::Query(query) => only_selects(&query.body),
+    let mut parsed = one_statement(text)?;
+    let reads = match &mut parsed {
+        Parsed::Statement(statement) => match statement.as_mut() {
+            ast::Statement::Query(query) => {
+                make_shallow(query)?;
+                only_selects(&query.body)
+            }
             _ => false,
         },
         _ => false,
@@ -42,9 +42,27 @@ pub(super) fn read_only(text: &str) -> Result<Statement, SqlProblem> {
     }
 }
 
+/// The text as one statement, whatever it does.
+pub(super) fn one_statement(text: &str) -> Result<Parsed, SqlProblem> {
+    let mut statements = DFParser::parse_sql(text).map_err(|err| SqlProblem::of(text, &err))?;
+    let parsed = statements.pop_front().ok_or_else(|| SqlProblem::new("there is no query here"))?;
+    if !statements.is_empty() {
+        return Err(SqlProblem::new("more than one statement").help("write a single `select`"));
+    }
+    Ok(parsed)
+}
+
+/// The table that a name in a text means.
+pub(super) fn known_table(
+    text: &str,
+    name: &ast::ObjectName,
+) -> Result<(Catalog, TableName), SqlProblem> {
+    known((plain(name), bytes_of_tokens(text, name.span())))
+}
+
 /// The tables that a query reads, whatever exists.
 pub fn tables_of(text: &str) -> Result<BTreeSet<(Catalog, TableName)>, SqlProblem> {
-    read_only(text)?.tables(text)?.into_iter().map(known).collect()
+    with_room_for(text, || read_only(text)?.tables(text)?.into_iter().map(known).collect())
 }
 
 fn only_selects(body: &ast::SetExpr) -> bool {

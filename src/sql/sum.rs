@@ -1,38 +1,98 @@
-//! `sum` that fails where a 64-bit integer overflows, instead of going on with a wrong number.
+//! `sum` that is exact or fails, whatever the order in which values come.
+//!
+//! `DataFusion`'s own goes on with a wrong number where a total leaves its type. This one adds in a
+//! type that is twice as wide, so that only the total counts, and then looks whether it fits.
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
-use arrow::datatypes::{DataType, FieldRef, Int64Type};
-use datafusion::common::ScalarValue;
-use datafusion::error::{DataFusionError, Result};
+use super::total::{Distinct, Many, One, Total};
+use arrow::datatypes::{
+    DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Int64Type, UInt64Type,
+};
+use datafusion::error::Result;
 use datafusion::functions_aggregate::sum::Sum;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, ReversedUDAF, Signature,
+    Accumulator, AggregateUDFImpl, GroupsAccumulator, ReversedUDAF, Signature,
 };
 use std::sync::Arc;
 
-/// `DataFusion`'s `sum` but for whole numbers outside windows and without `distinct`.
+/// With more digits than these, a sum of decimals needs more bits than a decimal has.
+const NARROW_PRECISION_MAX: u8 = 28;
+
+/// `DataFusion`'s `sum` but for whole numbers and decimals.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct CheckedSum {
     plain: Sum,
+    /// What is added, as it was written.
+    of: Option<String>,
 }
 
 impl CheckedSum {
     pub(super) fn new() -> Self {
-        Self { plain: Sum::new() }
+        Self { plain: Sum::new(), of: None }
+    }
+
+    pub(super) fn of(written: &str) -> Self {
+        Self { plain: Sum::new(), of: Some(written.to_owned()) }
+    }
+
+    pub(super) fn is_named(&self) -> bool {
+        self.of.is_some()
+    }
+
+    fn total(&self, returns: &DataType) -> Total {
+        let of = self.of.as_deref().unwrap_or("…");
+        Total { written: format!("sum({of})"), returns: returns.clone() }
     }
 }
 
-fn checked(args: &AccumulatorArgs) -> bool {
-    !args.is_distinct && *args.return_type() == DataType::Int64
+/// What a sum adds and what it adds it in; `None` where the plain one is exact, or as good as any.
+#[derive(Clone, Copy)]
+enum Kind {
+    Signed,
+    Unsigned,
+    Narrow,
+    Wide,
 }
 
-fn overflow<T>() -> Result<T> {
-    Err(DataFusionError::Execution(
-        "a sum leaves the range of 64-bit whole numbers: cast its argument to decimal(38, 0)"
-            .into(),
-    ))
+impl Kind {
+    fn of(values: &DataType) -> Option<Self> {
+        match values {
+            DataType::Int64 => Some(Self::Signed),
+            DataType::UInt64 => Some(Self::Unsigned),
+            DataType::Decimal128(precision, _) if *precision <= NARROW_PRECISION_MAX => {
+                Some(Self::Narrow)
+            }
+            DataType::Decimal128(..) => Some(Self::Wide),
+            _ => None,
+        }
+    }
+
+    fn state(self, values: &DataType) -> DataType {
+        match (self, values) {
+            (Self::Narrow, DataType::Decimal128(_, scale)) => DataType::Decimal128(38, *scale),
+            (Self::Wide, DataType::Decimal128(_, scale)) => DataType::Decimal256(76, *scale),
+            _ => DataType::Decimal128(38, 0),
+        }
+    }
+}
+
+/// Makes a generic type for what is added and what it is added in.
+macro_rules! by_kind {
+    ($kind:expr, $make:ident, $($arg:expr),*) => {
+        match $kind {
+            Kind::Signed => Box::new($make::<Int64Type, Decimal128Type>::new($($arg),*)),
+            Kind::Unsigned => Box::new($make::<UInt64Type, Decimal128Type>::new($($arg),*)),
+            Kind::Narrow => Box::new($make::<Decimal128Type, Decimal128Type>::new($($arg),*)),
+            Kind::Wide => Box::new($make::<Decimal128Type, Decimal256Type>::new($($arg),*)),
+        }
+    };
+}
+
+fn kind_of(args: &AccumulatorArgs) -> Option<(Kind, DataType)> {
+    let values = args.expr_fields.first()?.data_type();
+    let kind = Kind::of(values)?;
+    Some((kind, kind.state(values)))
 }
 
 impl AggregateUDFImpl for CheckedSum {
@@ -49,11 +109,29 @@ impl AggregateUDFImpl for CheckedSum {
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        self.plain.state_fields(args)
+        let values = args.input_fields.first().map(|field| field.data_type());
+        let Some((kind, values)) = values.and_then(|values| Some((Kind::of(values)?, values)))
+        else {
+            return self.plain.state_fields(args);
+        };
+        let state = kind.state(values);
+        let field = if args.is_distinct {
+            let name = format_state_name(args.name, "sum distinct");
+            Field::new_list(name, Field::new_list_field(state, true), false)
+        } else {
+            Field::new(format_state_name(args.name, "sum"), state, true)
+        };
+        Ok(vec![Arc::new(field)])
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        if checked(&args) { Ok(Box::new(One(None))) } else { self.plain.accumulator(args) }
+        let Some((kind, state)) = kind_of(&args) else { return self.plain.accumulator(args) };
+        let total = self.total(args.return_type());
+        Ok(if args.is_distinct {
+            by_kind!(kind, Distinct, total, state)
+        } else {
+            by_kind!(kind, One, total, state)
+        })
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
@@ -64,15 +142,18 @@ impl AggregateUDFImpl for CheckedSum {
         &self,
         args: AccumulatorArgs,
     ) -> Result<Box<dyn GroupsAccumulator>> {
-        if checked(&args) {
-            Ok(Box::new(Many::default()))
-        } else {
-            self.plain.create_groups_accumulator(args)
-        }
+        let Some((kind, state)) = kind_of(&args) else {
+            return self.plain.create_groups_accumulator(args);
+        };
+        let total = self.total(args.return_type());
+        Ok(by_kind!(kind, Many, total, state))
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        self.plain.create_sliding_accumulator(args)
+        match kind_of(&args) {
+            Some(_) => self.accumulator(args),
+            None => self.plain.create_sliding_accumulator(args),
+        }
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {
@@ -81,108 +162,5 @@ impl AggregateUDFImpl for CheckedSum {
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
         AggregateOrderSensitivity::Insensitive
-    }
-}
-
-/// The sum so far; null until there is a value.
-#[derive(Debug)]
-struct One(Option<i64>);
-
-impl Accumulator for One {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        for value in values[0].as_primitive::<Int64Type>().iter().flatten() {
-            match self.0.unwrap_or(0).checked_add(value) {
-                Some(sum) => self.0 = Some(sum),
-                None => return overflow(),
-            }
-        }
-        Ok(())
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        self.update_batch(states)
-    }
-
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![ScalarValue::Int64(self.0)])
-    }
-
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        Ok(ScalarValue::Int64(self.0))
-    }
-
-    fn size(&self) -> usize {
-        size_of_val(self)
-    }
-}
-
-/// The sums of all groups; null until there is a value.
-#[derive(Default)]
-struct Many {
-    sums: Vec<i64>,
-    heard: Vec<bool>,
-}
-
-impl GroupsAccumulator for Many {
-    fn update_batch(
-        &mut self,
-        values: &[ArrayRef],
-        group_indices: &[usize],
-        filter: Option<&BooleanArray>,
-        groups: usize,
-    ) -> Result<()> {
-        self.sums.resize(groups, 0);
-        self.heard.resize(groups, false);
-        let values = values[0].as_primitive::<Int64Type>();
-        let keep = |row| filter.is_none_or(|keep| keep.is_valid(row) && keep.value(row));
-        let every = values.null_count() == 0 && filter.is_none();
-        let mut overflows = false;
-        for (row, &group) in group_indices.iter().enumerate() {
-            if every || (values.is_valid(row) && keep(row)) {
-                let (sum, over) = self.sums[group].overflowing_add(values.value(row));
-                overflows |= over;
-                self.sums[group] = sum;
-                self.heard[group] = true;
-            }
-        }
-        if overflows { overflow() } else { Ok(()) }
-    }
-
-    fn merge_batch(
-        &mut self,
-        states: &[ArrayRef],
-        group_indices: &[usize],
-        groups: usize,
-    ) -> Result<()> {
-        self.update_batch(states, group_indices, None, groups)
-    }
-
-    fn state(&mut self, emit: EmitTo) -> Result<Vec<ArrayRef>> {
-        Ok(vec![self.evaluate(emit)?])
-    }
-
-    fn evaluate(&mut self, emit: EmitTo) -> Result<ArrayRef> {
-        let sums = emit.take_needed(&mut self.sums);
-        let heard = emit.take_needed(&mut self.heard);
-        Ok(Arc::new(Int64Array::new(sums.into(), Some(heard.into()))))
-    }
-
-    fn convert_to_state(
-        &self,
-        values: &[ArrayRef],
-        filter: Option<&BooleanArray>,
-    ) -> Result<Vec<ArrayRef>> {
-        match filter {
-            None => Ok(vec![Arc::clone(&values[0])]),
-            Some(keep) => {
-                let left_out: BooleanArray =
-                    keep.iter().map(|keep| Some(keep != Some(true))).collect();
-                Ok(vec![arrow::compute::nullif(&values[0], &left_out)?])
-            }
-        }
-    }
-
-    fn size(&self) -> usize {
-        self.sums.capacity() * size_of::<i64>() + self.heard.capacity()
     }
 }

@@ -8,6 +8,7 @@ use crate::config;
 use crate::config::Environment;
 use crate::config::problem::Problems;
 use crate::error::{Error, ErrorKind};
+use crate::model::job::QUERY_STACK_BYTES;
 use crate::model::project::Project;
 use crate::model::time::Micros;
 use crate::store::Store;
@@ -102,7 +103,10 @@ pub fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Er
 /// Runs a verb that works on a query: a plan has a part for each core, and a part works where it was
 /// spawned.
 pub fn block_on_cores<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(QUERY_STACK_BYTES)
+        .enable_all()
+        .build();
     runtime.map_err(|err| Error::new(ErrorKind::Unavailable, err))?.block_on(work)
 }
 

@@ -22,7 +22,7 @@ use crate::lake::Lake;
 use crate::model::attempt::{Attempt, AttemptKind, Owner};
 use crate::model::dag::DagVersion;
 use crate::model::instance;
-use crate::model::job::Job;
+use crate::model::job::{Job, QUERY_STACK_BYTES};
 use crate::model::name::TopicName;
 use crate::model::secret::Secret;
 use crate::model::settings::Settings;
@@ -62,6 +62,7 @@ pub fn run(project: Project, attempt: &str) -> Result<(), Error> {
     drop(std::fs::write("/proc/self/comm", "tidemill worker"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Streams and feeds have threads of their own; a batch works on these, one for each core.
+        .thread_stack_size(QUERY_STACK_BYTES)
         .enable_all()
         .build()
         .map_err(|error| Error::new(ErrorKind::Unavailable, error))?;

@@ -15,9 +15,9 @@ pub(in super::super) struct DataFusion<'a> {
 }
 
 impl DataFusion<'_> {
-    async fn plan(&self, query: &Query<'_>) -> Result<(Planned, SchemaRef), Error> {
+    fn plan(&self, query: &Query<'_>) -> Result<(Planned, SchemaRef), Error> {
         let session = Session::new(self.budget, query.tables)?;
-        let planned = session.query(query.sql, Some(query.parameters)).await?.in_fixed_order()?;
+        let planned = session.query(query.sql, Some(query.parameters))?.in_fixed_order()?;
         let schema = output_schema(query.range.key.grain, &planned.schema())?;
         Ok((planned, schema))
     }
@@ -26,13 +26,13 @@ impl DataFusion<'_> {
 #[async_trait]
 impl Engine for DataFusion<'_> {
     async fn columns(&self, query: &Query<'_>) -> Result<SchemaRef, Error> {
-        Ok(self.plan(query).await?.1)
+        Ok(self.plan(query)?.1)
     }
 
     async fn run(&self, query: &Query<'_>, stage: &Stage) -> Result<Made, Error> {
-        let (planned, schema) = self.plan(query).await?;
+        let (planned, schema) = self.plan(query)?;
         let mut file = stage.file(Arc::clone(&schema), query.range, query.run)?;
-        let mut rows = planned.rows().await?;
+        let mut rows = planned.rows()?;
         while let Some(batch) = rows.try_next().await? {
             file.write(&batch)?;
         }
