@@ -57,6 +57,10 @@ fn need(need: &Need, context: &Context) -> (String, String) {
                 format!("{table} {partition_key}{more} cannot close: {}", first(&problem.text));
             (what, context.command(&format!("partitions show {table} {partition_key}")))
         }
+        Need::TableUnreadable { table, problem } => (
+            format!("nothing of {table} closes: {}", first(&problem.text)),
+            context.command(&format!("lake verify {table}")),
+        ),
         Need::VersionUnreadable { dag, problem, .. } => (
             format!("{dag} cannot run: {}", first(&problem.text)),
             context.command(&format!("dags show {dag}")),

@@ -21,6 +21,7 @@ use super::stored::{Stored, decode, encode};
 use super::stream::{StreamProgress, TopicPartitionProgress};
 use super::time::Micros;
 use super::topic::{EventTimeRule, Expect, Idle, Otherwise, Topic};
+use super::zone::Zone;
 use crate::error::ErrorKind;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -210,7 +211,10 @@ fn members() -> Members {
 fn schema() -> Schema {
     Schema {
         format: FORMAT,
-        partition_by: Some(PartitionBy { grain: Grain::Day, timezone: "Europe/Madrid".into() }),
+        partition_by: Some(PartitionBy {
+            grain: Grain::Day,
+            timezone: "Europe/Madrid".parse().unwrap(),
+        }),
         columns: vec![SchemaColumn { name: "at".into(), kind: "timestamp".into() }],
         event_time: Some("at".into()),
     }
@@ -262,6 +266,7 @@ fn topic() -> Topic {
             max_ahead: Duration::from_mins(5),
             max_age: Some(Duration::from_hours(24)),
             idle: Idle::Advance,
+            marks: true,
         },
         expects: vec![Expect {
             name: "known".into(),
@@ -377,7 +382,7 @@ fn version() -> DagVersion {
             schedule: Schedule::OnClose(OnClose {
                 table: of("raw.changes"),
                 grain: Grain::Day,
-                timezone: "UTC".into(),
+                timezone: Zone::utc(),
                 on_late: OnLate::Hold,
                 empty: Empty::Run,
                 start: Some(Micros(1_000_000)),
@@ -411,6 +416,7 @@ fn progress() -> StreamProgress {
         counts: record().counts,
         produced: 7,
         left_out: 8,
+        passed_over: 9,
         topic_partitions: vec![TopicPartitionProgress {
             topic_partition: 1,
             committed: 2,

@@ -9,6 +9,7 @@ use crate::model::dag::{Dag, DagVersion, Empty, OnClose, OnLate, Schedule};
 use crate::model::name::Name;
 use crate::model::run::Run;
 use crate::model::time::Micros;
+use crate::model::zone::Zone;
 use crate::store::Store;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ pub async fn stand_in(store: &Store, dag: DagEntry) -> Result<ActiveDag, Error> 
             Schedule::OnClose(OnClose {
                 table,
                 grain,
-                timezone: timezone.unwrap_or_else(|| "UTC".into()),
+                timezone: timezone.unwrap_or_else(Zone::utc),
                 on_late: OnLate::Refresh,
                 empty: Empty::Skip,
                 start: None,

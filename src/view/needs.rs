@@ -36,6 +36,8 @@ pub enum Need {
     AllQuarantined { stream: String, table: TableName, messages: u64 },
     /// A hive partition is due and cannot close; the first of its table, and how many there are.
     CannotClose { table: TableName, partition_key: PartitionKey, partitions: u64, problem: Trouble },
+    /// A table whose log or closings cannot be read: nothing of it closes.
+    TableUnreadable { table: TableName, problem: Trouble },
     /// A version of a DAG that cannot be read: its runs fail.
     VersionUnreadable { dag: Name, version: String, problem: Trouble },
     /// Runs that failed or are held, without a later closing of their hive partitions.
@@ -97,11 +99,12 @@ pub(super) async fn needs(
     Ok(needs)
 }
 
-/// The edits that were refused together, then the tables that do not close, then the versions.
+/// The edits that were refused together, then the tables that do not close, then what
+/// cannot be read.
 fn from_problems(problems: Vec<Problem>) -> Vec<Need> {
     let mut files = Vec::new();
     let mut tables: BTreeMap<TableName, Need> = BTreeMap::new();
-    let mut versions = Vec::new();
+    let mut unreadable = Vec::new();
     for problem in problems {
         match problem.about.clone() {
             About::Files { file, line, column } => {
@@ -119,14 +122,17 @@ fn from_problems(problems: Vec<Problem>) -> Vec<Need> {
                     *partitions += 1;
                 }
             }
+            About::Table { table } => {
+                unreadable.push(Need::TableUnreadable { table, problem: problem.into() });
+            }
             About::Version { dag, hash } => {
                 let problem = problem.into();
-                versions.push(Need::VersionUnreadable { dag, version: hash, problem });
+                unreadable.push(Need::VersionUnreadable { dag, version: hash, problem });
             }
         }
     }
     let files = (!files.is_empty()).then_some(Need::FilesRefused { problems: files });
-    files.into_iter().chain(tables.into_values()).chain(versions).collect()
+    files.into_iter().chain(tables.into_values()).chain(unreadable).collect()
 }
 
 fn from_streams(definitions: &Definitions, landed: &BTreeMap<TableName, Landed>) -> Vec<Need> {
