@@ -5,7 +5,7 @@ use crate::model::hive::PartitionKey;
 use crate::model::time::Micros;
 use crate::terminal::print;
 use crate::terminal::screen::count;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -69,10 +69,14 @@ impl Drawing {
     }
 }
 
-/// However it ends, also by Ctrl-C: nothing half drawn stays.
+/// After Ctrl-C the terminal has written `^C` below the bar, so clearing would miss by a line: the bar stays as
+/// it is, and what follows begins on a line of its own.
 impl Drop for Drawing {
     fn drop(&mut self) {
-        self.clear();
+        if let Some(bar) = self.bar.as_ref().filter(|bar| !bar.is_finished()) {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+            print::note("");
+        }
     }
 }
 
