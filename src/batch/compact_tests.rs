@@ -1,3 +1,5 @@
+// Over 400 lines: one claim a test, all on one bed.
+
 use super::Budget;
 use super::compact::{Made, Wanted, compact};
 use crate::error::{Error, ErrorKind};
@@ -7,8 +9,9 @@ use crate::lake::testing::{
     TOPIC_ID, crash_at_every_call, memory, output, record_of, trouble_at_every_request,
 };
 use crate::lake::verify::{Known, Severity};
-use crate::model::commit::{Closing, Compact, FORMAT, Publish, RecordId, Schema, SchemaColumn};
+use crate::model::commit::{Closing, Compact, FORMAT, Publish, RecordId};
 use crate::model::hive::{Grain, PartitionBy, PartitionKey};
+use crate::model::schema::{Schema, SchemaColumn};
 use crate::model::time::Micros;
 use arrow::array::{
     AsArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,

@@ -1,3 +1,5 @@
+// Over 400 lines: one claim a test, all on one bed.
+
 use super::*;
 use crate::clock::Clock;
 use crate::crash::Crash;

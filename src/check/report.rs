@@ -3,11 +3,11 @@
 use crate::config::Loaded;
 use crate::config::problem::{At, Place, Problem, ProblemFacts, Problems};
 use crate::error::Error;
-use crate::model::commit::{Changed, Schema};
 use crate::model::dag::TableContent;
 use crate::model::duration::show_duration;
 use crate::model::name::{TableName, TopicName};
 use crate::model::project::Project;
+use crate::model::schema::{Changed, Schema};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;

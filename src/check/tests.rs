@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::commit::Schema;
+use crate::model::schema::Schema;
 use std::fs;
 use std::time::Duration;
 

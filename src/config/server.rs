@@ -57,6 +57,12 @@ pub fn wikimedia(mut section: Section<'_>) -> Option<Wikimedia> {
     }
     let streams = streams.filter(|streams| named(streams, "streams", &section));
     let base = match section.text("url") {
+        Some(url) if url.value.contains('?') => {
+            let title = "`url` is the server alone, without a query";
+            let help = "write \"https://HOST\": the feed adds /v2/stream and the streams";
+            section.sink().push(Problem::error(title, &url.place.start()).help(help));
+            None
+        }
         Some(url) => address(&url, section.sink()),
         None if section.has("url") => None,
         None => Some(WIKIMEDIA.to_owned()),
@@ -134,6 +140,8 @@ fn who(agent: &At<String>, sink: &Sink) -> Option<String> {
 fn address(url: &At<String>, sink: &Sink) -> Option<String> {
     let text = url.value.as_str();
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let authority = text.split_once("://").map_or(text, |(_, rest)| rest).trim_start_matches('/');
+    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
     let (host, _) = rest
         .map_or(("", ""), |rest| rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len())));
     let is_plain = text.bytes().all(|byte| (b'!'..=b'~').contains(&byte));
@@ -142,14 +150,14 @@ fn address(url: &At<String>, sink: &Sink) -> Option<String> {
         sink.push(Problem::error(title, &url.place.start()).help(help));
         None
     };
-    if host.contains('@') {
+    if authority.contains('@') {
         return secret(
             "a login stands in the address",
             "send it as a header: headers = { Authorization = { env = \"EVENTS_LOGIN\" } }",
         );
     }
     let query = text.split_once('?').map_or("", |(_, query)| query);
-    let is_secret = |pair: &str| names_a_secret(pair.split('=').next().unwrap_or_default());
+    let is_secret = |pair: &str| is_secret_name(pair.split('=').next().unwrap_or_default());
     if query.split('&').any(is_secret) {
         return secret(
             "a secret stands in the address",
@@ -164,6 +172,13 @@ fn address(url: &At<String>, sink: &Sink) -> Option<String> {
         return None;
     }
     Some(text.to_owned())
+}
+
+/// Whether a part of a query or a header of this name holds a secret.
+fn is_secret_name(name: &str) -> bool {
+    const PARTS: [&str; 4] = ["apikey", "accesskey", "authkey", "signature"];
+    let plain = name.to_lowercase().replace(['-', '_'], "");
+    names_a_secret(name) || plain == "auth" || PARTS.iter().any(|part| plain.contains(part))
 }
 
 /// A header of the user's.
@@ -182,7 +197,7 @@ fn header(entry: &Entry, sink: &Sink) -> Option<(String, EnvValue)> {
         return None;
     }
     let value = env_value(&entry.node, sink)?;
-    let is_secret = SECRET_HEADERS.contains(&name.as_str()) || names_a_secret(&name);
+    let is_secret = SECRET_HEADERS.contains(&name.as_str()) || is_secret_name(&name);
     if is_secret && matches!(value, EnvValue::Text(_)) {
         let title = format!("header `{}` is a secret, and stands here as text", entry.key);
         let help = format!("write {} = {{ env = \"NAME\" }}, and change the secret", entry.key);

@@ -1,3 +1,5 @@
+// Over 400 lines: one claim a test, all on one folder of files.
+
 use super::*;
 use crate::model::hive::Grain;
 use crate::model::job::{FeedFrom, JobKind};

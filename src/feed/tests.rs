@@ -1,3 +1,5 @@
+// Over 400 lines: one claim a test, all on one bed.
+
 use super::fill::LOOK_EVERY;
 use super::resume::MARK_EVERY;
 use super::resume::cursor::Cursor;

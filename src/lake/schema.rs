@@ -6,8 +6,8 @@
 
 use super::{Created, Lake, decode, encode, paths};
 use crate::error::{Doing, Error, ErrorKind};
-use crate::model::commit::{Refusal, Schema};
 use crate::model::name::TableName;
+use crate::model::schema::{Refusal, Schema};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
@@ -91,8 +91,9 @@ fn refused(output: &TableName, k: u64, refusal: &Refusal) -> Error {
 mod tests {
     use super::super::testing::{memory, output};
     use super::*;
-    use crate::model::commit::{FORMAT, SchemaColumn};
+    use crate::model::commit::FORMAT;
     use crate::model::hive::{Grain, PartitionBy};
+    use crate::model::schema::SchemaColumn;
 
     /// `a:int64 b:string`.
     fn schema(columns: &str) -> Schema {

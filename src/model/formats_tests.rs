@@ -1,20 +1,23 @@
 //! Bytes of every release keep their meaning, and this release's writer is known to the byte.
 
+// Over 400 lines: one sample of each stored type.
+
 use super::attempt::Failure;
 use super::column::{Column, ColumnType, MessagePart, Origin};
 use super::commit::{
     ClosedFile, Closing, Compacted, Compaction, Counts, FORMAT, File, LakeIdentity, MadeFrom,
-    Members, Output, OutputFile, OutputInput, Publish, Record, Schema, SchemaColumn,
+    Members, Output, OutputFile, OutputInput, Publish, Record,
 };
 use super::dag::{
     Dag, DagVersion, Empty, OnClose, OnLate, Schedule, Table, TableContent, Task, Work,
 };
 use super::hive::{Grain, PartitionBy};
 use super::job::{
-    BatchJob, Exec, FeedFrom, FeedJob, Job, JobKind, LateRows, OnGap, Replay, Roll, Simulate,
-    SimulateModel, Start, StreamJob, WarehouseTable,
+    BatchJob, EventServer, Exec, FeedFrom, FeedJob, Job, JobKind, LateRows, OnGap, Replay, Roll,
+    Simulate, SimulateModel, Sse, Start, StreamJob, WarehouseTable, Wikimedia,
 };
 use super::request::{Answer, Outcome, Refusal, Verb};
+use super::schema::{Schema, SchemaColumn};
 use super::secret::{EnvValue, Secret};
 use super::stored::testing::{check_written, formats};
 use super::stored::{Stored, decode, encode};
@@ -313,9 +316,27 @@ fn jobs() -> Vec<(&'static str, JobKind)> {
                 environment,
             })),
         ),
+        ("live", feed(FeedFrom::Sse(Sse { server: server(), kinds: vec!["change".into()] }))),
+        (
+            "wiki",
+            feed(FeedFrom::Wikimedia(Wikimedia {
+                server: server(),
+                streams: vec!["recentchange".into()],
+            })),
+        ),
         ("land", JobKind::Stream(stream())),
         ("by_day", JobKind::Batch(batch())),
     ]
+}
+
+fn server() -> EventServer {
+    EventServer {
+        url: "https://example.org/stream".into(),
+        user_agent: "changes/1.0 (data@example.org)".into(),
+        headers: BTreeMap::from([("x-key".into(), EnvValue::Secret(Secret::Env("K".into())))]),
+        silence: Duration::from_secs(60),
+        event_bytes_max: 1 << 20,
+    }
 }
 
 fn stream() -> StreamJob {

@@ -23,6 +23,7 @@ pub mod problem;
 pub mod project;
 pub mod request;
 pub mod run;
+pub mod schema;
 pub mod secret;
 pub mod settings;
 mod states;

@@ -4,6 +4,8 @@
 //! lacks, stages one sorted set, creates the closing, publishes, signs, clears. Whoever finds a closing
 //! that is not finished goes on behind its creation.
 
+// Over 400 lines: the actors of one state machine.
+
 use super::compaction_promises;
 use crate::lake::Created;
 use crate::lake::testing::decisions::{

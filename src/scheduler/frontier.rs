@@ -3,6 +3,8 @@
 //! Whatever makes a partition close, the rule looks only at what has been mirrored from the lake's
 //! log: a commit that arrives while we decide is late, and never lost.
 
+// Over 400 lines: half of it is the tests of one rule.
+
 use crate::model::hive::{PartitionBy, PartitionKey};
 use crate::model::table::{Cut, OpenPartition};
 use crate::model::time::Micros;

@@ -4,6 +4,8 @@
 //! [`plan`]) and applies what they say, every part safe to repeat. A ping or a timer says only *look
 //! again*, so the common case, a restart and the loss of the store go one way.
 
+// Over 400 lines: the steps of one turn in their order.
+
 mod apply;
 mod close;
 mod closing;

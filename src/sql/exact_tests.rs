@@ -166,6 +166,8 @@ async fn moments_outside_of_nanoseconds_are_values_as_any_other() {
         ("at between timestamp '1500-01-01' and timestamp '9999-12-31 23:59:59'", "true"),
         ("extract(year from at)", "9999"),
         ("cast(5 as timestamp)", "1970-01-01T00:00:05"),
+        ("try_cast(5 as timestamp)", "1970-01-01T00:00:05"),
+        ("cast(cast(5 as int) as timestamp)", "1970-01-01T00:00:05"),
     ] {
         let text = format!("select {expr} from {moments}");
         assert_eq!(

@@ -14,7 +14,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::functions::datetime::expr_fn::to_timestamp_micros;
 use datafusion::logical_expr::expr::{Between, InList, ScalarFunction};
 use datafusion::logical_expr::{
-    BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, TryCast, cast,
+    BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, TryCast, cast, try_cast,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
@@ -58,7 +58,7 @@ impl AnalyzerRule for SettledMoments {
 
 /// The first rule, of one expression.
 pub(super) fn written_moments(expr: Expr, schema: &DFSchema) -> Result<Expr> {
-    Ok(expr.transform_up(|expr| as_written(expr, schema))?.data)
+    Ok(expr.transform_up(|expr| moment_as_written(expr, schema))?.data)
 }
 
 /// The second rule, of one expression.
@@ -67,7 +67,16 @@ pub(super) fn settled_moments(expr: Expr) -> Result<Expr> {
 }
 
 fn as_written(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    refuse_hidden_zone(&expr, schema)?;
+    refuse_hidden_zone(&expr, schema, is_order)?;
+    moment_as_written(expr, schema)
+}
+
+/// In an expression over one row no timezone is hidden in an order: both are meant in UTC.
+fn moment_as_written(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    refuse_hidden_zone(&expr, schema, |_| false)?;
+    if let Some(seconds) = of_number(&expr, schema)? {
+        return Ok(Transformed::yes(seconds));
+    }
     let Expr::ScalarFunction(call) = &expr else { return Ok(in_microseconds(expr)) };
     let replaced = match call.name() {
         "now" => Some(cast(expr.clone(), in_micros(&expr.get_type(schema)?))),
@@ -88,6 +97,30 @@ fn in_micros(kind: &DataType) -> DataType {
 
 fn is_in_nanos(kind: &DataType) -> bool {
     matches!(kind, DataType::Timestamp(TimeUnit::Nanosecond, _))
+}
+
+/// A cast of a number: whole ones are seconds, whichever type they have.
+fn of_number(expr: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
+    let (number, kind) = match expr {
+        Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field }) => {
+            (expr.as_ref(), field.data_type())
+        }
+        _ => return Ok(None),
+    };
+    let from = number.get_type(schema)?;
+    if !is_in_nanos(kind) || !from.is_numeric() {
+        return Ok(None);
+    }
+    if !from.is_integer() {
+        return Err(DataFusionError::External(Box::new(no_unit(number))));
+    }
+    let seconds = DataType::Timestamp(TimeUnit::Second, None);
+    let steps = [DataType::Int64, seconds, in_micros(kind)];
+    let step: fn(Expr, DataType) -> Expr = match expr {
+        Expr::TryCast(_) => try_cast,
+        _ => cast,
+    };
+    Ok(Some(steps.into_iter().fold(number.clone(), step)))
 }
 
 fn in_microseconds(expr: Expr) -> Transformed<Expr> {
@@ -127,12 +160,18 @@ fn to_timestamp(call: &ScalarFunction, schema: &DFSchema) -> Result<Option<Expr>
 
 /// A date that meets a moment is taken for midnight UTC: under a timezone that never matches, or a
 /// day too many does.
-fn refuse_hidden_zone(expr: &Expr, schema: &DFSchema) -> Result<()> {
+fn refuse_hidden_zone(
+    expr: &Expr,
+    schema: &DFSchema,
+    also: impl Fn(Operator) -> bool,
+) -> Result<()> {
     let pairs: Vec<(&Expr, &Expr)> = match expr {
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) if compares(*op) => {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_equality(*op) || also(*op) => {
             vec![(left, right)]
         }
-        Expr::Between(Between { expr, low, high, .. }) => vec![(expr, low), (expr, high)],
+        Expr::Between(Between { expr, low, high, .. }) if also(Operator::GtEq) => {
+            vec![(expr, low), (expr, high)]
+        }
         Expr::InList(InList { expr, list, .. }) => {
             list.iter().map(|one| (expr.as_ref(), one)).collect()
         }
@@ -148,10 +187,13 @@ fn refuse_hidden_zone(expr: &Expr, schema: &DFSchema) -> Result<()> {
     Ok(())
 }
 
-fn compares(op: Operator) -> bool {
+fn is_equality(op: Operator) -> bool {
     use Operator as O;
-    matches!(op, O::Eq | O::NotEq | O::Lt | O::LtEq | O::Gt | O::GtEq)
-        || matches!(op, O::IsDistinctFrom | O::IsNotDistinctFrom)
+    matches!(op, O::Eq | O::NotEq | O::IsDistinctFrom | O::IsNotDistinctFrom)
+}
+
+fn is_order(op: Operator) -> bool {
+    matches!(op, Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq)
 }
 
 /// A literal date is meant as it is written.
@@ -162,6 +204,14 @@ fn is_date_of_rows(expr: &Expr, schema: &DFSchema) -> bool {
 
 fn is_instant(expr: &Expr, schema: &DFSchema) -> bool {
     matches!(expr.get_type(schema), Ok(DataType::Timestamp(_, Some(_))))
+}
+
+fn no_unit(number: &Expr) -> SqlProblem {
+    let number = written(number);
+    SqlProblem::new(format!("`{number}` may have a fraction, and a number with one is no moment"))
+        .help(format!(
+            "write to_timestamp_micros(cast({number} * 1000000 as bigint)) if it counts seconds"
+        ))
 }
 
 fn hidden_zone(date: &Expr) -> SqlProblem {

@@ -1,6 +1,8 @@
 //! What every database behind the store must do: each case gets a store that is open and empty. A second
 //! dialect runs them all by one line, `conformance::suite!(open)`.
 
+// Over 400 lines: one suite that every database must pass.
+
 use super::Store;
 use super::progress::TaskChange;
 use super::retention::{Before, Forgotten};

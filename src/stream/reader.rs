@@ -1,5 +1,7 @@
 //! The reading thread: drives the source and decodes what it gives.
 
+// Over 400 lines: one thread from its start to its end.
+
 use super::chunk::{Chunk, OpenChunk, Reading};
 use super::link::{Event, Link, Start};
 use crate::clock::Clock;

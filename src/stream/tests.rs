@@ -1,3 +1,5 @@
+// Over 400 lines: one claim a test, all on one bed.
+
 use super::Progress;
 use super::testing::{
     FakeTopic, Sent, TOPIC_ID, job, landed, read, records, start, start_with, topic,

@@ -1,5 +1,7 @@
 //! The writing thread: judges, routes and writes what was read, and commits it when it is due.
 
+// Over 400 lines: one thread from its start to its end.
+
 use super::chunk::Chunk;
 use super::header::RecordHeader;
 use super::judge::Judge;
@@ -18,8 +20,9 @@ use crate::error::{Doing, Error, ErrorKind};
 use crate::kafka::TopicFacts;
 use crate::lake::Lake;
 use crate::lake::members::OtherTopic;
-use crate::model::commit::{FORMAT, Members, Publish, Record, Schema};
+use crate::model::commit::{FORMAT, Members, Publish, Record};
 use crate::model::job::StreamJob;
+use crate::model::schema::Schema;
 use crate::model::time::Micros;
 use crate::model::topic::{Idle, Topic};
 use std::collections::BTreeMap;

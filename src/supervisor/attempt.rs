@@ -1,5 +1,7 @@
 //! Decides what to do about one attempt, from its row and from what its folder shows.
 
+// Over 400 lines: one decision table with its tests beside it.
+
 use super::Mode;
 use super::folder::{Claim, End, Status};
 use super::process::ProcessId;

@@ -1,8 +1,8 @@
 //! The columns of a warehouse table: their order is fixed for ever, new ones come at the end.
 
 use crate::error::{Error, ErrorKind};
-use crate::model::commit::{SchemaColumn, refused};
 use crate::model::hive::Grain;
+use crate::model::schema::{SchemaColumn, refused};
 use crate::model::stored::{Stored, decode};
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};

@@ -119,7 +119,7 @@ fn an_ordinary_project_is_left(dir: &Path) {
         ),
         (
             vec!["runs", "show", "wikimedia", &run],
-            "created dag ended id inputs kind marked_by partial partition_key revision started state \
+            "created dag ended failure id inputs kind marked_by partial partition_key revision started state \
              superseded_by table tasks version",
         ),
         (

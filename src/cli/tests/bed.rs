@@ -1,5 +1,7 @@
 //! A project of fixed files with a store of fixed facts, looked at on 2026-11-21 at 09:14:07Z.
 
+// Over 400 lines: one bed for all screens.
+
 use crate::clock::Clock;
 use crate::config;
 use crate::config::Environment;

@@ -1,5 +1,7 @@
 //! A store on disk, a lake in memory, three DAGs in a chain, and a clock that only the test moves.
 
+// Over 400 lines: one bed for all tests of the scheduler.
+
 use crate::crash::Crash;
 use crate::error::ErrorKind;
 use crate::lake::commit::{Append, NewFile};

@@ -1,3 +1,5 @@
+// Over 400 lines: one claim a test, all on one bed.
+
 mod bed;
 mod compactor;
 mod every_call;

@@ -1,3 +1,5 @@
+// Over 400 lines: one claim a test, all on one topic.
+
 use super::{Decoder, Rows};
 use crate::kafka::{Headers, Message};
 use crate::model::column::{Column, ColumnType, Origin};

@@ -34,6 +34,8 @@ const PAUSE_MOST: Duration = Duration::from_mins(5);
 const RETRY_MOST: Duration = Duration::from_hours(1);
 /// So often in a row a server may refuse us that has served us before: a proxy or a deployment passes.
 const REFUSALS_MAX: u32 = 12;
+/// Frames that are read before the feed around has its turn, if none of them is an event for the topic.
+const FRAMES_AT_ONCE: u32 = 1024;
 
 /// Which server, and how it is asked.
 #[derive(Clone, Debug)]
@@ -260,7 +262,8 @@ impl EventStream {
 impl Source for EventStream {
     fn read(&mut self, event: &mut Event) -> Result<Next, Error> {
         let doing = |url: &str| format!("read the events of {}", without_query(url));
-        loop {
+        // The feed around this looks at the time, at marks and at a stop in between.
+        for _ in 0..FRAMES_AT_ONCE {
             if self.has_ended {
                 return Ok(Next::End);
             }
@@ -285,6 +288,7 @@ impl Source for EventStream {
                 Some(Err(broken)) => self.lost(broken).doing(|| doing(&self.server.url))?,
             }
         }
+        Ok(Next::NotYet)
     }
 
     fn promise_before(&self, number: u64) -> Option<EventTime> {

@@ -152,7 +152,8 @@ impl Parser {
         match name {
             b"data" => self.add_data(value),
             b"event" if is_word => self.kind = text(),
-            b"id" if is_word && !value.contains(&0) => self.id = Some(text()),
+            // What no header can carry is no place to go on from: the id before it stays.
+            b"id" if is_word && !value.iter().any(u8::is_ascii_control) => self.id = Some(text()),
             b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
                 let millis = text().parse().unwrap_or(u64::MAX); // More digits than a u64 has.
                 self.retry = Some(Duration::from_millis(millis));

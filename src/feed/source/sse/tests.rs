@@ -220,7 +220,8 @@ fn an_event_that_is_too_large_is_counted_and_the_next_is_read() {
 
 #[test]
 fn the_newest_date_moves_the_promise_and_never_past_the_event_in_hand() {
-    let dates = [100, 90, 120].map(|at| format!("data: {{\"at\": {at}}}\n\n"));
+    let dates = ["00:01:40", "00:01:30", "00:02:00"]
+        .map(|at| format!("data: {{\"at\": \"1970-01-01T{at}Z\"}}\n\n"));
     let remote = TestServer::scripted(vec![stream(&dates.concat())]);
     let mut stream = opened(server(&remote.url), Resume::default());
     let mut event = Event::default();
