@@ -125,7 +125,7 @@ fn an_ordinary_project_is_left(dir: &Path) {
         (
             vec!["streams", "show", "wikimedia.land"],
             "adopted counts from hive_partitions_open id instances job kind last_error left_out \
-             memory_bytes memory_max_bytes next_start note pid produced restarts since state to \
+             memory_bytes memory_max_bytes next_start note passed_over pid produced restarts since state to \
              topic_partitions version waiting_for watermark",
         ),
     ] {
