@@ -134,7 +134,7 @@ fn feed(mut section: Section<'_>) -> Option<FeedFile> {
         &mut section,
         "from",
         "feed.from",
-        "[from.simulate], [from.replay] or [from.exec]",
+        "[from.wikimedia], [from.sse], [from.exec], [from.replay] or [from.simulate]",
     )
     .and_then(feed::read);
     let to = inner_section(&mut section, ["to", "kafka"], ["feed.to", "feed.to.kafka"])
