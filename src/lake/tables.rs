@@ -30,39 +30,6 @@ impl Lake {
 
     /// The files that any plain reader of the table finds now, in the order of keys and names.
     pub async fn visible_files(&self, table: &TableName) -> Result<Vec<VisibleFile>, Error> {
-        self.visible_under(table, paths::table(table)).await
-    }
-
-    /// The same for one hive partition.
-    pub async fn visible_files_of(
-        &self,
-        table: &TableName,
-        key: &PartitionKey,
-    ) -> Result<Vec<VisibleFile>, Error> {
-        self.visible_under(table, paths::hive_partition(table, key)).await
-    }
-
-    /// The hive partitions that hold a file now.
-    pub async fn visible_partitions(&self, table: &TableName) -> Result<Vec<PartitionKey>, Error> {
-        let mut keys: Vec<_> =
-            self.visible_files(table).await?.into_iter().map(|file| file.key).collect();
-        keys.dedup();
-        Ok(keys)
-    }
-
-    /// The quarantine files of an output: names from the lake's root.
-    pub async fn quarantine_files(&self, output: &TableName) -> Result<Vec<Path>, Error> {
-        let listed = self.list(&paths::quarantine(output)).await?;
-        let mut files: Vec<Path> = listed.into_iter().map(|meta| meta.location).collect();
-        files.sort();
-        Ok(files)
-    }
-
-    async fn visible_under(
-        &self,
-        table: &TableName,
-        folder: Path,
-    ) -> Result<Vec<VisibleFile>, Error> {
         let file = |meta: ObjectMeta| {
             let key = paths::key_of(table, &meta.location)?;
             if paths::is_success(&meta.location) {
@@ -70,9 +37,17 @@ impl Lake {
             }
             Some(VisibleFile { key, published: meta.location, bytes: meta.size })
         };
-        let listed = self.list(&folder).await?;
+        let listed = self.list(&paths::table(table)).await?;
         let mut files: Vec<VisibleFile> = listed.into_iter().filter_map(file).collect();
         files.sort_by(|a, b| (a.key, &a.published).cmp(&(b.key, &b.published)));
+        Ok(files)
+    }
+
+    /// The quarantine files of an output: names from the lake's root.
+    pub async fn quarantine_files(&self, output: &TableName) -> Result<Vec<Path>, Error> {
+        let listed = self.list(&paths::quarantine(output)).await?;
+        let mut files: Vec<Path> = listed.into_iter().map(|meta| meta.location).collect();
+        files.sort();
         Ok(files)
     }
 
