@@ -6,6 +6,7 @@
 //! the token on, and leaves out what is in. An event without an id may come twice there: after a kill, what
 //! was sent since the last mark.
 
+use super::Resume;
 use super::cursor::Key;
 use crate::checksum::Checksum;
 use base64::Engine as _;
@@ -97,7 +98,7 @@ const BEHIND_MAX: u32 = 10_000;
 /// They come again, mixed with those that the last life did not get through. A mark in between must not carry
 /// a newer token: the next life would read on from there and no longer look for what is in behind it.
 #[derive(Clone, Debug)]
-pub struct Behind {
+struct Behind {
     digests: HashSet<String>,
     awaited: HashSet<String>,
     passed: u32,
@@ -105,12 +106,12 @@ pub struct Behind {
 
 impl Behind {
     /// By the digests of their ids.
-    pub fn new(digests: HashSet<String>) -> Self {
+    fn new(digests: HashSet<String>) -> Self {
         Self { awaited: digests.clone(), digests, passed: 0 }
     }
 
     /// An event has come; whether the topic has it.
-    pub fn has(&mut self, digest: Option<&str>) -> bool {
+    fn has(&mut self, digest: Option<&str>) -> bool {
         if !self.awaited.is_empty() {
             self.passed += 1;
             if self.passed > BEHIND_MAX {
@@ -123,8 +124,78 @@ impl Behind {
     }
 
     /// Whether a mark may carry a newer token.
-    pub fn has_passed(&self) -> bool {
+    fn has_passed(&self) -> bool {
         self.awaited.is_empty()
+    }
+}
+
+/// How far a source that goes by tokens has come in this life.
+#[derive(Clone, Debug)]
+pub struct Position {
+    /// What is in the topic behind the token of the last life, and that token.
+    behind: Behind,
+    resumed: Option<String>,
+    begins_at: u64,
+    /// The number of the next event.
+    next: u64,
+    /// Behind all that was read.
+    token: Option<String>,
+    /// Before the last event that was given out.
+    token_before_last: Option<String>,
+}
+
+impl Position {
+    /// Goes on as `resume` says.
+    pub fn new(resume: Resume) -> Self {
+        let token = resume.token.map(|token| token.text);
+        Self {
+            behind: Behind::new(resume.in_topic),
+            resumed: token.clone(),
+            begins_at: resume.behind_all,
+            next: resume.behind_all,
+            token_before_last: token.clone(),
+            token,
+        }
+    }
+
+    /// Behind all that was read.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// What was read ends at `token`; where it ended until now.
+    pub fn move_to(&mut self, token: Option<String>) -> Option<String> {
+        std::mem::replace(&mut self.token, token)
+    }
+
+    /// An event has come; whether the topic has it.
+    pub fn has(&mut self, digest: Option<&str>) -> bool {
+        self.behind.has(digest)
+    }
+
+    /// The number of an event that is given out, which was read at the token `before`.
+    pub fn number(&mut self, before: Option<String>) -> u64 {
+        self.token_before_last = before;
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// The number of the event that is given out next.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// How many events were in the topic already.
+    pub fn begins_at(&self) -> u64 {
+        self.begins_at
+    }
+
+    /// Where the source goes on behind all events before `number`, which is the last one or the next.
+    pub fn token_before(&self, number: u64) -> Option<&str> {
+        if !self.behind.has_passed() {
+            return self.resumed.as_deref();
+        }
+        if number < self.next { self.token_before_last.as_deref() } else { self.token() }
     }
 }
 

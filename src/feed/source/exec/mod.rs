@@ -8,7 +8,7 @@ use super::{Event, Next, Source};
 use crate::clock::Clock;
 use crate::error::{Doing, Error, ErrorKind};
 use crate::feed::resume::Resume;
-use crate::feed::resume::token::{self, Behind};
+use crate::feed::resume::token::{self, Position};
 use crate::model::job::Exec;
 use crate::model::moment;
 use crate::model::time::{EventTime, Micros};
@@ -45,16 +45,7 @@ pub struct Program {
     /// When it is called again, by the steady clock.
     due: Micros,
     fields: Fields,
-    /// What is in the topic behind the token of the last life, and that token.
-    behind: Behind,
-    resumed: Option<String>,
-    /// The number of the next event.
-    next: u64,
-    begins_at: u64,
-    /// Behind all that was read.
-    token: Option<String>,
-    /// Before the last event that was read.
-    token_before_last: Option<String>,
+    position: Position,
     promised: Option<EventTime>,
 }
 
@@ -88,19 +79,13 @@ struct Said<'a> {
 impl Program {
     /// Goes on as `resume` says.
     pub fn new(call: Call, resume: Resume, fields: Fields, clock: &Clock) -> Self {
-        let token = resume.token.map(|token| token.text);
         Self {
             call,
             clock: clock.clone(),
             running: None,
             due: Micros::MIN,
             fields,
-            behind: Behind::new(resume.in_topic),
-            resumed: token.clone(),
-            next: resume.behind_all,
-            begins_at: resume.behind_all,
-            token_before_last: token.clone(),
-            token,
+            position: Position::new(resume),
             promised: None,
         }
     }
@@ -121,7 +106,7 @@ impl Program {
             .envs(&self.call.environment)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
-        if let Some(token) = &self.token {
+        if let Some(token) = self.position.token() {
             command.env(CURSOR_VARIABLE, token);
         }
         let mut child = command.spawn().map_err(|error| {
@@ -154,14 +139,14 @@ impl Program {
                 .doing(|| format!("understand the mark {mark:?} of line {number} of its output"))?;
             self.promised = self.promised.max(Some(at));
         }
-        let before = self.token.clone();
-        if let Some(cursor) = said.cursor {
-            self.token = Some(text_of(cursor));
-        }
+        let before = match said.cursor {
+            Some(cursor) => self.position.move_to(Some(text_of(cursor))),
+            None => self.position.token().map(str::to_owned),
+        };
         let Some(payload) = said.event else { return Ok(false) };
         let id = said.id.map(text_of);
         let digest = id.as_deref().map(token::digest);
-        if self.behind.has(digest.as_deref()) {
+        if self.position.has(digest.as_deref()) {
             self.fields.leave_out();
             return Ok(false);
         }
@@ -170,10 +155,8 @@ impl Program {
         if !self.fields.admits(event) {
             return Ok(false);
         }
-        self.token_before_last = before;
-        event.number = self.next;
+        event.number = self.position.number(before);
         event.id_digest = digest;
-        self.next += 1;
         Ok(true)
     }
 
@@ -230,14 +213,11 @@ impl Source for Program {
     }
 
     fn begins_at(&self) -> u64 {
-        self.begins_at
+        self.position.begins_at()
     }
 
     fn token_before(&self, number: u64) -> Option<&str> {
-        if !self.behind.has_passed() {
-            return self.resumed.as_deref();
-        }
-        if number < self.next { self.token_before_last.as_deref() } else { self.token.as_deref() }
+        self.position.token_before(number)
     }
 
     fn left_out(&self) -> u64 {

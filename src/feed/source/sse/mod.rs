@@ -16,7 +16,7 @@ use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::error::{Doing, Error};
 use crate::feed::resume::Resume;
-use crate::feed::resume::token::Behind;
+use crate::feed::resume::token::Position;
 use crate::model::job::without_query;
 use crate::model::time::{EventTime, Micros};
 use answer::{Broken, Verdict, judge};
@@ -77,16 +77,8 @@ pub struct EventStream {
     has_ended: bool,
     /// The newest ids.
     seen: Recent,
-    /// What is in the topic behind the token of the last life, and that token.
-    behind: Behind,
-    resumed: Option<String>,
-    /// The number of the next event.
-    next: u64,
-    begins_at: u64,
-    /// Behind all that was read.
-    token: Option<String>,
-    /// Before the last event that was read, and its date.
-    token_before_last: Option<String>,
+    position: Position,
+    /// The date of the last event that was given out.
     last_at: Option<EventTime>,
     passed_over: u64,
 }
@@ -115,7 +107,6 @@ impl EventStream {
         dates: Dates,
         clock: &Clock,
     ) -> Self {
-        let token = resume.token.map(|token| token.text);
         let (heard_now, heard_ever) = (false, false);
         Self {
             parser: Parser::new(server.event_bytes_max),
@@ -136,12 +127,7 @@ impl EventStream {
             },
             has_ended: false,
             seen: Recent::new(RECENT_MAX),
-            behind: Behind::new(resume.in_topic),
-            resumed: token.clone(),
-            next: resume.behind_all,
-            begins_at: resume.behind_all,
-            token_before_last: token.clone(),
-            token,
+            position: Position::new(resume),
             last_at: None,
             passed_over: 0,
         }
@@ -171,7 +157,7 @@ impl EventStream {
         {
             // An id may come without an event.
             self.rules.goes_on_behind(id);
-            self.token = self.rules.token();
+            self.position.move_to(self.rules.token());
         }
         frame
     }
@@ -184,7 +170,7 @@ impl EventStream {
             return Ok(false);
         }
         (self.trouble.heard_now, self.trouble.heard_ever) = (true, true);
-        let before = std::mem::replace(&mut self.token, self.rules.token());
+        let before = self.position.move_to(self.rules.token());
         if frame.is_too_large {
             self.passed_over += 1;
             let most = self.server.event_bytes_max;
@@ -206,7 +192,7 @@ impl EventStream {
                 return Ok(false);
             }
         };
-        let is_in = self.behind.has(digest.as_deref());
+        let is_in = self.position.has(digest.as_deref());
         let is_repeat = digest.as_ref().is_some_and(|digest| !self.seen.is_new(digest.clone()));
         if is_in || is_repeat {
             self.fields.leave_out();
@@ -216,10 +202,9 @@ impl EventStream {
         if !self.fields.admits(event) {
             return Ok(false);
         }
-        (self.token_before_last, self.last_at) = (before, event.at);
-        event.number = self.next;
+        self.last_at = event.at;
+        event.number = self.position.number(before);
         event.id_digest = digest;
-        self.next += 1;
         Ok(true)
     }
 
@@ -293,7 +278,7 @@ impl Source for EventStream {
 
     fn promise_before(&self, number: u64) -> Option<EventTime> {
         let promise = self.fields.newest()?.minus(self.dates.out_of_order?);
-        let in_hand = self.last_at.filter(|_| number < self.next);
+        let in_hand = self.last_at.filter(|_| number < self.position.next());
         Some(in_hand.map_or(promise, |at| promise.min(at)))
     }
 
@@ -302,14 +287,11 @@ impl Source for EventStream {
     }
 
     fn begins_at(&self) -> u64 {
-        self.begins_at
+        self.position.begins_at()
     }
 
     fn token_before(&self, number: u64) -> Option<&str> {
-        if !self.behind.has_passed() {
-            return self.resumed.as_deref();
-        }
-        if number < self.next { self.token_before_last.as_deref() } else { self.token.as_deref() }
+        self.position.token_before(number)
     }
 
     fn left_out(&self) -> u64 {

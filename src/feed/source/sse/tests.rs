@@ -57,7 +57,7 @@ fn a_stream_that_is_cut_within_an_event_goes_on_behind_the_last_whole_one() {
     );
     let ids: Vec<_> = requests.iter().map(|head| header(head, "last-event-id")).collect();
     assert_eq!(ids, [None, Some("2"), Some("3")]);
-    assert_eq!(stream.token_before(stream.next), Some("3"));
+    assert_eq!(stream.token_before(stream.position.next()), Some("3"));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_resumed_feed_says_where_it_was_and_leaves_out_what_is_in_the_topic() {
     assert_eq!(stream.token_before(5), Some("7"));
     assert_eq!(all(&mut stream).unwrap(), ["new"]);
     assert_eq!(header(&remote.requests()[0], "last-event-id"), Some("7"));
-    assert_eq!((stream.left_out(), stream.next), (1, 6));
+    assert_eq!((stream.left_out(), stream.position.next()), (1, 6));
 }
 
 #[test]
