@@ -6,10 +6,10 @@
 use super::draw::Drawing;
 use super::place::Place;
 use super::project::{self, Input};
-use super::script::{Act, Script};
+use super::script::Script;
 use super::stage::Stage;
 use super::watch::{self, Facts};
-use super::{LOOK_EVERY, kill, shown, stopped, tail, verdict};
+use super::{LOOK_EVERY, find_store, follow, shown, stopped, tail, verdict};
 use crate::error::{Error, ErrorKind};
 use crate::kafka::Cluster;
 use crate::model::name::TableName;
@@ -68,29 +68,14 @@ async fn play(context: &Context, project: &Project, stage: &mut Stage) -> Result
     let mut store = None;
     loop {
         let now = context.now();
-        if stage.has_ended() {
-            drawing.clear();
-            return Err(Error::new(ErrorKind::Bug, "its `up` has ended by itself"));
-        }
-        if store.is_none() {
-            store = Store::open_existing(&project.settings.state).await?;
-        }
+        find_store(project, stage, &mut store, &mut drawing).await?;
         if let Some(store) = &store {
             let facts = watch::look(project, store).await?;
             if let Some(error) = trouble(&facts, now.since(began)) {
                 drawing.clear();
                 return Err(error);
             }
-            for act in script.next(&facts, now) {
-                match act {
-                    Act::Say(what) => drawing.say(&what, now),
-                    Act::Kill { pid, topic_partition } => {
-                        let killed = kill(project, &facts, pid, topic_partition, now)?;
-                        drawing.say(&killed, now);
-                    }
-                }
-            }
-            drawing.progress(&facts, &[], now);
+            follow(project, &mut script, &facts, &mut drawing, now)?;
             if now.since(began) >= LASTS && script.has_shown_the_kill() {
                 drawing.clear();
                 drawing.say("done", now);

@@ -164,25 +164,10 @@ async fn play(
     let mut before = (began, Facts::default());
     loop {
         let now = context.now();
-        if stage.has_ended() {
-            drawing.clear();
-            return Err(Error::new(ErrorKind::Bug, "its `up` has ended by itself"));
-        }
-        if store.is_none() {
-            store = Store::open_existing(&project.settings.state).await?;
-        }
+        find_store(project, stage, &mut store, &mut drawing).await?;
         if let Some(store) = &store {
             let facts = watch::look(project, store).await?;
-            for act in script.next(&facts, now) {
-                match act {
-                    Act::Say(what) => drawing.say(&what, now),
-                    Act::Kill { pid, topic_partition } => {
-                        let killed = kill(project, &facts, pid, topic_partition, now)?;
-                        drawing.say(&killed, now);
-                    }
-                }
-            }
-            drawing.progress(&facts, script.hours(), now);
+            follow(project, &mut script, &facts, &mut drawing, now)?;
             if script.is_over(&facts) {
                 drawing.clear();
                 drawing.say("done", now);
@@ -198,6 +183,44 @@ async fn play(
         }
         context.clock.sleep(LOOK_EVERY).await;
     }
+}
+
+/// Opens the store once its `up` has made it; an error if that has ended.
+async fn find_store(
+    project: &Project,
+    stage: &mut Stage,
+    store: &mut Option<Store>,
+    drawing: &mut Drawing,
+) -> Result<(), Error> {
+    if stage.has_ended() {
+        drawing.clear();
+        return Err(Error::new(ErrorKind::Bug, "its `up` has ended by itself"));
+    }
+    if store.is_none() {
+        *store = Store::open_existing(&project.settings.state).await?;
+    }
+    Ok(())
+}
+
+/// Does what the script says to these facts, and draws them.
+fn follow(
+    project: &Project,
+    script: &mut Script,
+    facts: &Facts,
+    drawing: &mut Drawing,
+    now: Micros,
+) -> Result<(), Error> {
+    for act in script.next(facts, now) {
+        match act {
+            Act::Say(what) => drawing.say(&what, now),
+            Act::Kill { pid, topic_partition } => {
+                let killed = kill(project, facts, pid, topic_partition, now)?;
+                drawing.say(&killed, now);
+            }
+        }
+    }
+    drawing.progress(facts, script.hours(), now);
+    Ok(())
 }
 
 fn stuck(context: &Context, (since, facts): &(Micros, Facts), now: Micros) -> Option<Error> {
